@@ -1,0 +1,82 @@
+"""``python -m tests.servers.install``: what the real servers need, installed where that is possible.
+
+As root it installs the Debian packages that are missing; nothing that comes with them is started. As another user it
+prints what to install and goes on. Then it makes Swift's virtual environment. Doing it twice costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tests.servers
+from tests.servers import swift
+
+#: What tests need that no server module names: the admin's browser, and the client that jobs use.
+OTHER_PACKAGES = ("chromium", "curl")
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def main() -> None:
+    missing = missing_packages()
+    if missing and os.getuid() == 0 and shutil.which("apt-get"):
+        install_packages(missing)
+    elif missing:
+        print("Not installed, so tests that need them are skipped (and fail in CI). As root:")
+        print("    apt-get install --no-install-recommends " + " ".join(missing))
+    swift.install()
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages of all server modules that are not installed; all of them where there is no dpkg."""
+    wanted = {*OTHER_PACKAGES}
+    for module in pkgutil.iter_modules(tests.servers.__path__, "tests.servers."):
+        if module.name != __spec__.name:
+            wanted.update(getattr(importlib.import_module(module.name), "APT_PACKAGES", ()))
+    if shutil.which("dpkg-query") is None:
+        return sorted(wanted)
+    answer = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
+        text=True,
+        capture_output=True,
+        check=False,  # it complains of the packages that it does not know
+    )
+    return sorted(package for package in wanted if f"{package} installed" not in answer.stdout.splitlines())
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install with apt-get; raises CalledProcessError where that fails."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    with services_kept_from_starting():
+        subprocess.run(["apt-get", "update", "-q"], env=environment, check=True)
+        subprocess.run(
+            ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], env=environment, check=True
+        )
+
+
+@contextlib.contextmanager
+def services_kept_from_starting() -> Iterator[None]:
+    """Have ``invoke-rc.d`` refuse to start services (exit 101) for the time, and restore what was there."""
+    saved = _POLICY.with_name("policy-rc.d.waybill-saved")
+    if _POLICY.exists() and not saved.exists():
+        _POLICY.rename(saved)
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if saved.exists():
+            saved.replace(_POLICY)
+        else:
+            _POLICY.unlink()
+
+
+if __name__ == "__main__":
+    main()
