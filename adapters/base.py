@@ -28,7 +28,7 @@ class WriteMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """A digest the storage itself vouches for: ``algorithm`` in RFC 9530's spelling (``sha-256``), ``hex`` in lower case."""
+    """A digest the storage vouches for: ``algorithm`` as RFC 9530 spells it (``sha-256``), ``hex`` in lower case."""
 
     algorithm: str
     hex: str

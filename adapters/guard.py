@@ -1,0 +1,271 @@
+"""What is the same for every adapter: keys and ranges are checked, calls are timed, streams held to their promise.
+
+Whatever a driver lets slip that is no AdapterError becomes Unavailable, its cause kept, and counts as a leak: a
+defect of the adapter, which its tests hold at zero.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from threading import Lock
+from types import TracebackType
+from typing import ClassVar, Literal, Self, cast
+
+from adapters.base import (
+    CHUNK_BYTES,
+    Adapter,
+    CheckStep,
+    CopiesWithin,
+    FileBacked,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    ReportsSpace,
+    SignsUrls,
+    WriteMode,
+    WriteSession,
+)
+from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable
+from adapters.keys import check_key, check_prefix
+
+#: Told of every call: the storage's name, the operation, its seconds, and ``ok``, an error's code or ``leak``.
+Observe = Callable[[str, str, float, str], None]
+
+
+def guard(adapter: Adapter, *, observe: Observe | None = None) -> Guarded:
+    """The adapter behind a guard, which offers an optional capability exactly if the adapter does."""
+    mixins = tuple(mixin for capability, mixin in _CAPABILITIES if isinstance(adapter, capability))
+    return _guard_class(type(adapter), mixins)(adapter, observe=observe)
+
+
+class Guarded(Adapter):
+    """An adapter behind its guard; ``leaks`` counts what was raised and was no AdapterError."""
+
+    wraps: ClassVar[type[Adapter]]
+
+    def __init__(self, inner: Adapter, *, observe: Observe | None = None) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.traits = inner.traits
+        self.observe = observe
+        self.leaks = 0
+        self._lock = Lock()
+
+    @classmethod
+    def build(cls, name: str, options: Mapping[str, object], credential: Mapping[str, str]) -> Self:
+        return cls(cls.wraps.build(name, options, credential))
+
+    @classmethod
+    def base_uri(cls, options: Mapping[str, object]) -> str:
+        return cls.wraps.base_uri(options)
+
+    def stat(self, key: str) -> ObjectStat:
+        with Watch(self, "stat", key):
+            return self.inner.stat(check_key(key, storage=self.name))
+
+    def open_read(self, key: str, start: int = 0, stop: int | None = None, *, version: str | None = None) -> ReadStream:
+        with Watch(self, "open_read", key):
+            check_key(key, storage=self.name)
+            if start < 0 or (stop is not None and stop < start):
+                raise RangeInvalid(f"[{start}, {stop})", storage=self.name, key=key)
+            stream = self.inner.open_read(key, start, stop, version=version)
+        return (GuardedFile if isinstance(stream, FileBacked) else GuardedRead)(self, stream)
+
+    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
+        with Watch(self, "open_write", key):
+            check_key(key, storage=self.name)
+            return GuardedWrite(self, self.inner.open_write(key, size=size, mode=mode))
+
+    def resume_write(self, token: str) -> WriteSession:
+        with Watch(self, "resume_write"):
+            return GuardedWrite(self, self.inner.resume_write(token))
+
+    def unfinished_writes(self, key: str) -> list[str]:
+        with Watch(self, "unfinished_writes", key):
+            return self.inner.unfinished_writes(check_key(key, storage=self.name))
+
+    def abort_write(self, token: str) -> None:
+        with Watch(self, "abort_write"):
+            self.inner.abort_write(token)
+
+    def delete(self, key: str) -> None:
+        with Watch(self, "delete", key):
+            self.inner.delete(check_key(key, storage=self.name))
+
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+        """Each step is timed by itself: what the caller does in between is none of the storage's time."""
+        with Watch(self, "scan", prefix):
+            found = iter(self.inner.scan(check_prefix(prefix, storage=self.name), after=after, recursive=recursive))
+        return self._steps(found, prefix)
+
+    def check(self) -> list[CheckStep]:
+        try:
+            with Watch(self, "check"):
+                return self.inner.check()
+        except AdapterError as exc:
+            return [CheckStep("check", False, str(exc))]
+
+    def close(self) -> None:
+        with Watch(self, "close"):
+            self.inner.close()
+
+    def count_leak(self) -> None:
+        with self._lock:
+            self.leaks += 1
+
+    def _steps(self, found: Iterator[ObjectStat | Prefix], prefix: str) -> Iterator[ObjectStat | Prefix]:
+        try:
+            while True:
+                with Watch(self, "scan", prefix):
+                    item = next(found, None)
+                if item is None:
+                    return
+                yield item
+        finally:
+            if close := getattr(found, "close", None):  # A generator lets go of its connection or descriptor here.
+                close()
+
+
+class Watch:
+    """One call under guard; a class, not a generator, because every chunk passes through one."""
+
+    __slots__ = ("_began", "_guard", "_key", "_operation")
+
+    def __init__(self, guard: Guarded, operation: str, key: str = "") -> None:
+        self._guard = guard
+        self._operation = operation
+        self._key = key
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        seconds = time.perf_counter() - self._began
+        leaked = isinstance(error, Exception) and not isinstance(error, AdapterError)
+        if self._guard.observe is not None:
+            outcome = "ok" if error is None else "leak" if leaked else getattr(error, "code", "interrupted")
+            self._guard.observe(self._guard.name, self._operation, seconds, outcome)
+        if leaked:
+            self._guard.count_leak()
+            raise Unavailable(
+                f"{self._operation} raised {type(error).__name__}", storage=self._guard.name, key=self._key
+            ) from error
+
+
+class GuardedRead(ReadStream):
+    """A stream that returns exactly its bytes: fewer raise Truncated, and none beyond them is passed on."""
+
+    def __init__(self, guard: Guarded, inner: ReadStream) -> None:
+        self.stat = inner.stat
+        self.start = inner.start
+        self.stop = inner.stop
+        self._left = inner.stop - inner.start
+        self._guard = guard
+        self._inner = inner
+
+    def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
+        with Watch(self._guard, "read", self.stat.key):
+            data = self._inner.read(max_bytes)
+            if len(data) > min(max_bytes, self._left):
+                raise Unavailable("it sent more than was asked for", storage=self._guard.name, key=self.stat.key)
+            self._left -= len(data)
+            if self._left and not data:
+                raise Truncated(f"{self._left} bytes are missing", storage=self._guard.name, key=self.stat.key)
+            return data
+
+    def close(self) -> None:
+        with Watch(self._guard, "close_read", self.stat.key):
+            self._inner.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _leave(self.close, error)
+
+
+class GuardedFile(GuardedRead):
+    """A guarded stream on a regular file; what is sent from its descriptor passes by the guard."""
+
+    def fileno(self) -> int:
+        return cast(FileBacked, self._inner).fileno()
+
+
+class GuardedWrite(WriteSession):
+    def __init__(self, guard: Guarded, inner: WriteSession) -> None:
+        self.key = inner.key
+        self.token = inner.token
+        self.offset = inner.offset
+        self._guard = guard
+        self._inner = inner
+
+    def write(self, data: bytes | memoryview) -> None:
+        try:
+            with Watch(self._guard, "write", self.key):
+                self._inner.write(data)
+        finally:
+            self.offset = self._inner.offset
+
+    def publish(self) -> ObjectStat:
+        with Watch(self._guard, "publish", self.key):
+            return self._inner.publish()
+
+    def suspend(self) -> str:
+        with Watch(self._guard, "suspend", self.key):
+            return self._inner.suspend()
+
+    def abort(self) -> None:
+        with Watch(self._guard, "abort", self.key):
+            self._inner.abort()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _leave(self.abort, error)
+
+
+def _leave(clean_up: Callable[[], None], error: BaseException | None) -> None:
+    """Clean up at the end of a block; where an error ended it, that error is kept and a second one noted on it."""
+    try:
+        clean_up()
+    except AdapterError as exc:
+        if error is None:
+            raise
+        error.add_note(f"cleaning up failed too: {exc}")
+
+
+class _GuardedCopies(Guarded):
+    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+        with Watch(self, "copy_within", source):
+            check_key(source, storage=self.name)
+            check_key(target, storage=self.name)
+            return cast(CopiesWithin, self.inner).copy_within(source, target, mode=mode)
+
+
+class _GuardedUrls(Guarded):
+    def sign_url(self, key: str, *, method: Literal["GET", "PUT"], lifetime_s: int) -> str:
+        with Watch(self, "sign_url", key):
+            check_key(key, storage=self.name)
+            return cast(SignsUrls, self.inner).sign_url(key, method=method, lifetime_s=lifetime_s)
+
+
+class _GuardedSpace(Guarded):
+    def free_bytes(self) -> int:
+        with Watch(self, "free_bytes"):
+            return cast(ReportsSpace, self.inner).free_bytes()
+
+
+_CAPABILITIES: tuple[tuple[type, type[Guarded]], ...] = (
+    (CopiesWithin, _GuardedCopies),
+    (SignsUrls, _GuardedUrls),
+    (ReportsSpace, _GuardedSpace),
+)
+
+
+@cache
+def _guard_class(wraps: type[Adapter], mixins: tuple[type[Guarded], ...]) -> type[Guarded]:
+    names = {"wraps": wraps, "scheme": wraps.scheme, "fields": wraps.fields}
+    return type(f"Guarded{wraps.__name__}", (*mixins, Guarded), names)

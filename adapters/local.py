@@ -1,0 +1,271 @@
+"""Objects as plain files below one folder of this machine, or of a file system that is mounted on it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat as modes
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Self
+from urllib.parse import quote
+
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    Field,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    WriteMode,
+    WriteSession,
+)
+from adapters.errors import (
+    AdapterError,
+    AlreadyExists,
+    InvalidKey,
+    NotFound,
+    RangeInvalid,
+    VersionChanged,
+    WriteLost,
+)
+from adapters.keys import check_key, partial_token
+from adapters.local_streams import LocalRead, LocalWrite, file_name, stat_from
+from adapters.rooted import Root
+from adapters.tokens import WriteToken
+
+# Appending makes the file's size and a session's offset the same number, also after a write that failed half-way.
+_WRITE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+
+
+class LocalAdapter(Adapter):
+    """A key is the file's path below the root; the bytes of an unfinished write lie beside it under a partial's name.
+
+    Published bytes are on the disk, not only in its cache. Symbolic links that lead out of the root are refused; a
+    scan lists linked files and does not descend into linked folders. Folders are made when needed and never removed.
+    """
+
+    scheme = "local"
+    fields = (Field("root", "string", "Absolute path of the folder below which every object lies", required=True),)
+    traits = Traits(atomic_create=True, atomic_replace=True, resumes=True, strong_versions=True)
+
+    def __init__(self, name: str, root: str) -> None:
+        self.name = name
+        self._root = Root(root, storage=name)
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        options: Mapping[str, object],
+        credential: Mapping[str, str],  # noqa: ARG003 - the contract's signature; there is none
+    ) -> Self:
+        return cls(name, _absolute(options))
+
+    @classmethod
+    def base_uri(cls, options: Mapping[str, object]) -> str:
+        return "file://" + quote(_absolute(options).rstrip("/") + "/")
+
+    def stat(self, key: str) -> ObjectStat:
+        fd = self._root.open_file(key, os.O_PATH)
+        try:
+            return self._stat_of(fd, key)
+        finally:
+            os.close(fd)
+
+    def open_read(self, key: str, start: int = 0, stop: int | None = None, *, version: str | None = None) -> ReadStream:
+        # Without O_NONBLOCK a named pipe below the root would hold the caller for ever.
+        fd = self._root.open_file(key, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            stat = self._stat_of(fd, key)
+            if version is not None and version != stat.version:
+                raise VersionChanged(storage=self.name, key=key)
+            stop = stat.size if stop is None else stop
+            if not 0 <= start <= stop <= stat.size:
+                raise RangeInvalid(f"[{start}, {stop}) of {stat.size} bytes", storage=self.name, key=key)
+            return LocalRead(self._root, fd, stat, start, stop)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
+        token = WriteToken.new(key, size=size, mode=mode)
+        folder = self._root.open_folder(key, make=True)
+        try:
+            self._refuse_taken(folder, token)
+            with self._root.translating(key):
+                fd = os.open(file_name(token.partial), _WRITE | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
+        except BaseException:
+            os.close(folder)
+            raise
+        return LocalWrite(self._root, token, folder, fd, offset=0)
+
+    def resume_write(self, token: str) -> WriteSession:
+        parsed = WriteToken.parse(token, storage=self.name)
+        try:
+            folder = self._root.open_folder(parsed.key)
+        except NotFound as exc:
+            raise WriteLost(storage=self.name, key=parsed.key) from exc
+        try:
+            with self._root.translating(parsed.key, absent=WriteLost):
+                fd = os.open(file_name(parsed.partial), _WRITE, dir_fd=folder)
+        except BaseException:
+            os.close(folder)
+            raise
+        found = os.fstat(fd)
+        session = LocalWrite(self._root, parsed, folder, fd, offset=found.st_size)
+        if found.st_nlink != 1:
+            # A crash fell between linking the partial to its key and unlinking it: these bytes are an object's now.
+            session.abort()
+            raise WriteLost("it was published", storage=self.name, key=parsed.key)
+        return session
+
+    def unfinished_writes(self, key: str) -> list[str]:
+        try:
+            folder = self._root.open_folder(key)
+        except NotFound:
+            return []
+        try:
+            with self._root.translating(key):
+                found = [partial_token(name, target=key.rpartition("/")[2]) for name in os.listdir(folder)]
+        finally:
+            os.close(folder)
+        return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+
+    def abort_write(self, token: str) -> None:
+        self._unlink(WriteToken.parse(token, storage=self.name).partial)
+
+    def delete(self, key: str) -> None:
+        self._unlink(key)
+
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+        """Keeps one folder's names, for each folder on the way down, in memory."""
+        return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
+
+    def check(self) -> list[CheckStep]:
+        key = f"waybill-check-{secrets.token_hex(8)}"
+        trials: tuple[tuple[str, str, Callable[[], object]], ...] = (
+            ("root", "the root is a folder", lambda: os.close(self._root.open_folder(key))),
+            ("create", "a file was written, synced and linked", lambda: self._try_write(key, WriteMode.CREATE)),
+            ("refuse", "a second create was refused", lambda: self._try_second_create(key)),
+            ("replace", "the file was replaced", lambda: self._try_write(key, WriteMode.REPLACE)),
+            ("delete", "the file was deleted", lambda: self.delete(key)),
+            ("space", "free space is known", self.free_bytes),
+        )
+        steps: list[CheckStep] = []
+        try:
+            for step, found, attempt in trials:
+                try:
+                    attempt()
+                except AdapterError as exc:
+                    steps.append(CheckStep(step, False, str(exc)))
+                    break
+                steps.append(CheckStep(step, True, found))
+        finally:
+            with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
+                self.delete(key)
+        return steps
+
+    def close(self) -> None:
+        """Nothing to close: no connection is kept."""
+
+    def free_bytes(self) -> int:
+        return self._root.free_bytes()
+
+    def _stat_of(self, fd: int, key: str) -> ObjectStat:
+        with self._root.translating(key):
+            found = os.fstat(fd)
+        if not modes.S_ISREG(found.st_mode):
+            raise NotFound("it is a folder, or no regular file", storage=self.name, key=key)
+        return stat_from(key, found)
+
+    def _refuse_taken(self, folder: int, token: WriteToken) -> None:
+        """Refuse, before any byte is taken, what publish would surely refuse."""
+        try:
+            found = os.stat(file_name(token.key), dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise self._root.error_from(exc, key=token.key) from exc
+        if modes.S_ISDIR(found.st_mode):
+            raise InvalidKey("it is a folder", storage=self.name, key=token.key)
+        if token.mode is WriteMode.CREATE:
+            raise AlreadyExists(storage=self.name, key=token.key)
+
+    def _unlink(self, key: str) -> None:
+        try:
+            folder = self._root.open_folder(key)
+        except NotFound:
+            return
+        try:
+            # A folder is no object, so there is none to remove.
+            with self._root.translating(key), suppress(FileNotFoundError, IsADirectoryError):
+                os.unlink(file_name(key), dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[ObjectStat | Prefix]:
+        try:
+            fd = self._root.open_folder(folder)
+        except NotFound:
+            return
+        try:
+            for key in self._keys_in(fd, folder):
+                if not key.startswith(prefix):
+                    continue
+                if not key.endswith("/"):
+                    if key > after and (stat := self._listed(fd, key)):
+                        yield stat
+                elif not recursive:
+                    if key > after:
+                        yield Prefix(key)
+                elif key > after or after.startswith(key):
+                    yield from self._walk(key, prefix=prefix, after=after, recursive=True)
+        finally:
+            os.close(fd)
+
+    def _keys_in(self, fd: int, folder: str) -> list[str]:
+        """The keys of a folder's files, and those of its folders with a ``/``, in the order of a scan."""
+        keys = []
+        with self._root.translating(folder), os.scandir(fd) as entries:
+            for entry in entries:
+                try:
+                    name = os.fsencode(entry.name).decode()
+                    key = check_key(folder + name)
+                except (UnicodeDecodeError, InvalidKey):
+                    continue  # No key can name it: an unfinished write, or a name of somebody else's making.
+                keys.append(f"{key}/" if entry.is_dir(follow_symlinks=False) else key)
+        # Python orders text by code point, which is the order of its UTF-8 bytes.
+        return sorted(keys)
+
+    def _listed(self, fd: int, key: str) -> ObjectStat | None:
+        """The stat of a folder's entry; None for what is no object, or is none any more."""
+        try:
+            found = os.stat(file_name(key), dir_fd=fd, follow_symlinks=False)
+            if modes.S_ISLNK(found.st_mode):
+                return self.stat(key)
+        except (FileNotFoundError, NotFound, InvalidKey):
+            return None
+        except OSError as exc:
+            raise self._root.error_from(exc, key=key) from exc
+        return stat_from(key, found) if modes.S_ISREG(found.st_mode) else None
+
+    def _try_write(self, key: str, mode: WriteMode) -> None:
+        with self.open_write(key, size=1, mode=mode) as session:
+            session.write(b"w")
+            session.publish()
+
+    def _try_second_create(self, key: str) -> None:
+        try:
+            self._try_write(key, WriteMode.CREATE)
+        except AlreadyExists:
+            return
+        raise AdapterError("a second create was not refused", storage=self.name, key=key)
+
+
+def _absolute(options: Mapping[str, object]) -> str:
+    root = options.get("root")
+    if not isinstance(root, str) or not os.path.isabs(root) or "\0" in root:
+        raise ValueError("root: an absolute path was expected")
+    return os.path.normpath(root)
