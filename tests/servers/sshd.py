@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-READY_WITHIN_S = 10
-PASSPHRASE = "a phrase for the tests"
+from tests.servers.ports import free_port
+from tests.servers.process import Process, Server, find_program
+
+APT_PACKAGES = ("openssh-server", "openssh-client")
 
 CONFIG = """\
 Port {port}
@@ -45,116 +45,72 @@ Subsystem sftp internal-sftp
 """
 
 
-class SshdMissing(RuntimeError):
-    """OpenSSH's server is not installed."""
-
-
-def find_sshd() -> Path:
-    """The sshd program. Raises SshdMissing, which says what to install."""
-    for folder in (*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", "/usr/local/sbin"):
-        candidate = Path(folder) / "sshd"
-        # sshd starts itself again for each connection and therefore insists on an absolute path.
-        if candidate.is_absolute() and os.access(candidate, os.X_OK):
-            return candidate
-    raise SshdMissing("OpenSSH's sshd was not found: install openssh-server (Debian: apt-get install openssh-server)")
-
-
 @dataclass
-class Sshd:
-    """One sshd; ``with Sshd(folder) as server`` has it accepting connections inside the block and gone after it.
+class Sshd(Server):
+    """One sshd; any number may run side by side, each in its own folder.
 
     ``folder`` is the caller's and holds the configuration, the keys, the log and ``root``, the folder meant for
     objects. ``host_key`` is the public host key as ``ssh-ed25519 AAAA…`` and ``fingerprint`` the same as
-    ``SHA256:…``. ``key_file`` logs ``user`` in; ``locked_key_file`` does so with ``passphrase``. ``extra`` is more
+    ``SHA256:…``. ``key_file`` logs ``user`` in, ``locked_key_file`` does so with ``passphrase``. ``extra`` is more
     sshd_config. After ``stop`` or ``kill``, ``start`` brings the same server back on the same port.
     """
 
     folder: Path
     extra: str = ""
-    port: int = 0
-    user: str = field(default_factory=lambda: pwd.getpwuid(os.getuid()).pw_name)
     host: str = "127.0.0.1"
-    passphrase: str = PASSPHRASE
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    port: int = field(default_factory=free_port)
+    user: str = field(default_factory=lambda: pwd.getpwuid(os.getuid()).pw_name)
+    passphrase: str = "a phrase for the tests"
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).resolve()
         self.root = self.folder / "root"
-        self.key_file = self.folder / "user_ed25519"
-        self.locked_key_file = self.folder / "user_locked_ed25519"
-        self.log_file = self.folder / "sshd.log"
-        self.host_key = ""
-        self.fingerprint = ""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.known_hosts = self.folder / "known_hosts"
+        self.key_file = _key_file(self.folder / "user_ed25519", passphrase="")
+        self.locked_key_file = _key_file(self.folder / "user_locked_ed25519", passphrase=self.passphrase)
+        self._host_key_file = _key_file(self.folder / "host_ed25519", passphrase="")
+        kind, blob = _public(self._host_key_file).split()[:2]
+        digest = hashlib.sha256(base64.b64decode(blob)).digest()
+        self.host_key = f"{kind} {blob}"
+        self.fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
-    def start(self) -> None:
-        """Start and wait until the server greets. Raises SshdMissing, or RuntimeError with the end of its log."""
-        program = find_sshd()
-        self._prepare()
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [program, "-D", "-e", "-f", self.folder / "sshd_config"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + READY_WITHIN_S
-        while not self._greets():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"sshd did not start; its log ends with:\n{self.log_file.read_text()[-2000:]}")
-            time.sleep(0.02)
+    def launch(self) -> None:
+        # sshd starts itself again for each connection and therefore insists on an absolute path.
+        program = os.path.abspath(find_program("sshd", package="openssh-server"))
+        if os.getuid() == 0:
+            # It drops its privileges into this folder, which a system that never ran the service does not have.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        (self.folder / "authorized_keys").write_text(_public(self.key_file) + _public(self.locked_key_file))
+        self.known_hosts.write_text(f"[{self.host}]:{self.port} {self.host_key}\n")
+        config = self.folder / "sshd_config"
+        config.write_text(CONFIG.format(port=self.port, folder=self.folder, user=self.user, extra=self.extra))
+        process = Process.start("sshd", [program, "-D", "-e", "-f", str(config)], log=self.folder / "sshd.log")
+        self.processes.append(process)
+        process.wait_ready(self._greets, what=f"greeting on port {self.port}")
 
     def stop(self) -> None:
-        """End the server and every session it still serves; idempotent."""
-        self.kill(signal.SIGTERM)
+        with self._ending_sessions():
+            super().stop()
 
-    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End it and its sessions at once, as a crash of the machine would; idempotent."""
-        if self._process is None:
-            return
-        # Sessions are processes of their own that outlive the listener, so they are found before it goes.
-        family = [*_descendants(self._process.pid), self._process.pid]
-        for pid in reversed(family):
-            try:
-                os.kill(pid, how)
-            except ProcessLookupError:
-                continue
-        self._process.wait(timeout=READY_WITHIN_S)
-        self._process = None
+    def kill(self) -> None:
+        with self._ending_sessions():
+            super().kill()
 
     def sessions(self) -> int:
-        """How many connections the server is serving at this moment."""
-        return len(_children(self._process.pid)) if self._process else 0
+        """How many connections are being served at this moment."""
+        return sum(len(_children(process.pid)) for process in self.processes)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _prepare(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        if os.getuid() == 0:
-            # sshd drops its privileges into this folder; a system that never ran the service does not have it.
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        host_key_file = self.folder / "host_ed25519"
-        for path, phrase in ((host_key_file, ""), (self.key_file, ""), (self.locked_key_file, self.passphrase)):
-            if not path.exists():
-                _make_key(path, phrase)
-        kind, blob = host_key_file.with_suffix(".pub").read_text().split()[:2]
-        self.host_key = f"{kind} {blob}"
-        digest = hashlib.sha256(base64.b64decode(blob)).digest()
-        self.fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-        self.port = self.port or _free_port()
-        known = [path.with_suffix(".pub").read_text() for path in (self.key_file, self.locked_key_file)]
-        (self.folder / "authorized_keys").write_text("".join(known))
-        (self.folder / "known_hosts").write_text(f"[{self.host}]:{self.port} {self.host_key}\n")
-        config = CONFIG.format(port=self.port, folder=self.folder, user=self.user, extra=self.extra)
-        (self.folder / "sshd_config").write_text(config)
+    @contextlib.contextmanager
+    def _ending_sessions(self) -> Iterator[None]:
+        """A session is a process group of its own that outlives the listener: find them before, end them after."""
+        sessions = [pid for process in self.processes for pid in _descendants(process.pid)]
+        try:
+            yield
+        finally:
+            for pid in sessions:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _greets(self) -> bool:
         try:
@@ -164,35 +120,31 @@ class Sshd:
             return False
 
 
-def _make_key(path: Path, passphrase: str) -> None:
-    if shutil.which("ssh-keygen") is None:
-        raise SshdMissing("ssh-keygen was not found: install openssh-client")
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "waybill", "-f", path]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+def _key_file(path: Path, *, passphrase: str) -> Path:
+    """An ed25519 key, made where there is none yet."""
+    if not path.exists():
+        program = find_program("ssh-keygen", package="openssh-client")
+        command = [program, "-q", "-t", "ed25519", "-N", passphrase, "-C", "waybill", "-f", str(path)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    return path
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _public(key_file: Path) -> str:
+    return key_file.with_suffix(".pub").read_text()
 
 
 def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                # The parent is the second field behind the name, which may itself hold spaces and parentheses.
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == pid:
-                found.append(int(entry.name))
-    return found
+    return [child for child, parent in _parents() if parent == pid]
 
 
 def _descendants(pid: int) -> list[int]:
-    family = []
-    for child in _children(pid):
-        family += [child, *_descendants(child)]
-    return family
+    return [found for child in _children(pid) for found in (child, *_descendants(child))]
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every process of this machine with its parent."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                # The parent is the second field behind the name, which may itself hold spaces and parentheses.
+                yield int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])
