@@ -1,0 +1,1 @@
+"""The control plane: REST API v1, one noun a file."""

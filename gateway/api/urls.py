@@ -1,0 +1,3 @@
+"""Routes of REST API v1."""
+
+urlpatterns: list[object] = []

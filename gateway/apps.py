@@ -1,0 +1,17 @@
+"""The Django application of everything that speaks HTTP."""
+
+from django.apps import AppConfig
+
+
+class GatewayConfig(AppConfig):
+    """Registers the system checks and lets the adapters report to the metrics."""
+
+    name = "gateway"
+    verbose_name = "Gateway"
+
+    def ready(self) -> None:
+        """Called once Django's registry is complete; the admin's modules are found by Django itself."""
+        from gateway import checks, metrics  # noqa: F401  the checks register themselves
+        from staging import storages
+
+        storages.observe = metrics.observe_storage

@@ -1,0 +1,27 @@
+"""System checks: what `manage.py check` refuses to start with."""
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+
+@register()
+def lifetimes_fit(**_: object) -> list[CheckMessage]:
+    """The default lifetime of an alias lies within the longest one allowed."""
+    if settings.ALIAS_LIFETIME_S > settings.ALIAS_MAX_LIFETIME_S:
+        hint = "Raise WAYBILL_ALIAS_MAX_LIFETIME_S or lower WAYBILL_ALIAS_LIFETIME_S."
+        return [
+            Error("The default lifetime of aliases is longer than the longest allowed.", hint=hint, id="waybill.E001")
+        ]
+    return []
+
+
+@register(deploy=True)
+def tokens_travel_encrypted(**_: object) -> list[CheckMessage]:
+    """Alias URLs are secrets, so outside one's own machine they should be HTTPS."""
+    url = urlsplit(settings.PUBLIC_URL)
+    if url.scheme != "https" and url.hostname not in ("127.0.0.1", "localhost", "::1"):
+        hint = "Put a proxy with TLS in front (deploy/nginx.conf) and set WAYBILL_PUBLIC_URL to its https address."
+        return [Warning("Alias URLs travel unencrypted.", hint=hint, id="waybill.W001")]
+    return []

@@ -1,0 +1,1 @@
+"""The data path: what an alias answers to curl."""

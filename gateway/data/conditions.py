@@ -1,0 +1,73 @@
+"""Conditional requests of RFC 9110 section 13. Pure functions."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from enum import Enum
+
+_TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
+
+
+class Verdict(Enum):
+    """What the conditions say: go on, 304, or 412."""
+
+    PROCEED = 0
+    NOT_MODIFIED = 304
+    FAILED = 412
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What identifies the current version; ``modified`` is aware UTC."""
+
+    etag: str
+    strong: bool
+    modified: datetime | None
+
+    def header(self) -> str:
+        """The ETag header."""
+        return f'"{self.etag}"' if self.strong else f'W/"{self.etag}"'
+
+    def last_modified(self) -> str | None:
+        """The Last-Modified header."""
+        return format_datetime(self.modified.astimezone(UTC), usegmt=True) if self.modified else None
+
+
+def evaluate(
+    current: Validators, *, if_match: str | None, if_none_match: str | None, if_modified_since: str | None
+) -> Verdict:
+    """In the order of section 13.2.2, for GET and HEAD."""
+    if if_match is not None and not _listed(if_match, current, weakly=False):
+        return Verdict.FAILED
+    if if_none_match is not None:
+        return Verdict.NOT_MODIFIED if _listed(if_none_match, current, weakly=True) else Verdict.PROCEED
+    since = _date(if_modified_since)
+    if since and current.modified and current.modified.replace(microsecond=0) <= since:
+        return Verdict.NOT_MODIFIED
+    return Verdict.PROCEED
+
+
+def range_applies(if_range: str | None, current: Validators) -> bool:
+    """Whether a Range is honoured: without If-Range always, else only for exactly this version (section 13.1.5)."""
+    if if_range is None:
+        return True
+    if if_range.lstrip().startswith(('"', "W/")):
+        return _listed(if_range, current, weakly=False)
+    date = _date(if_range)
+    return bool(date and current.strong and current.modified and current.modified.replace(microsecond=0) == date)
+
+
+def _listed(header: str, current: Validators, *, weakly: bool) -> bool:
+    if header.strip() == "*":
+        return True
+    tags = _TAG.findall(header)
+    return any(tag == current.etag and (weakly or (current.strong and not weak)) for weak, tag in tags)
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed and parsed.tzinfo is None else parsed

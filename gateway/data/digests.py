@@ -1,0 +1,63 @@
+"""Digest headers: what a client promises of its body, and what Waybill says of an object (RFC 9530, 3230, 1864)."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+
+from staging.errors import InvalidRequest
+
+#: The names of RFC 9530's registry and of RFC 3230's, as hashlib spells them. Unknown ones are ignored, as both demand.
+_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512", "sha": "sha1", "md5": "md5"}
+_STRUCTURED = re.compile(r"\s*([a-z0-9*._-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?:,|$)", re.IGNORECASE)
+_PLAIN = re.compile(r"\s*([A-Za-z0-9-]+)=([^,\s]+)\s*(?:,|$)")
+_HEX = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def offered(headers: Mapping[str, str]) -> dict[str, bytes]:
+    """The digests promised in all forms of the contract, by hashlib's names. Raises InvalidRequest naming the header."""
+    found: dict[str, bytes] = {}
+    for name, pattern in (("Repr-Digest", _STRUCTURED), ("Content-Digest", _STRUCTURED), ("Digest", _PLAIN)):
+        for algorithm, value in _pairs(name, pattern, headers.get(name)):
+            _add(found, name, algorithm, _decoded(name, value))
+    if md5 := headers.get("Content-MD5"):
+        _add(found, "Content-MD5", "md5", _decoded("Content-MD5", md5.strip()))
+    if sha256 := headers.get("Waybill-Sha256"):
+        if not _HEX.fullmatch(sha256.strip()):
+            raise InvalidRequest("Waybill-Sha256 is not 64 hexadecimal digits.")
+        _add(found, "Waybill-Sha256", "sha-256", bytes.fromhex(sha256.strip()))
+    return found
+
+
+def repr_digest(sha256: str) -> str:
+    """The Repr-Digest header of an object."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def _pairs(name: str, pattern: re.Pattern[str], header: str | None) -> list[tuple[str, str]]:
+    pairs, position = [], 0
+    while header and position < len(header):
+        match = pattern.match(header, position)
+        if match is None:
+            raise InvalidRequest(f"{name} is not well formed.")
+        pairs.append((match[1], match[2]))
+        position = match.end()
+    return pairs
+
+
+def _decoded(name: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as exc:
+        raise InvalidRequest(f"{name} is not base64.") from exc
+
+
+def _add(found: dict[str, bytes], header: str, algorithm: str, digest: bytes) -> None:
+    name = _ALGORITHMS.get(algorithm.lower())
+    if name is None:
+        return
+    if len(digest) != hashlib.new(name, usedforsecurity=False).digest_size:
+        raise InvalidRequest(f"The {algorithm} in {header} has {len(digest)} bytes.")
+    if found.setdefault(name, digest) != digest:
+        raise InvalidRequest(f"The digests of the body contradict each other ({algorithm}).")

@@ -1,0 +1,59 @@
+"""Ranges of RFC 9110 section 14, the only place that knows HTTP's inclusive ends. Pure functions."""
+
+import re
+from dataclasses import dataclass
+
+from gateway.refusals import RangeUnsatisfiable
+
+_RANGE = re.compile(r"bytes=\s*(?:(?P<first>\d+)-(?P<last>\d*)|-(?P<suffix>\d+))\s*")
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+|\*)")
+_CURL = re.compile(r"curl/(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open part ``[start, stop)`` of an object."""
+
+    start: int
+    stop: int
+
+    def content_range(self, size: int) -> str:
+        """The header of a 206."""
+        return f"bytes {self.start}-{self.stop - 1}/{size}"
+
+
+def wanted(header: str | None, size: int) -> Span | None:
+    """The single range that a Range header asks for; None means the whole object.
+
+    Headers that are malformed, of another unit, or with several ranges are ignored, as the RFC allows. Raises
+    RangeUnsatisfiable for a range past the end.
+    """
+    match = _RANGE.fullmatch(header or "")
+    if match is None:
+        return None
+    if match["suffix"] is not None:
+        length = int(match["suffix"])
+        if length == 0 or size == 0:
+            raise RangeUnsatisfiable(size)
+        return Span(max(0, size - length), size)
+    first = int(match["first"])
+    if match["last"] and int(match["last"]) < first:
+        return None
+    if first >= size:
+        raise RangeUnsatisfiable(size)
+    return Span(first, min(int(match["last"]) + 1, size) if match["last"] else size)
+
+
+def is_whole_upload(content_range: str, size: int | None) -> bool:
+    """Whether the Content-Range of a PUT covers the whole body from its first byte to its last."""
+    match = _CONTENT_RANGE.fullmatch(content_range.strip())
+    if match is None or match["total"] == "*":
+        return False
+    whole = int(match["first"]) == 0 and int(match["last"]) + 1 == int(match["total"])
+    return whole and size == int(match["total"])
+
+
+def tells_size_on_416(user_agent: str) -> bool:
+    """Whether a 416 may carry Content-Range: curl before 8.5 fails on it when ``-C -`` meets a complete file."""
+    match = _CURL.match(user_agent)
+    return match is None or (int(match[1]), int(match[2])) >= (8, 5)

@@ -1,0 +1,104 @@
+"""The answer that carries an object's bytes: exactly as many as announced, or a broken connection."""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import structlog
+from django.http import StreamingHttpResponse
+
+from adapters.base import CHUNK_BYTES, FileBacked, ReadStream
+from adapters.errors import AdapterError
+from gateway import metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Cut(ConnectionAbortedError):
+    """Bytes are missing after the header was sent: the server closes the connection, so that the client knows."""
+
+    def __init__(self, sent: int, expected: int) -> None:
+        super().__init__(errno.EPIPE, f"{sent} of {expected} bytes sent")
+
+
+class ObjectResponse(StreamingHttpResponse):
+    """Streams ``stream`` and calls ``on_end(whole)`` once, when the last byte is out or the connection broke.
+
+    A stream on a regular file goes out by sendfile(2), where the server can. The first piece of any other stream is
+    read before the response exists, so that a storage that fails at once still gets a status of its own.
+    """
+
+    block_size = CHUNK_BYTES
+
+    def __init__(self, stream: ReadStream, on_end: Callable[[bool], None], **kwargs: object) -> None:
+        self._stream, self._on_end, self._began = stream, on_end, time.monotonic()
+        self._expected, self._sent, self._ended = stream.stop - stream.start, 0, False
+        if isinstance(stream, FileBacked):
+            super().__init__(self._pieces(b""), **kwargs)  # type: ignore[arg-type]
+            self.file_to_stream = _File(stream, self)
+        else:
+            super().__init__(self._pieces(stream.read(CHUNK_BYTES)), **kwargs)  # type: ignore[arg-type]
+        self["Content-Length"] = str(self._expected)
+
+    def count(self, sent: int) -> None:
+        """Note that ``sent`` bytes of the body are out."""
+        self._sent = sent
+
+    def close(self) -> None:
+        """End the delivery. Raises Cut where fewer bytes went out than were announced."""
+        super().close()
+        if self._ended:
+            return
+        self._ended = True
+        self._stream.close()
+        whole = self._sent == self._expected
+        metrics.BYTES.labels("out").inc(self._sent)
+        log.info(
+            "object.delivered" if whole else "object.cut",
+            status=self.status_code,
+            bytes=self._sent,
+            expected=self._expected,
+            seconds=round(time.monotonic() - self._began, 3),
+        )
+        self._on_end(whole)
+        if not whole:
+            raise Cut(self._sent, self._expected)
+
+    def _pieces(self, first: bytes) -> Iterator[bytes]:
+        chunk = first or self._read()
+        while chunk:
+            yield chunk
+            self._sent += len(chunk)
+            chunk = self._read()
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.read(CHUNK_BYTES)
+        except AdapterError as exc:
+            log.error("object.source_failed", storage=exc.storage, error=exc.code, sent=self._sent)
+            raise Cut(self._sent, self._expected) from exc
+
+
+class _File:
+    """What the server's file wrapper needs of a regular file; sendfile's last ``seek`` tells how far it came."""
+
+    close: Callable[[], None]
+
+    def __init__(self, stream: ReadStream, response: ObjectResponse) -> None:
+        assert isinstance(stream, FileBacked)
+        self._stream, self._response, self._start, self._read_bytes = stream, response, stream.start, 0
+        self._descriptor = stream.fileno()
+        os.lseek(self._descriptor, stream.start, os.SEEK_SET)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def seek(self, position: int) -> None:
+        self._response.count(position - self._start)
+
+    def read(self, size: int) -> bytes:
+        chunk = os.read(self._descriptor, min(size, self._stream.stop - self._start - self._read_bytes))
+        self._read_bytes += len(chunk)
+        self._response.count(self._read_bytes)
+        return chunk

@@ -1,0 +1,39 @@
+"""Slots: how many streams one process runs at a time."""
+
+import threading
+
+from django.conf import settings
+
+from gateway import metrics
+from gateway.refusals import Busy
+
+
+class Slot:
+    """The right to one stream; giving it back twice does nothing."""
+
+    def __init__(self, free: threading.Semaphore) -> None:
+        self._free: threading.Semaphore | None = free
+        metrics.STREAMS.inc()
+
+    def give_back(self) -> None:
+        """Let the next stream in."""
+        free, self._free = self._free, None
+        if free is not None:
+            metrics.STREAMS.dec()
+            free.release()
+
+
+class Slots:
+    """Bounds the running streams, so that threads are always left for short requests such as health checks."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.BoundedSemaphore(most)
+
+    def take(self) -> Slot:
+        """A slot, or Busy at once where none is free: waiting would take the very threads that are to be saved."""
+        if not self._free.acquire(blocking=False):
+            raise Busy(retry_after_s=3)
+        return Slot(self._free)
+
+
+SLOTS = Slots(settings.MAX_STREAMS)

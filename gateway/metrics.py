@@ -1,0 +1,35 @@
+"""Prometheus metrics. No label ever holds a token, a key or a name that a job chooses."""
+
+import os
+
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY as PROCESS_REGISTRY
+from prometheus_client.multiprocess import MultiProcessCollector
+
+REQUESTS = Counter("waybill_requests_total", "Requests answered.", ["plane", "method", "status"])
+SECONDS = Histogram(
+    "waybill_request_seconds",
+    "Seconds from a request's arrival to its answer's header.",
+    ["plane"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600),
+)
+BYTES = Counter("waybill_body_bytes_total", "Bytes of objects moved between clients and the gateway.", ["direction"])
+STREAMS = Gauge("waybill_streams", "Streams that run at the moment.", multiprocess_mode="livesum")
+STORAGE_SECONDS = Histogram(
+    "waybill_storage_call_seconds", "Seconds of each call to a storage.", ["storage", "operation", "outcome"]
+)
+
+
+def observe_storage(storage: str, operation: str, seconds: float, outcome: str) -> None:
+    """The hook of ``adapters.guard``."""
+    STORAGE_SECONDS.labels(storage, operation, outcome).observe(seconds)
+
+
+def export(_request: HttpRequest) -> HttpResponse:
+    """``/metrics``: of all processes of this gateway where several share PROMETHEUS_MULTIPROC_DIR."""
+    registry = PROCESS_REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,53 @@
+"""Refusals that concern HTTP alone: the domain knows nothing of ranges, framing or busy threads."""
+
+from staging.errors import StagingError
+
+
+class Busy(StagingError):
+    """As many streams run here as this process takes."""
+
+    code = "gateway_busy"
+    transient = True
+    hint = "Come back in a moment, or add gateways."
+
+
+class LengthRequired(StagingError):
+    """A body needs a Content-Length or chunked coding; where it ends cannot be known otherwise."""
+
+    code = "length_required"
+    hint = "curl -T FILE sends a length by itself."
+
+
+class UnsupportedBody(StagingError):
+    """The body is wrapped in something that is not the object itself."""
+
+    code = "unsupported_body"
+    hint = "Send the bare bytes: curl -T FILE URL."
+
+
+class WrongOffset(StagingError):
+    """The body does not begin where the bytes that are safe end."""
+
+    code = "wrong_offset"
+    hint = "Ask HEAD for Upload-Offset and go on from there; 0 means from the beginning."
+
+    def __init__(self, detail: str, *, offset: int) -> None:
+        super().__init__(detail)
+        self.offset = offset
+
+
+class PreconditionFailed(StagingError):
+    """The object is not the version that If-Match names."""
+
+    code = "precondition_failed"
+    hint = "The object was replaced; begin again."
+
+
+class RangeUnsatisfiable(StagingError):
+    """The range asks for nothing that the object has; ``size`` is the object's, in bytes."""
+
+    code = "range_unsatisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The object has {size} bytes.")
+        self.size = size

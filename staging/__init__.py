@@ -1,0 +1,1 @@
+"""The domain: the catalog of objects, replicas and aliases, and the rules by which bytes move."""

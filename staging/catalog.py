@@ -1,0 +1,242 @@
+"""The catalog: the one place that writes objects and replicas."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+
+from staging import events, queue
+from staging.errors import ContentDiffers, LeaseLost, NoSpace
+from staging.models import Alias, Bucket, Object, Replica, Storage, Transfer, Upload
+from staging.states import ObjectState, OnExists, ReplicaState, TransferKind
+
+#: How often a registration is tried anew when another version of the key was registered at the same moment.
+_RACES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of an upload: the object that now stands at the key, and whether it stood there before."""
+
+    object: Object
+    replayed: bool
+
+
+def current(bucket: Bucket, key: str) -> Object | None:
+    """The current version at the key with its replicas and their storages, or None."""
+    return (
+        Object.objects.filter(bucket=bucket, key=key, current=True)
+        .prefetch_related("replicas__storage__credential")
+        .first()
+    )
+
+
+def was_deleted(bucket: Bucket, key: str) -> bool:
+    """Whether the key's last known version was deleted (rather than never written)."""
+    last = Object.objects.filter(bucket=bucket, key=key).order_by("-version").first()
+    return last is not None and not last.current
+
+
+def reserve(
+    alias: Alias, storage: Storage, key: str, upload_id: uuid.UUID, declared: int | None, content_type: str
+) -> Upload:
+    """The row before the bytes: reserve the key and the declared space. Raises NoSpace; nothing is reserved then."""
+    with transaction.atomic():
+        take_space(storage, declared or 0)
+        return Upload.objects.create(
+            id=upload_id,
+            alias=alias,
+            storage=storage,
+            key=key,
+            declared_size=declared,
+            reserved_bytes=declared or 0,
+            content_type=content_type,
+            lease_expires_at=lease_end(),
+        )
+
+
+def lease_end() -> datetime:
+    """When an upload's lease that is taken or renewed now runs out."""
+    return timezone.now() + timedelta(seconds=settings.UPLOAD_LEASE_S)
+
+
+def take_space(storage: Storage, count: int) -> None:
+    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace."""
+    fits = Storage.objects.filter(pk=storage.pk).exclude(
+        capacity_bytes__isnull=False, capacity_bytes__lt=F("used_bytes") + F("reserved_bytes") + count
+    )
+    if fits.update(reserved_bytes=F("reserved_bytes") + count) != 1:
+        raise NoSpace(f"The storage {storage.name} has no room for {count} bytes more.")
+
+
+def grow_reservation(upload: Upload, total: int) -> None:
+    """Reserve what a body of unknown length has come to. Raises NoSpace or LeaseLost."""
+    with transaction.atomic():
+        take_space(upload.storage, total - upload.reserved_bytes)
+        if not _owned(upload).update(reserved_bytes=total):
+            raise LeaseLost
+    upload.reserved_bytes = total
+
+
+def renew(upload: Upload) -> None:
+    """Prolong the lease of a living upload. Raises LeaseLost where the janitor has taken it over."""
+    if not _owned(upload).update(lease_expires_at=lease_end()):
+        raise LeaseLost
+
+
+def note_token(upload: Upload, token: str) -> None:
+    """Keep the storage's name for the unfinished write, by which the janitor finds it. Raises LeaseLost."""
+    if not _owned(upload).update(token=token):
+        raise LeaseLost
+
+
+def note_content(upload: Upload, size: int, sha256: str) -> None:
+    """Write down what is about to be published, and renew the lease, in one conditional UPDATE. Raises LeaseLost."""
+    if not _owned(upload).update(size=size, sha256=sha256, lease_expires_at=lease_end()):
+        raise LeaseLost
+    upload.size, upload.sha256 = size, sha256
+
+
+def drop(upload: Upload) -> None:
+    """Give up a reservation whose bytes are gone from the storage."""
+    with transaction.atomic():
+        deleted, _ = _owned(upload).delete()
+        if deleted:
+            Storage.objects.filter(pk=upload.storage_id).update(
+                reserved_bytes=F("reserved_bytes") - upload.reserved_bytes
+            )
+
+
+def register(upload: Upload, storage_version: str) -> Registered:
+    """The row after the bytes: make the published upload the key's current version.
+
+    Where equal content stands there already the object is that one, ``replayed``, and the upload stays for the caller
+    to clean up. Raises ContentDiffers (the upload stays too) and LeaseLost.
+    """
+    for attempt in range(_RACES):
+        try:
+            with transaction.atomic():
+                return _register(upload, storage_version)
+        except IntegrityError:
+            if attempt == _RACES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _register(upload: Upload, storage_version: str) -> Registered:
+    alias, size = upload.alias, upload.size
+    if size is None or not upload.sha256:
+        raise ValueError("the content must be noted before it is registered")
+    bucket = alias.bucket
+    standing = Object.objects.filter(bucket=bucket, key=alias.key, current=True).first()
+    if standing and not bucket.mounted:
+        if (standing.size, standing.sha256) == (size, upload.sha256):
+            return Registered(standing, replayed=True)
+        if alias.on_exists == OnExists.FAIL:
+            raise ContentDiffers(f"{bucket}/{alias.key} was committed with other content meanwhile.")
+    deleted, _ = _owned(upload).delete()
+    if not deleted:
+        raise LeaseLost
+    if standing:
+        retire(standing, keep_s=settings.REPLACED_KEEP_S)
+    last = Object.objects.filter(bucket=bucket, key=alias.key).aggregate(last=Max("version"))["last"] or 0
+    made = Object.objects.create(
+        id=upload.id,
+        bucket=bucket,
+        key=alias.key,
+        version=last + 1,
+        size=size,
+        sha256=upload.sha256,
+        content_type=upload.content_type,
+    )
+    Replica.objects.filter(storage=upload.storage, key=upload.key).delete()
+    Replica.objects.create(
+        object=made,
+        storage=upload.storage,
+        key=upload.key,
+        size=size,
+        storage_version=storage_version,
+        verified_at=timezone.now(),
+    )
+    Storage.objects.filter(pk=upload.storage_id).update(
+        reserved_bytes=F("reserved_bytes") - upload.reserved_bytes, used_bytes=F("used_bytes") + size
+    )
+    Alias.objects.filter(pk=alias.pk).update(last_used_at=timezone.now(), uses=F("uses") + 1, stream_cut_at=None)
+    kind = "object.replaced" if standing else "object.created"
+    events.record(
+        bucket.project_id,
+        kind,
+        f"{bucket}/{alias.key}",
+        object=str(made.id),
+        version=made.version,
+        size=size,
+        sha256=made.sha256,
+    )
+    return Registered(made, replayed=False)
+
+
+def delete(target: Object) -> None:
+    """Delete the current version of a key. It is gone for readers at once; a transfer removes each replica's bytes."""
+    with transaction.atomic():
+        if retire(target, keep_s=0):
+            events.record(
+                target.bucket.project_id, "object.deleted", f"{target.bucket}/{target.key}", object=str(target.id)
+            )
+
+
+def retire(target: Object, *, keep_s: int) -> bool:
+    """End a version's time as the current one; its bytes go after ``keep_s``. False if it was not current any more.
+
+    The bytes of a mounted version are not Waybill's to remove later: they were replaced in place.
+    """
+    now = timezone.now()
+    if not Object.objects.filter(pk=target.pk, current=True).update(
+        current=False, state=ObjectState.DELETING, retired_at=now
+    ):
+        return False
+    replicas = list(target.replicas.select_related("storage"))
+    for replica in replicas:
+        if target.bucket.mounted:
+            forget(replica)
+        else:
+            _schedule_delete(replica, target, now + timedelta(seconds=keep_s))
+    return True
+
+
+def forget(replica: Replica) -> None:
+    """Remove a replica's row once its bytes are gone, and give its space back."""
+    deleted, _ = Replica.objects.filter(pk=replica.pk).delete()
+    if deleted:
+        Storage.objects.filter(pk=replica.storage_id).update(used_bytes=F("used_bytes") - replica.size)
+
+
+def purge_tombstones(before: datetime, limit: int = 1000) -> int:
+    """Remove the rows of versions that were retired before ``before`` and have no replica left."""
+    old = Object.objects.filter(current=False, retired_at__lt=before, replicas__isnull=True)
+    ids: Iterable[uuid.UUID] = list(old.values_list("pk", flat=True)[:limit])
+    deleted, _ = Object.objects.filter(pk__in=ids).delete()
+    return deleted
+
+
+def _schedule_delete(replica: Replica, target: Object, not_before: datetime) -> None:
+    Replica.objects.filter(pk=replica.pk).update(state=ReplicaState.DELETING)
+    transfer = Transfer.objects.create(
+        project_id=target.bucket.project_id,
+        kind=TransferKind.DELETE,
+        object=target,
+        source=replica,
+        target=replica.storage,
+        label=f"{target.bucket}/{target.key}",
+        size=replica.size,
+        not_before=not_before,
+    )
+    queue.enqueue_transfer(str(transfer.pk))
+
+
+def _owned(upload: Upload):  # type: ignore[no-untyped-def]
+    return Upload.objects.filter(pk=upload.pk, fence=upload.fence)

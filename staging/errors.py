@@ -1,0 +1,194 @@
+"""Everything the domain may refuse or fail with; ``gateway/problems.py`` alone turns these into answers.
+
+``code`` is stable and documented in docs/errors.md, ``transient`` says whether the same request may succeed later
+without anybody changing anything, ``hint`` is one sentence on what to do about it.
+"""
+
+from typing import ClassVar
+
+
+class StagingError(Exception):
+    """A request that the domain's rules refuse, or that it could not carry out."""
+
+    code: ClassVar[str] = "staging_error"
+    transient: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
+
+    def __init__(self, detail: str = "", *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail or self.code)
+        self.detail = detail or (type(self).__doc__ or self.code).strip().splitlines()[0]
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class AliasUnknown(StagingError):
+    """There is no such alias."""
+
+    code = "alias_unknown"
+    hint = "Check that the URL was copied whole."
+
+
+class AliasExpired(StagingError):
+    """The alias has expired."""
+
+    code = "alias_expired"
+    hint = "Ask the workflow engine to extend it or to make a new one."
+
+
+class AliasRevoked(StagingError):
+    """The alias was revoked."""
+
+    code = "alias_revoked"
+    hint = "Ask whoever gave it out for a new one."
+
+
+class AliasUsedUp(StagingError):
+    """The alias has been used as often as it may be."""
+
+    code = "alias_used_up"
+    hint = "Ask the workflow engine for a new one."
+
+
+class WrongDirection(StagingError):
+    """The alias works in the other direction."""
+
+    code = "wrong_direction"
+    hint = "A read alias answers GET and HEAD, a write alias takes PUT."
+
+    def __init__(self, detail: str = "", *, allowed: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.allowed = allowed
+
+
+class DataPending(StagingError):
+    """The data is not there yet."""
+
+    code = "data_pending"
+    transient = True
+    hint = "Try again later; the alias stays the same."
+
+
+class SourceMissing(StagingError):
+    """What the alias names is not there any more, or never was."""
+
+    code = "source_missing"
+    hint = "Check the key; if a job is to produce it, make its output alias first."
+
+
+class ObjectUnavailable(StagingError):
+    """No replica of the object can be read at the moment."""
+
+    code = "object_unavailable"
+    transient = True
+    hint = "An operator can see in the admin which storages are affected."
+
+
+class ContentDiffers(StagingError):
+    """Other content has already been committed at this key."""
+
+    code = "already_exists"
+    hint = "Make the alias with on_exists=replace if it is to be replaced."
+
+
+class DigestMismatch(StagingError):
+    """The bytes received do not have the digest that was announced for them."""
+
+    code = "digest_mismatch"
+    hint = "Upload the file again; if this repeats, it changes while it is read."
+
+
+class SizeMismatch(StagingError):
+    """The body is not as long as the alias says it must be."""
+
+    code = "size_mismatch"
+    hint = "Upload the file that the alias was made for."
+
+
+class BodyIncomplete(StagingError):
+    """The body ended before the length that was announced for it."""
+
+    code = "incomplete_body"
+    transient = True
+    hint = "Nothing was stored; upload again."
+
+
+class StreamEmpty(StagingError):
+    """A body of unknown length was empty."""
+
+    code = "empty_stream"
+    hint = "A retry cannot send standard input again: upload a file, or allow empty streams on the alias."
+
+
+class StreamInterrupted(StagingError):
+    """An earlier body of unknown length broke off, so this one may be only its tail."""
+
+    code = "stream_interrupted"
+    hint = "Upload a file (a body of known length), or send its digest in a Repr-Digest header."
+
+
+class TooLarge(StagingError):
+    """The body is larger than the alias or the bucket allows."""
+
+    code = "too_large"
+    hint = "Ask for an alias with a larger max_bytes, or for another bucket policy."
+
+
+class NoSpace(StagingError):
+    """There is no space left where the bucket's policy wants the bytes."""
+
+    code = "no_space"
+    hint = "An operator has to free space or to raise the storage's capacity."
+
+
+class StorageClosed(StagingError):
+    """The storage takes no new data at the moment."""
+
+    code = "storage_closed"
+    transient = True
+    hint = "It is cordoned, draining or out of reach; try again later."
+
+
+class LeaseLost(StagingError):
+    """The upload took so long without progress that its reservation was given up."""
+
+    code = "lease_lost"
+    transient = True
+    hint = "Nothing was stored; upload again."
+
+
+class InvalidRequest(StagingError):
+    """The request is not well formed."""
+
+    code = "invalid_request"
+
+    def __init__(self, detail: str, *, fields: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.fields = fields or {}
+
+
+class NameTaken(StagingError):
+    """Something of this name exists in the project."""
+
+    code = "name_taken"
+    hint = "Choose another name, or change the one that exists."
+
+
+class InUse(StagingError):
+    """It is still in use, and removing it would lose data."""
+
+    code = "in_use"
+
+
+class NotFound(StagingError):
+    """There is no such thing in this project."""
+
+    code = "not_found"
+
+
+class AddressRefused(StagingError):
+    """The address lies under no storage that is registered in this project."""
+
+    code = "address_refused"
+    hint = "Register the storage first; Waybill calls no other address."

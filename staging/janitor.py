@@ -1,0 +1,105 @@
+"""The janitor: finishes or removes what crashed writers left, and forgets what is old. Safe to run anywhere, any time."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from adapters.base import Adapter
+from adapters.errors import AdapterError, NotFound
+from staging import catalog, transfers, writing
+from staging.connections import release
+from staging.errors import ContentDiffers, LeaseLost
+from staging.models import Alias, Event, IdempotencyKey, Upload
+from staging.pump import Hasher, pump
+from staging.storages import adapter_for
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Sweep:
+    """What one run of the janitor did, as counts."""
+
+    adopted: int = 0
+    removed: int = 0
+    postponed: int = 0
+    purged: int = 0
+
+
+def sweep(limit: int = 200) -> Sweep:
+    """Settle every upload whose lease has run out, and purge old rows."""
+    done = Sweep()
+    expired = Upload.objects.filter(lease_expires_at__lt=timezone.now()).order_by("lease_expires_at")
+    for upload in expired.select_related("alias__bucket", "storage__credential")[:limit]:
+        _settle(upload, done)
+    done.purged = _purge()
+    return done
+
+
+def _settle(upload: Upload, done: Sweep) -> None:
+    claimed = Upload.objects.filter(pk=upload.pk, fence=upload.fence, lease_expires_at__lt=timezone.now()).update(
+        fence=F("fence") + 1, lease_expires_at=catalog.lease_end()
+    )
+    if not claimed:
+        return
+    upload.fence += 1
+    try:
+        adapter = adapter_for(upload.storage)
+        release()
+        _abort_unfinished(adapter, upload)
+        adopted = bool(upload.sha256) and _adopt(adapter, upload)
+        if not adopted:
+            if upload.sha256 and not upload.alias.bucket.mounted:
+                adapter.delete(upload.key)
+            if upload.declared_size is None:
+                writing.note_stream_cut(upload.alias)
+            catalog.drop(upload)
+    except (AdapterError, LeaseLost) as exc:
+        # The lease was prolonged above, so the next run comes back to it.
+        log.warning("janitor.postponed", upload=str(upload.pk), error=exc.code)
+        done.postponed += 1
+        return
+    done.adopted += adopted
+    done.removed += not adopted
+    log.info("janitor.settled", upload=str(upload.pk), storage=upload.storage.name, adopted=adopted)
+
+
+def _abort_unfinished(adapter: Adapter, upload: Upload) -> None:
+    if upload.token:
+        adapter.abort_write(upload.token)
+    elif not upload.alias.bucket.mounted:
+        for token in adapter.unfinished_writes(upload.key):
+            adapter.abort_write(token)
+
+
+def _adopt(adapter: Adapter, upload: Upload) -> bool:
+    """Register bytes that were published and not registered, if they are those that were noted before publish."""
+    try:
+        with adapter.open_read(upload.key) as stream, Hasher(["sha256"]) as hasher:
+            if stream.stat.size != upload.size:
+                return False
+            pump(stream, lambda _: None, hasher, on_progress=lambda _: None)
+            if hasher.finish()["sha256"].hex() != upload.sha256:
+                return False
+        return not catalog.register(upload, stream.stat.version).replayed
+    except (NotFound, ContentDiffers):
+        return False
+
+
+def _purge() -> int:
+    now = timezone.now()
+    old = now - timedelta(seconds=settings.TOMBSTONE_S)
+    purged = catalog.purge_tombstones(old) + transfers.purge(old)
+    ended = Q(expires_at__lt=old) | Q(revoked_at__lt=old)
+    for rows in (
+        Alias.objects.filter(ended, uploads__isnull=True),
+        Event.objects.filter(created_at__lt=now - timedelta(seconds=settings.EVENTS_KEEP_S)),
+        IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2)),
+    ):
+        ids = list(rows.values_list("pk", flat=True)[:1000])
+        purged += rows.model.objects.filter(pk__in=ids).delete()[0]
+    return purged

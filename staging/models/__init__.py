@@ -1,0 +1,30 @@
+"""The catalog's tables, one noun a file."""
+
+from staging.models.alias import Alias
+from staging.models.api_key import ApiKey
+from staging.models.bucket import Bucket
+from staging.models.credential import Credential
+from staging.models.event import Event
+from staging.models.idempotency import IdempotencyKey
+from staging.models.object import Object
+from staging.models.project import Membership, Project
+from staging.models.replica import Replica
+from staging.models.storage import Storage
+from staging.models.transfer import Transfer
+from staging.models.upload import Upload
+
+__all__ = [
+    "Alias",
+    "ApiKey",
+    "Bucket",
+    "Credential",
+    "Event",
+    "IdempotencyKey",
+    "Membership",
+    "Object",
+    "Project",
+    "Replica",
+    "Storage",
+    "Transfer",
+    "Upload",
+]

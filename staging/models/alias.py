@@ -1,0 +1,66 @@
+"""Aliases: expiring, revocable names of one object and one direction."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from staging.models.api_key import ApiKey
+from staging.models.bucket import Bucket
+from staging.models.fields import KeyField, state_check
+from staging.models.project import Project
+from staging.states import AliasMode, OnExists
+
+
+class Alias(models.Model):
+    """What a token stands for. It stores times and counts, never a status.
+
+    ``token_sha256`` finds the row; the token itself is made from the row's id by a key that is not in the database
+    (``staging/aliases.py``). ``stream_cut_at`` is when a body of unknown length last broke off.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    token_sha256 = models.CharField(max_length=64, unique=True, editable=False)
+    token_key_id = models.CharField(max_length=8, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="aliases")
+    bucket = models.ForeignKey(Bucket, on_delete=models.CASCADE, related_name="aliases")
+    key = KeyField()
+    mode = models.CharField(max_length=16, choices=AliasMode.choices)
+    on_exists = models.CharField(max_length=16, choices=OnExists.choices, default=OnExists.FAIL)
+    allow_empty_stream = models.BooleanField(default=False)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    max_uses = models.PositiveIntegerField(null=True, blank=True)
+    uses = models.PositiveIntegerField(default=0, editable=False)
+    max_bytes = models.BigIntegerField(null=True, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    size = models.BigIntegerField(null=True, blank=True)
+    content_type = models.CharField(max_length=255, blank=True, default="")
+    labels = models.JSONField(default=dict, blank=True)
+    created_by = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="aliases")
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    stream_cut_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name_plural = "aliases"
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            state_check("mode", AliasMode, "alias_mode_known"),
+            state_check("on_exists", OnExists, "alias_on_exists_known"),
+            models.CheckConstraint(
+                condition=Q(sha256="") | Q(sha256__regex=r"^[0-9a-f]{64}$"), name="alias_sha256_is_hex"
+            ),
+            models.CheckConstraint(condition=Q(size__isnull=True) | Q(size__gte=0), name="alias_size_positive"),
+            models.CheckConstraint(
+                condition=Q(max_bytes__isnull=True) | Q(max_bytes__gte=0), name="alias_max_bytes_positive"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-created_at", "-id"], name="alias_by_project"),
+            models.Index(fields=["bucket", "key", "mode"], name="alias_by_target"),
+            models.Index(fields=["expires_at"], name="alias_by_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.bucket}/{self.key}"

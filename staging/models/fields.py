@@ -1,0 +1,28 @@
+"""Columns that SQLite and PostgreSQL would otherwise treat differently."""
+
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+#: Names of projects, storages, buckets and credentials.
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+validate_name = RegexValidator(NAME_PATTERN, "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
+
+
+class KeyField(models.CharField):  # type: ignore[type-arg]
+    """A key: compared and ordered by its UTF-8 bytes on every database, so that listings and ranges agree."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 1100)
+        super().__init__(*args, **kwargs)
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        collation = {"postgresql": "C", "sqlite": "BINARY"}.get(connection.vendor)
+        return {**super().db_parameters(connection), "collation": collation}
+
+
+def state_check(field: str, choices: type[models.TextChoices], name: str) -> models.CheckConstraint:
+    """A constraint that keeps a state column within its choices in the database itself."""
+    return models.CheckConstraint(condition=models.Q(**{f"{field}__in": choices.values}), name=name)

@@ -1,0 +1,44 @@
+"""Objects: logical data, one row a version."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from staging.models.bucket import Bucket
+from staging.models.fields import KeyField, state_check
+from staging.states import ObjectState
+
+
+class Object(models.Model):
+    """One immutable version of the data at a key; at most one version of a key is current."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    bucket = models.ForeignKey(Bucket, on_delete=models.CASCADE, related_name="objects")
+    key = KeyField()
+    version = models.PositiveIntegerField()
+    current = models.BooleanField(default=True)
+    state = models.CharField(max_length=16, choices=ObjectState.choices, default=ObjectState.AVAILABLE)
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    content_type = models.CharField(max_length=255, default="application/octet-stream")
+    metadata = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    retired_at = models.DateTimeField(null=True, blank=True, help_text="When it was deleted or replaced.")
+
+    class Meta:
+        ordering = ["bucket_id", "key", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "key", "version"], name="object_version_once"),
+            models.UniqueConstraint(fields=["bucket", "key"], condition=Q(current=True), name="object_one_current"),
+            models.CheckConstraint(condition=Q(size__gte=0), name="object_size_positive"),
+            models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="object_sha256_is_hex"),
+            models.CheckConstraint(
+                condition=Q(current=False) | ~Q(state=ObjectState.DELETING), name="object_deleting_is_not_current"
+            ),
+            state_check("state", ObjectState, "object_state_known"),
+        ]
+        indexes = [models.Index(fields=["state", "created_at"], name="object_by_state")]
+
+    def __str__(self) -> str:
+        return f"{self.key} (version {self.version})"

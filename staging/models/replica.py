@@ -1,0 +1,39 @@
+"""Replicas: the copies of object versions on storages."""
+
+from django.db import models
+from django.db.models import Q
+
+from staging.models.fields import KeyField, state_check
+from staging.models.object import Object
+from staging.models.storage import Storage
+from staging.states import ReplicaState
+
+
+class Replica(models.Model):
+    """One copy of one version. ``dirty`` copies are the only ones so far and are not evicted.
+
+    ``storage_version`` is what the storage called this content when it was published.
+    """
+
+    object = models.ForeignKey(Object, on_delete=models.CASCADE, related_name="replicas")
+    storage = models.ForeignKey(Storage, on_delete=models.PROTECT, related_name="replicas")
+    key = KeyField()
+    size = models.BigIntegerField()
+    state = models.CharField(max_length=16, choices=ReplicaState.choices, default=ReplicaState.AVAILABLE)
+    dirty = models.BooleanField(default=False)
+    storage_version = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["storage", "key"], name="replica_place_once"),
+            models.UniqueConstraint(fields=["object", "storage"], name="replica_once_a_storage"),
+            models.CheckConstraint(condition=Q(size__gte=0), name="replica_size_positive"),
+            state_check("state", ReplicaState, "replica_state_known"),
+        ]
+        indexes = [models.Index(fields=["storage", "state"], name="replica_by_storage_state")]
+
+    def __str__(self) -> str:
+        return f"{self.key} on {self.storage}"

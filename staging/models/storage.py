@@ -1,0 +1,46 @@
+"""Storages: configured endpoints with a root, a credential and a tier."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from staging.models.credential import Credential
+from staging.models.fields import state_check, validate_name
+from staging.models.project import Project
+from staging.states import StorageState
+
+
+class Storage(models.Model):
+    """Where bytes lie. ``used_bytes`` and ``reserved_bytes`` count what Waybill put there or is about to."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="storages")
+    name = models.CharField(max_length=63, validators=[validate_name])
+    scheme = models.CharField(max_length=16)
+    options = models.JSONField(default=dict, blank=True)
+    credential = models.ForeignKey(Credential, on_delete=models.PROTECT, null=True, blank=True, related_name="storages")
+    tier = models.PositiveSmallIntegerField(
+        default=2, choices=[(0, "0: memory"), (1, "1: fast disk"), (2, "2: persistent")]
+    )
+    state = models.CharField(max_length=16, choices=StorageState.choices, default=StorageState.ACTIVE)
+    capacity_bytes = models.BigIntegerField(null=True, blank=True, help_text="Empty: no limit known to Waybill.")
+    used_bytes = models.BigIntegerField(default=0, editable=False)
+    reserved_bytes = models.BigIntegerField(default=0, editable=False)
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="storage_name_once"),
+            state_check("state", StorageState, "storage_state_known"),
+            models.CheckConstraint(condition=Q(tier__in=[0, 1, 2]), name="storage_tier_known"),
+            models.CheckConstraint(
+                condition=Q(used_bytes__gte=0, reserved_bytes__gte=0), name="storage_counts_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(capacity_bytes__isnull=True) | Q(capacity_bytes__gte=F("used_bytes") + F("reserved_bytes")),
+                name="storage_within_capacity",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,165 @@
+"""Reading: what an alias's object is at this moment, and its bytes from the first replica that answers."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from adapters.base import ObjectStat, ReadStream
+from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
+from staging import aliases, catalog, placement
+from staging.connections import release
+from staging.errors import DataPending, ObjectUnavailable, SourceMissing
+from staging.models import Alias, Replica
+from staging.states import ObjectState
+from staging.storages import adapter_for
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One place to read from; ``version`` pins a mounted source, managed keys never change."""
+
+    replica: Replica
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version, pinned: its size in bytes, its digest where it is known, and where to read it, best place first.
+
+    ``etag`` is the digest, or the storage's word for the version, which is weak where ``etag_is_strong`` is false.
+    """
+
+    size: int
+    sha256: str
+    etag: str
+    etag_is_strong: bool
+    modified: datetime | None
+    content_type: str
+    copies: tuple[Copy, ...]
+
+
+def find(alias: Alias) -> Found:
+    """What the alias stands for now; opens a storage only for mounted buckets.
+
+    Raises DataPending while it may still come, SourceMissing where it will not, ObjectUnavailable where no replica
+    can be read, and the errors of a mounted storage.
+    """
+    return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
+
+
+def open_stream(found: Found, start: int, stop: int) -> ReadStream:
+    """The bytes ``[start, stop)`` of the pinned version. No database connection is held from here on.
+
+    The first copy that answers serves; when it fails later, the next one goes on at the same byte. Raises the first
+    copy's error when none answers.
+    """
+    release()
+    return _FailoverStream(found, start, stop) if len(found.copies) > 1 else _open(found, found.copies[0], start, stop)
+
+
+def _find_managed(alias: Alias) -> Found:
+    current = catalog.current(alias.bucket, alias.key)
+    if current is None:
+        if catalog.was_deleted(alias.bucket, alias.key) and not aliases.is_awaited(alias.bucket, alias.key):
+            raise SourceMissing("The object was deleted.")
+        raise DataPending
+    copies = placement.reading_order(current.replicas.all())
+    if current.state != ObjectState.AVAILABLE or not copies:
+        raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
+    return Found(
+        size=current.size,
+        sha256=current.sha256,
+        etag=current.sha256,
+        etag_is_strong=True,
+        modified=current.created_at,
+        content_type=current.content_type,
+        copies=tuple(Copy(replica, None) for replica in copies),
+    )
+
+
+def _find_mounted(alias: Alias) -> Found:
+    bucket = alias.bucket
+    known = catalog.current(bucket, alias.key)
+    awaited = aliases.is_awaited(bucket, alias.key)
+    place = Replica(storage=bucket.storage, key=bucket.prefix + alias.key)
+    release()
+    try:
+        stat = adapter_for(bucket.storage).stat(place.key)
+    except NotFound as exc:
+        raise (DataPending if awaited else SourceMissing)() from exc
+    ours = known if known and _unchanged(known.replicas.all()[:1], stat, known.size) else None
+    return Found(
+        size=stat.size,
+        sha256=ours.sha256 if ours else "",
+        etag=ours.sha256 if ours and stat.version_is_strong else _opaque(stat),
+        etag_is_strong=stat.version_is_strong,
+        modified=stat.modified,
+        content_type=ours.content_type if ours else "application/octet-stream",
+        copies=(Copy(place, stat.version),),
+    )
+
+
+def _opaque(stat: ObjectStat) -> str:
+    """A storage's version as an entity tag: no character of it needs quoting, and it tells nothing of the storage."""
+    return hashlib.sha256(f"{stat.size}:{stat.version}".encode()).hexdigest()[:32]
+
+
+def _unchanged(replicas: "list[Replica]", stat: ObjectStat, size: int) -> bool:
+    """Whether the storage still holds what Waybill published there, as far as its versions can tell."""
+    return stat.size == size and any(replica.storage_version == stat.version for replica in replicas)
+
+
+def _open(found: Found, copy: Copy, start: int, stop: int) -> ReadStream:
+    storage = copy.replica.storage
+    try:
+        stream = adapter_for(storage).open_read(copy.replica.key, start, stop, version=copy.version)
+    except (NotFound, RangeInvalid) as exc:
+        if copy.version is not None:
+            raise VersionChanged("it vanished", storage=storage.name, key=copy.replica.key) from exc
+        log.error("replica.damaged", replica=copy.replica.pk, storage=storage.name, error=exc.code)
+        raise Truncated(
+            "the catalog lists bytes that are not there", storage=storage.name, key=copy.replica.key
+        ) from exc
+    if stream.stat.size != found.size:
+        stream.close()
+        log.error("replica.damaged", replica=copy.replica.pk, storage=storage.name, size=stream.stat.size)
+        raise Truncated(f"{stream.stat.size} bytes instead of {found.size}", storage=storage.name, key=copy.replica.key)
+    return stream
+
+
+class _FailoverStream(ReadStream):
+    """Reads one version from several replicas: when one fails, the next goes on at the same byte."""
+
+    def __init__(self, found: Found, start: int, stop: int) -> None:
+        self.start, self.stop, self._offset = start, stop, start
+        self._found, self._left = found, list(found.copies)
+        self._stream = self._next(None)
+        self.stat = self._stream.stat
+
+    def read(self, max_bytes: int = 1024 * 1024) -> bytes:
+        while True:
+            try:
+                chunk = self._stream.read(max_bytes)
+            except AdapterError as exc:
+                log.warning("replica.failed", storage=exc.storage, error=exc.code, offset=self._offset)
+                self._stream.close()
+                self._stream = self._next(exc)
+            else:
+                self._offset += len(chunk)
+                return chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _next(self, first: AdapterError | None) -> ReadStream:
+        while self._left:
+            try:
+                return _open(self._found, self._left.pop(0), self._offset, self.stop)
+            except AdapterError as exc:
+                log.warning("replica.failed", storage=exc.storage, error=exc.code, offset=self._offset)
+                first = first or exc
+        raise first or AssertionError("a stream without copies")

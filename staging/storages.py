@@ -1,0 +1,211 @@
+"""Storages: the one place that builds adapters; also how storages are registered, tested and found by URI."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from adapters import registry
+from adapters.base import Adapter, CheckStep
+from adapters.errors import InvalidKey
+from adapters.guard import Observe
+from adapters.keys import check_key
+from staging import credentials, events
+from staging.connections import release
+from staging.errors import AddressRefused, InUse, InvalidRequest, NameTaken
+from staging.models import Bucket, Credential, Project, Storage
+
+#: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
+observe: Observe | None = None
+
+_built: dict[int, tuple[tuple[int, int], Adapter]] = {}
+_building = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSpec:
+    """What a caller registers. ``secrets`` are sealed at once; ``credential`` names one that exists instead."""
+
+    name: str
+    scheme: str
+    options: Mapping[str, Any]
+    secrets: Mapping[str, str] | None = None
+    credential: Credential | None = None
+    tier: int = 2
+    capacity_bytes: int | None = None
+
+
+def adapter_for(storage: Storage) -> Adapter:
+    """The storage's adapter, shared by all threads of the process and rebuilt when its settings or credential change.
+
+    ``storage`` should come with its credential selected, so that a hit asks the database nothing.
+    """
+    credential = storage.credential
+    revision = (storage.revision, credential.revision if credential else 0)
+    found = _built.get(storage.pk)
+    if found and found[0] == revision:
+        return found[1]
+    with _building:
+        found = _built.get(storage.pk)
+        if found and found[0] == revision:
+            return found[1]
+        secrets = credentials.unseal(credential) if credential else {}
+        try:
+            adapter = registry.build(storage.scheme, storage.name, storage.options, secrets, observe=observe)
+        except ValueError as exc:
+            raise InvalidRequest(f"The storage {storage.name} cannot be used: {exc}") from exc
+        _built[storage.pk] = (revision, adapter)
+    if found:
+        found[1].close()
+    return adapter
+
+
+def close_adapters() -> None:
+    """Close the idle connections of every adapter of this process."""
+    with _building:
+        adapters = [adapter for _, adapter in _built.values()]
+        _built.clear()
+    for adapter in adapters:
+        adapter.close()
+
+
+def root_bucket_name(storage_name: str) -> str:
+    """The name of the mounted bucket that shows the whole of a storage."""
+    return f"~{storage_name}"
+
+
+def create(project: Project, spec: StorageSpec) -> Storage:
+    """Register a storage, seal its secrets and mount its root. Raises InvalidRequest or NameTaken; nothing is left then."""
+    options, secrets = _validated(spec.scheme, spec.options, _secrets_of(spec))
+    storage = Storage(
+        project=project,
+        name=spec.name,
+        scheme=spec.scheme,
+        options=options,
+        credential=spec.credential,
+        tier=spec.tier,
+        capacity_bytes=spec.capacity_bytes,
+    )
+    try:
+        with transaction.atomic():
+            if secrets and spec.credential is None:
+                storage.credential = credentials.store(Credential(project=project, name=spec.name), secrets)
+            storage.save()
+            Bucket.objects.create(
+                project=project, name=root_bucket_name(spec.name), storage=storage, mounted=True, prefix=""
+            )
+            events.record(project, "storage.created", spec.name, scheme=spec.scheme, tier=spec.tier)
+    except IntegrityError as exc:
+        raise NameTaken(f"A storage or credential named {spec.name!r} exists in this project.") from exc
+    return storage
+
+
+def update(storage: Storage, *, options: Mapping[str, Any] | None, secrets: Mapping[str, str] | None) -> Storage:
+    """Change settings, secrets or both; what was not given stays. Adapters notice by the revisions."""
+    kept = credentials.unseal(storage.credential) if storage.credential else {}
+    new_options, new_secrets = _validated(
+        storage.scheme, storage.options if options is None else options, kept if secrets is None else secrets
+    )
+    with transaction.atomic():
+        if secrets is not None:
+            credential = storage.credential or Credential(project=storage.project, name=storage.name)
+            storage.credential = credentials.store(credential, new_secrets)
+        storage.options = new_options
+        storage.revision += 1
+        storage.save()
+    return storage
+
+
+def delete(storage: Storage) -> None:
+    """Forget a storage that holds nothing. Raises InUse naming what still refers to it. No byte there is touched."""
+    root = Bucket.objects.filter(storage=storage, mounted=True, name=root_bucket_name(storage.name))
+    others = list(storage.buckets.exclude(pk__in=root).values_list("name", flat=True)[:5])
+    if others:
+        raise InUse(f"Buckets lie on the storage {storage.name}: {', '.join(others)}.")
+    if storage.replicas.exists() or storage.uploads.exists():
+        raise InUse(f"The storage {storage.name} holds objects of the catalog.")
+    with transaction.atomic():
+        root.delete()
+        credential = storage.credential
+        events.record(storage.project_id, "storage.deleted", storage.name)
+        storage.delete()
+        if credential and credential.name == storage.name and not credential.storages.exists():
+            credential.delete()
+
+
+def test(storage: Storage) -> list[CheckStep]:
+    """Try all that Waybill needs of the storage, step by step; the first failure is the last step."""
+    adapter = adapter_for(storage)
+    release()
+    return adapter.check()
+
+
+def locate(project: Project, uri: str) -> tuple[Bucket, str]:
+    """The mounted bucket and key of a storage URI. Raises AddressRefused where no storage of the project covers it."""
+    matches: list[tuple[int, Storage, str]] = []
+    for storage in project.storages.all():
+        key = _key_below(storage, uri)
+        if key is not None:
+            matches.append((len(registry.base_uri(storage.scheme, storage.options)), storage, key))
+    if not matches:
+        raise AddressRefused(f"No storage of the project {project} covers this address.")
+    longest = max(length for length, _, _ in matches)
+    best = [(storage, key) for length, storage, key in matches if length == longest]
+    if len(best) > 1:
+        names = ", ".join(root_bucket_name(storage.name) for storage, _ in best)
+        raise InvalidRequest(f"Several storages cover this address; name one of the buckets {names} instead.")
+    storage, key = best[0]
+    try:
+        check_key(key)
+    except InvalidKey as exc:
+        raise InvalidRequest(f"The address names no object: {exc.detail}.", fields={"uri": exc.detail}) from exc
+    return Bucket.objects.get(project=project, name=root_bucket_name(storage.name)), key
+
+
+def _key_below(storage: Storage, uri: str) -> str | None:
+    base = urlsplit(registry.base_uri(storage.scheme, storage.options))
+    try:
+        asked = urlsplit(uri)
+        port = asked.port
+    except ValueError as exc:
+        raise InvalidRequest("The URI is not well formed.", fields={"uri": str(exc)}) from exc
+    if asked.query or asked.fragment or asked.password or asked.username:
+        raise InvalidRequest("A storage URI has no user, query or fragment.", fields={"uri": "scheme://host/path"})
+    if port is None:
+        port = next((f.default for f in registry.describe(storage.scheme).fields if f.name == "port"), None)
+    path = unquote(asked.path)
+    same_host = (asked.scheme.lower(), asked.hostname or "", port) == (base.scheme, base.hostname or "", base.port)
+    base_path = unquote(base.path)
+    return path.removeprefix(base_path) if same_host and path.startswith(base_path) else None
+
+
+def _secrets_of(spec: StorageSpec) -> Mapping[str, str]:
+    if spec.secrets is not None and spec.credential is not None:
+        raise InvalidRequest("Give the secrets or the name of a credential, not both.")
+    return spec.secrets or (credentials.unseal(spec.credential) if spec.credential else {})
+
+
+def _validated(
+    scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    if scheme not in registry.schemes():
+        known = ", ".join(registry.schemes())
+        raise InvalidRequest(f"There is no kind of storage {scheme!r}.", fields={"scheme": f"one of {known}"})
+    try:
+        checked_options, checked_secrets = registry.validate(scheme, options, secrets)
+        base = registry.base_uri(scheme, checked_options)
+    except registry.InvalidSettings as exc:
+        raise InvalidRequest("The storage's settings are not valid.", fields=exc.problems) from exc
+    if base.startswith("file://"):
+        root = Path(unquote(urlsplit(base).path)).resolve()
+        if not any(root == allowed.resolve() or allowed.resolve() in root.parents for allowed in settings.LOCAL_ROOTS):
+            allowed_roots = ", ".join(str(path) for path in settings.LOCAL_ROOTS)
+            raise InvalidRequest(
+                "A local storage must lie below one of WAYBILL_LOCAL_ROOTS.", fields={"root": f"below {allowed_roots}"}
+            )
+    return dict(checked_options), dict(checked_secrets)
