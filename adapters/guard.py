@@ -147,13 +147,18 @@ class Watch:
         seconds = time.perf_counter() - self._began
         leaked = isinstance(error, Exception) and not isinstance(error, AdapterError)
         if self._guard.observe is not None:
-            outcome = "ok" if error is None else "leak" if leaked else getattr(error, "code", "interrupted")
-            self._guard.observe(self._guard.name, self._operation, seconds, outcome)
+            self._guard.observe(self._guard.name, self._operation, seconds, _outcome(error))
         if leaked:
             self._guard.count_leak()
             raise Unavailable(
                 f"{self._operation} raised {type(error).__name__}", storage=self._guard.name, key=self._key
             ) from error
+
+
+def _outcome(error: BaseException | None) -> str:
+    if isinstance(error, AdapterError):
+        return error.code
+    return "ok" if error is None else "leak" if isinstance(error, Exception) else "interrupted"
 
 
 class GuardedRead(ReadStream):
