@@ -1,0 +1,98 @@
+"""Buckets: how they are made, given another policy, and removed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from adapters.errors import InvalidKey
+from adapters.keys import check_prefix
+from staging import events
+from staging.errors import InUse, InvalidRequest, NameTaken
+from staging.models import Bucket, Project, Storage
+from staging.models.fields import NAME_PATTERN
+from staging.placement import MANAGED_FOLDER, Policy
+from staging.storages import root_bucket_name
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSpec:
+    """What a caller asks for. ``mounted``: the bucket mirrors the folder ``prefix`` of the storage, in place."""
+
+    name: str
+    storage: Storage
+    mounted: bool = False
+    prefix: str = ""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+
+
+def create(project: Project, spec: BucketSpec) -> Bucket:
+    """Make an empty bucket. Raises InvalidRequest naming what is wrong, or NameTaken."""
+    prefix = _checked_prefix(spec)
+    wrong: dict[str, str] = {}
+    if not re.fullmatch(NAME_PATTERN, spec.name):
+        wrong["name"] = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+    if spec.storage.project_id != project.pk:
+        wrong["storage"] = "it belongs to another project"
+    if wrong:
+        raise InvalidRequest(f"The bucket {spec.name!r} is not valid.", fields=wrong)
+    Policy.parse(spec.policy)
+    try:
+        with transaction.atomic():
+            bucket = Bucket.objects.create(
+                project=project,
+                name=spec.name,
+                storage=spec.storage,
+                mounted=spec.mounted,
+                prefix=prefix,
+                policy=dict(spec.policy),
+            )
+            events.record(project, "bucket.created", spec.name, storage=spec.storage.name, mounted=spec.mounted)
+    except IntegrityError as exc:
+        raise NameTaken(f"A bucket named {spec.name!r} exists in this project.") from exc
+    return bucket
+
+
+def set_policy(bucket: Bucket, policy: Mapping[str, Any]) -> None:
+    """Replace the policy; it applies to requests that begin from now on. Raises InvalidRequest."""
+    Policy.parse(policy)
+    with transaction.atomic():
+        Bucket.objects.filter(pk=bucket.pk).update(policy=dict(policy))
+        events.record(bucket.project_id, "bucket.changed", bucket.name, policy=dict(policy))
+    bucket.policy = dict(policy)
+
+
+def delete(bucket: Bucket) -> None:
+    """Remove a bucket that holds nothing. Raises InUse naming what still refers to it. No byte is touched."""
+    if is_root(bucket):
+        raise InUse(f"The bucket {bucket} shows the root of its storage and goes with it.")
+    if bucket.contents.filter(replicas__isnull=False).exists() or bucket.contents.filter(current=True).exists():
+        raise InUse(f"The bucket {bucket} holds objects, or bytes that are still to be removed.")
+    if bucket.aliases.filter(uploads__isnull=False).exists():
+        raise InUse(f"An upload into the bucket {bucket} is running.")
+    with transaction.atomic():
+        events.record(bucket.project_id, "bucket.deleted", bucket.name)
+        bucket.delete()
+
+
+def is_root(bucket: Bucket) -> bool:
+    """Whether this is the bucket that every storage has for the whole of its root."""
+    return bucket.mounted and bucket.name == root_bucket_name(bucket.storage.name)
+
+
+def _checked_prefix(spec: BucketSpec) -> str:
+    """The folder with its last slash. Only a mounted bucket has one, and never Waybill's own."""
+    prefix = spec.prefix.strip("/")
+    if not spec.mounted and prefix:
+        raise InvalidRequest("Only a mounted bucket has a folder.", fields={"prefix": "leave it empty"})
+    try:
+        check_prefix(prefix)
+    except InvalidKey as exc:
+        raise InvalidRequest("The folder is not valid.", fields={"prefix": exc.detail}) from exc
+    if prefix.split("/")[0] == MANAGED_FOLDER:
+        raise InvalidRequest(
+            "The folder is not valid.", fields={"prefix": f"'{MANAGED_FOLDER}' belongs to managed buckets"}
+        )
+    return f"{prefix}/" if prefix else ""
