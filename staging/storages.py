@@ -1,14 +1,17 @@
 """Storages: the one place that builds adapters; also how storages are registered, tested and found by URI."""
 
+import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
 
 from adapters import registry
 from adapters.base import Adapter, CheckStep
@@ -19,6 +22,8 @@ from staging import credentials, events
 from staging.connections import release
 from staging.errors import AddressRefused, InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Credential, Project, Storage
+from staging.models.fields import NAME_PATTERN
+from staging.states import StorageState
 
 #: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
 observe: Observe | None = None
@@ -80,7 +85,15 @@ def root_bucket_name(storage_name: str) -> str:
 
 
 def create(project: Project, spec: StorageSpec) -> Storage:
-    """Register a storage, seal its secrets and mount its root. Raises InvalidRequest or NameTaken; nothing is left then."""
+    """Register a storage, seal its secrets and mount its root.
+
+    Raises InvalidRequest or NameTaken; nothing is left then.
+    """
+    if not re.fullmatch(NAME_PATTERN, spec.name):
+        rule = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+        raise InvalidRequest(f"The name {spec.name!r} is not valid.", fields={"name": rule})
+    if spec.credential and spec.credential.project_id != project.pk:
+        raise InvalidRequest("The credential cannot be used.", fields={"credential": "it belongs to another project"})
     options, secrets = _validated(spec.scheme, spec.options, _secrets_of(spec))
     storage = Storage(
         project=project,
@@ -117,8 +130,30 @@ def update(storage: Storage, *, options: Mapping[str, Any] | None, secrets: Mapp
             storage.credential = credentials.store(credential, new_secrets)
         storage.options = new_options
         storage.revision += 1
-        storage.save()
+        storage.save(update_fields=["options", "credential", "revision"])
+        events.record(storage.project_id, "storage.changed", storage.name)
     return storage
+
+
+def resize(storage: Storage, *, tier: int, capacity_bytes: int | None) -> None:
+    """Change the tier and the capacity (None: no limit). Raises InvalidRequest below what is used and reserved."""
+    fits = Storage.objects.filter(pk=storage.pk)
+    if capacity_bytes is not None:
+        fits = fits.annotate(taken=F("used_bytes") + F("reserved_bytes")).filter(taken__lte=capacity_bytes)
+    if not fits.update(tier=tier, capacity_bytes=capacity_bytes):
+        problem = "less than what is used and reserved on the storage"
+        raise InvalidRequest("The capacity is too small.", fields={"capacity_bytes": problem})
+    storage.tier, storage.capacity_bytes = tier, capacity_bytes
+
+
+def cordon(storage: Storage) -> bool:
+    """Send no new data there; reading goes on. False where the storage was not active."""
+    return _change_state(storage, StorageState.ACTIVE, StorageState.CORDONED)
+
+
+def uncordon(storage: Storage) -> bool:
+    """Let new data come again. False where the storage was not cordoned."""
+    return _change_state(storage, StorageState.CORDONED, StorageState.ACTIVE)
 
 
 def delete(storage: Storage) -> None:
@@ -139,10 +174,16 @@ def delete(storage: Storage) -> None:
 
 
 def test(storage: Storage) -> list[CheckStep]:
-    """Try all that Waybill needs of the storage, step by step; the first failure is the last step."""
+    """Try all that Waybill needs of the storage, step by step; the first failure is the last step.
+
+    The storage remembers the outcome as ``tested_at`` and ``test_steps``.
+    """
     adapter = adapter_for(storage)
     release()
-    return adapter.check()
+    steps = adapter.check()
+    storage.tested_at, storage.test_steps = timezone.now(), [asdict(step) for step in steps]
+    Storage.objects.filter(pk=storage.pk).update(tested_at=storage.tested_at, test_steps=storage.test_steps)
+    return steps
 
 
 def locate(project: Project, uri: str) -> tuple[Bucket, str]:
@@ -167,6 +208,15 @@ def locate(project: Project, uri: str) -> tuple[Bucket, str]:
     return Bucket.objects.get(project=project, name=root_bucket_name(storage.name)), key
 
 
+def _change_state(storage: Storage, old: StorageState, new: StorageState) -> bool:
+    with transaction.atomic():
+        if not Storage.objects.filter(pk=storage.pk, state=old).update(state=new):
+            return False
+        events.record(storage.project_id, f"storage.{new}", storage.name)
+    storage.state = new
+    return True
+
+
 def _key_below(storage: Storage, uri: str) -> str | None:
     base = urlsplit(registry.base_uri(storage.scheme, storage.options))
     try:
@@ -177,11 +227,17 @@ def _key_below(storage: Storage, uri: str) -> str | None:
     if asked.query or asked.fragment or asked.password or asked.username:
         raise InvalidRequest("A storage URI has no user, query or fragment.", fields={"uri": "scheme://host/path"})
     if port is None:
-        port = next((f.default for f in registry.describe(storage.scheme).fields if f.name == "port"), None)
+        port = _default_port(storage.scheme)
     path = unquote(asked.path)
     same_host = (asked.scheme.lower(), asked.hostname or "", port) == (base.scheme, base.hostname or "", base.port)
     base_path = unquote(base.path)
     return path.removeprefix(base_path) if same_host and path.startswith(base_path) else None
+
+
+def _default_port(scheme: str) -> int | None:
+    defaults = {field.name: field.default for field in registry.describe(scheme).fields}
+    port = defaults.get("port")
+    return port if isinstance(port, int) else None
 
 
 def _secrets_of(spec: StorageSpec) -> Mapping[str, str]:
@@ -198,9 +254,13 @@ def _validated(
         raise InvalidRequest(f"There is no kind of storage {scheme!r}.", fields={"scheme": f"one of {known}"})
     try:
         checked_options, checked_secrets = registry.validate(scheme, options, secrets)
+        registry.build(scheme, "", checked_options, checked_secrets).close()
         base = registry.base_uri(scheme, checked_options)
     except registry.InvalidSettings as exc:
         raise InvalidRequest("The storage's settings are not valid.", fields=exc.problems) from exc
+    except ValueError as exc:
+        setting, _, problem = str(exc).partition(": ")
+        raise InvalidRequest("The storage's settings are not valid.", fields={setting: problem}) from exc
     if base.startswith("file://"):
         root = Path(unquote(urlsplit(base).path)).resolve()
         if not any(root == allowed.resolve() or allowed.resolve() in root.parents for allowed in settings.LOCAL_ROOTS):

@@ -10,7 +10,10 @@ from staging.states import StorageState
 
 
 class Storage(models.Model):
-    """Where bytes lie. ``used_bytes`` and ``reserved_bytes`` count what Waybill put there or is about to."""
+    """Where bytes lie. ``used_bytes`` and ``reserved_bytes`` count what Waybill put there or is about to.
+
+    ``test_steps`` is what the last test of the connection found: ``{"step", "ok", "detail"}`` in order.
+    """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="storages")
     name = models.CharField(max_length=63, validators=[validate_name])
@@ -25,6 +28,8 @@ class Storage(models.Model):
     used_bytes = models.BigIntegerField(default=0, editable=False)
     reserved_bytes = models.BigIntegerField(default=0, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
+    tested_at = models.DateTimeField(null=True, blank=True, editable=False)
+    test_steps = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
