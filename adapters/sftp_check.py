@@ -1,0 +1,93 @@
+"""Trying, step by step, all that Waybill needs of an SFTP server, with the remedy for each step that fails."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from adapters.base import Adapter, CheckStep, WriteMode
+from adapters.errors import AdapterError, AlreadyExists, Offline
+from adapters.sftp_connection import Endpoint, SftpConnection
+from adapters.sftp_errors import translated
+
+#: The steps in their order, each with what to do where it fails.
+_REMEDIES = {
+    "resolve": "check the host's name, and that this machine's name server knows it",
+    "connect": "check the port, that an SSH server runs there, and that no firewall lies in between",
+    "host key": "compare the fingerprint with the server's own: ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub",
+    "login": "check the username and the credential, and that the server allows this user the sftp subsystem",
+    "read": "check that the root exists on the server and that the user may list it",
+    "write": "check that the user may write below the root, and that there is space",
+    "rename": "use a server that refuses to rename onto an existing name and offers posix-rename@openssh.com",
+    "delete": "check that the user may delete below the root",
+}
+
+
+def check_steps(adapter: Adapter, endpoint: Endpoint) -> list[CheckStep]:
+    """Stops at the first failure; leaves nothing on the server, unless even deleting fails."""
+    names = list(_REMEDIES)
+    steps: list[CheckStep] = []
+
+    def passed(found: str) -> None:
+        steps.append(CheckStep(names[len(steps)], True, found))
+
+    try:
+        with translated(endpoint.storage):
+            passed(_resolve(endpoint))
+            SftpConnection(endpoint, tell=passed).close()
+            _try_objects(adapter, passed)
+    except AdapterError as exc:
+        step = names[len(steps)]
+        steps.append(CheckStep(step, False, f"{exc.detail or exc.summary}; {_REMEDIES[step]}"))
+    return steps
+
+
+def _resolve(endpoint: Endpoint) -> str:
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise Offline(f"{endpoint.host}: {exc}", storage=endpoint.storage) from exc
+    return f"{endpoint.host} is {', '.join(str(address[0]) for *_, address in found)}"
+
+
+def _try_objects(adapter: Adapter, passed: Callable[[str], None]) -> None:
+    key = f"waybill-check-{secrets.token_hex(8)}"
+    next(iter(adapter.scan(recursive=False)), None)
+    passed("the root was listed")
+    try:
+        with adapter.open_write(key, size=3) as session:
+            session.write(b"one")
+            late = session.suspend()
+        passed("a file was written")
+        _store(adapter, key, b"two", WriteMode.CREATE)
+        _refuse_overwriting(adapter, late)
+        _store(adapter, key, b"three", WriteMode.REPLACE)
+        with adapter.open_read(key) as stream:
+            if stream.read() != b"three":
+                raise AdapterError("another content was read than was written", storage=adapter.name, key=key)
+        passed("a rename onto an existing name was refused, an atomic replacement was done and read back")
+        adapter.delete(key)
+        passed("the file was deleted")
+    finally:
+        with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
+            adapter.delete(key)
+            for token in adapter.unfinished_writes(key):
+                adapter.abort_write(token)
+
+
+def _store(adapter: Adapter, key: str, data: bytes, mode: WriteMode) -> None:
+    with adapter.open_write(key, size=len(data), mode=mode) as session:
+        session.write(data)
+        session.publish()
+
+
+def _refuse_overwriting(adapter: Adapter, late: str) -> None:
+    """A CREATE that comes too late meets the name when it is renamed and not before: the server itself must refuse."""
+    try:
+        with adapter.resume_write(late) as session:
+            session.publish()
+    except AlreadyExists:
+        return
+    raise AdapterError("the server renames onto an existing name instead of refusing it", storage=adapter.name)

@@ -1,0 +1,159 @@
+"""The settings of an SFTP storage: which there are, what they must look like, and the keys among them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import ipaddress
+import posixpath
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import paramiko
+from paramiko.pkey import UnknownKeyType
+
+from adapters.base import Field
+from adapters.sftp_connection import Endpoint
+
+PORT = 22
+CONNECT_TIMEOUT_S = 10
+STALL_TIMEOUT_S = 60
+MAX_CONNECTIONS = 8
+
+FIELDS = (
+    Field("host", "string", "Name or address of the server", required=True),
+    Field("port", "integer", "TCP port of the SSH server", default=PORT),
+    Field("username", "string", "User to log in as", required=True),
+    Field(
+        "root",
+        "string",
+        "Folder below which every object lies: an absolute path on the server, or one relative to the login's folder",
+        required=True,
+    ),
+    Field("host_key", "string", "The server's public host key, as in known_hosts: ssh-ed25519 AAAA…"),
+    Field("host_key_fingerprint", "string", "Instead of host_key, its fingerprint: SHA256:…"),
+    Field(
+        "connect_timeout_s",
+        "integer",
+        "Seconds for connecting and logging in, and for waiting for a free connection",
+        default=CONNECT_TIMEOUT_S,
+    ),
+    Field(
+        "stall_timeout_s",
+        "integer",
+        "Seconds without any progress after which a transfer fails",
+        default=STALL_TIMEOUT_S,
+    ),
+    Field("max_connections", "integer", "How many connections may be open at once", default=MAX_CONNECTIONS),
+    Field("password", "text", "The user's password", secret=True),
+    Field("private_key", "text", "Instead of a password, a private key in OpenSSH's or PEM format", secret=True),
+    Field("passphrase", "text", "The passphrase of the private key, if it has one", secret=True),
+)
+
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_NAME = re.compile(r"[^\s/@\[\]?#\x00-\x20\x7f]+")
+_KEY_KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+
+
+def make_endpoint(name: str, options: Mapping[str, object], credential: Mapping[str, str]) -> Endpoint:
+    """Raises ValueError that begins with the name of the setting that is wrong."""
+    host_key, fingerprint = options.get("host_key"), options.get("host_key_fingerprint")
+    if host_key and fingerprint:
+        raise ValueError("host_key_fingerprint: leave it empty where host_key is given")
+    password, private_key = credential.get("password"), credential.get("private_key")
+    if bool(password) == bool(private_key):
+        raise ValueError("private_key: either a private key or a password is needed, and not both")
+    username = options.get("username")
+    if not isinstance(username, str) or not username:
+        raise ValueError("username: the user to log in as was expected")
+    return Endpoint(
+        storage=name,
+        host=_host(options),
+        port=_port(options),
+        username=username,
+        root=_root(options),
+        host_key=_host_key(str(host_key)) if host_key else None,
+        fingerprint=_fingerprint(str(fingerprint)) if fingerprint else None,
+        password=password or None,
+        private_key=_private_key(private_key, credential.get("passphrase") or None) if private_key else None,
+        connect_timeout_s=whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
+        stall_timeout_s=whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
+    )
+
+
+def endpoint_uri(options: Mapping[str, object]) -> str:
+    """``sftp://host:port/root/``, a root relative to the login's folder as ``/~/root/``."""
+    host, root = _host(options), _root(options)
+    if ":" in host:
+        host = f"[{host}]"
+    path = root if root.startswith("/") else posixpath.normpath(posixpath.join("/~", root))
+    return f"sftp://{host}:{_port(options)}{quote(path.rstrip('/') + '/', safe='/~')}"
+
+
+def whole_number(options: Mapping[str, object], setting: str, default: int, *, most: int = 86_400) -> int:
+    value = options.get(setting)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{setting}: a whole number from 1 to {most} was expected")
+    return value
+
+
+def _host(options: Mapping[str, object]) -> str:
+    host = options.get("host")
+    if not isinstance(host, str) or not _NAME.fullmatch(host):
+        raise ValueError("host: the name or address of a server was expected")
+    if ":" in host:
+        try:
+            return str(ipaddress.IPv6Address(host))
+        except ValueError as exc:
+            raise ValueError("host: a name or an address was expected; the port is a setting of its own") from exc
+    return host.lower()
+
+
+def _port(options: Mapping[str, object]) -> int:
+    return whole_number(options, "port", PORT, most=65_535)
+
+
+def _root(options: Mapping[str, object]) -> str:
+    root = options.get("root")
+    if not isinstance(root, str) or not root or not root.isprintable():
+        raise ValueError("root: the path of a folder on the server was expected")
+    if ".." in root.split("/"):
+        raise ValueError("root: '..' is not allowed in it")
+    # POSIX lets a path that begins with exactly two slashes mean something else, and normpath keeps them.
+    return posixpath.normpath("/" + root.lstrip("/") if root.startswith("/") else root)
+
+
+def _host_key(text: str) -> paramiko.PKey:
+    """From ``ssh-ed25519 AAAA… comment``, or a whole line of known_hosts."""
+    words = text.split()
+    try:
+        kind = next(at for at, word in enumerate(words[:-1]) if word.startswith(("ssh-", "ecdsa-")))
+        return paramiko.PKey.from_type_string(words[kind], base64.b64decode(words[kind + 1], validate=True))
+    except (StopIteration, ValueError, paramiko.SSHException, UnknownKeyType) as exc:
+        raise ValueError("host_key: a public key like 'ssh-ed25519 AAAA…' was expected") from exc
+
+
+def _fingerprint(text: str) -> str:
+    fingerprint = text.strip().rstrip("=")
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise ValueError(
+            "host_key_fingerprint: 'SHA256:' and 43 characters were expected, as `ssh-keygen -l` prints them"
+        )
+    return fingerprint
+
+
+def _private_key(text: str, passphrase: str | None) -> paramiko.PKey:
+    text = "\n".join(line.strip() for line in text.strip().splitlines()) + "\n"
+    for kind in _KEY_KINDS:
+        try:
+            return kind.from_private_key(io.StringIO(text), passphrase)
+        except paramiko.PasswordRequiredException as exc:
+            raise ValueError("passphrase: the private key is encrypted and needs one") from exc
+        except (paramiko.SSHException, ValueError, TypeError, IndexError):
+            continue  # It is of another kind, or of none: paramiko says the same of both.
+    if passphrase:
+        raise ValueError("passphrase: it does not open the private key, or the private key is damaged")
+    raise ValueError("private_key: an Ed25519, ECDSA or RSA key in OpenSSH's or PEM format was expected")

@@ -1,0 +1,161 @@
+"""SFTP over one SSH channel: requests are sent ahead and their replies collected later.
+
+paramiko's own client waits for each reply or keeps a whole file in memory; here the caller decides how much is under
+way.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import paramiko
+
+from adapters.sftp_messages import Kind, ProtocolBroken, Reply
+
+#: What every server must take (section 3 of the draft: packets of 34,000 bytes), unless it says otherwise.
+SMALLEST_TRANSFER_BYTES = 32 * 1024
+#: What we ask for at most in one request, even of a server that would take more.
+LARGEST_TRANSFER_BYTES = 255 * 1024
+#: Requested and not yet consumed, or sent and not yet acknowledged, in one stream: twice what OpenSSH's sftp keeps.
+IN_FLIGHT_BYTES = 4 * 1024 * 1024
+#: No reply is longer than a block of data or a batch of names; anything else is not SFTP.
+MAX_PACKET_BYTES = 1024 * 1024
+
+_FLUSH_BYTES = 32 * 1024
+
+
+class SftpWire:
+    """The client's end of one SFTP channel, for one thread at a time.
+
+    ``ask`` and the methods named after requests send nothing by themselves and return a ticket; ``gather`` sends
+    what was asked and returns the replies to its tickets, in that order, however the server ordered them. A ticket
+    whose reply is of no interest is given to ``forget``. Once ``usable`` is false the connection is in an unknown
+    state and must be closed. Raises TimeoutError when no byte moves within the channel's time limit, and EOFError,
+    OSError, ProtocolBroken or paramiko's SSHException when the connection is broken.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._outbox = bytearray()
+        self._inbox = memoryview(b"")
+        self._next_ticket = 0
+        self._arrived: dict[int, Reply] = {}
+        self._forgotten: set[int] = set()
+        self.usable = True
+        self.read_bytes = self.write_bytes = SMALLEST_TRANSFER_BYTES
+        self.extensions = self._greet()
+        if "limits@openssh.com" in self.extensions:
+            self._learn_limits()
+
+    def gather(self, *tickets: int) -> list[Reply]:
+        """The replies to ``tickets``; an error status is a reply like any other."""
+        with self._all_or_unusable():
+            self._flush()
+            return [self._receive(ticket) for ticket in tickets]
+
+    def reply(self, ticket: int) -> Reply:
+        return self.gather(ticket)[0]
+
+    def send(self) -> None:
+        """Send what was asked without waiting for any reply."""
+        self.gather()
+
+    def forget(self, *tickets: int) -> None:
+        """Drop the replies whenever they come."""
+        for ticket in tickets:
+            if self._arrived.pop(ticket, None) is None:
+                self._forgotten.add(ticket)
+
+    def ask(self, kind: Kind, *fields: bytes | int) -> int:
+        """Queue a request: bytes become strings with a length, integers 32 bits."""
+        body = b"".join(struct.pack(">I", len(f)) + f if isinstance(f, bytes) else struct.pack(">I", f) for f in fields)
+        return self._queue(kind, body)
+
+    def open(self, path: bytes, flags: int) -> int:
+        return self.ask(Kind.OPEN, path, flags, 0)
+
+    def read(self, handle: bytes, offset: int, length: int) -> int:
+        return self._queue(Kind.READ, struct.pack(">I", len(handle)) + handle + struct.pack(">QI", offset, length))
+
+    def write(self, handle: bytes, offset: int, data: memoryview) -> int:
+        """Queue at most ``write_bytes`` of data; they are copied and go out at once when they fill packets."""
+        head = struct.pack(">I", len(handle)) + handle + struct.pack(">QI", offset, len(data))
+        ticket = self._queue(Kind.WRITE, head, data)
+        if len(self._outbox) >= _FLUSH_BYTES:
+            self.send()
+        return ticket
+
+    def extended(self, name: str, *fields: bytes) -> int:
+        return self.ask(Kind.EXTENDED, name.encode(), *fields)
+
+    @contextmanager
+    def _all_or_unusable(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            # Whatever interrupts a packet, even Ctrl-C, leaves the stream at a place nobody knows.
+            self.usable = False
+            raise
+
+    def _greet(self) -> dict[str, bytes]:
+        self._outbox += struct.pack(">IBI", 5, Kind.INIT, 3)
+        self._flush()
+        kind, body = self._packet()
+        if kind != Kind.VERSION or len(body) < 4:
+            raise ProtocolBroken("the server's greeting is not SFTP's")
+        return Reply(Kind.VERSION, body[4:]).pairs()
+
+    def _learn_limits(self) -> None:
+        limits = self.reply(self.extended("limits@openssh.com"))
+        _, largest_read, largest_write, _ = limits.numbers(">QQQQ")
+        # Zero means that the server has no limit that it could name.
+        self.read_bytes = min(largest_read or SMALLEST_TRANSFER_BYTES, LARGEST_TRANSFER_BYTES)
+        self.write_bytes = min(largest_write or SMALLEST_TRANSFER_BYTES, LARGEST_TRANSFER_BYTES)
+
+    def _queue(self, kind: Kind, head: bytes, data: memoryview | bytes = b"") -> int:
+        self._next_ticket = ticket = (self._next_ticket + 1) & 0xFFFFFFFF
+        self._outbox += struct.pack(">IBI", 5 + len(head) + len(data), kind, ticket)
+        self._outbox += head
+        self._outbox += data
+        return ticket
+
+    def _flush(self) -> None:
+        with memoryview(self._outbox) as outgoing:
+            at = 0
+            while at < len(outgoing):
+                sent = self._channel.send(bytes(outgoing[at : at + _FLUSH_BYTES]))
+                if not sent:
+                    raise EOFError("the server closed the connection")
+                at += sent
+        self._outbox.clear()
+
+    def _receive(self, wanted: int) -> Reply:
+        while wanted not in self._arrived:
+            kind, body = self._packet()
+            reply = Reply(kind, body)
+            ticket = reply.ticket()
+            if ticket in self._forgotten:
+                self._forgotten.discard(ticket)
+            else:
+                self._arrived[ticket] = reply
+        return self._arrived.pop(wanted)
+
+    def _packet(self) -> tuple[int, bytes]:
+        length, kind = struct.unpack(">IB", self._take(5))
+        if not 5 <= length <= MAX_PACKET_BYTES:
+            raise ProtocolBroken(f"a packet of {length} bytes is not SFTP's; does the login print something?")
+        return kind, self._take(length - 1)
+
+    def _take(self, count: int) -> bytes:
+        pieces = []
+        while count:
+            if not self._inbox:
+                self._inbox = memoryview(self._channel.recv(IN_FLIGHT_BYTES))
+                if not self._inbox:
+                    raise EOFError("the server closed the connection")
+            piece, self._inbox = self._inbox[:count], self._inbox[count:]
+            pieces.append(piece)
+            count -= len(piece)
+        return b"".join(pieces)
