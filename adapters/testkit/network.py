@@ -72,6 +72,7 @@ class Network(Contract):
         for token in adapter.unfinished_writes(f"{folder}object"):
             adapter.abort_write(token)
         self.assert_nothing_left(adapter, f"{folder}object")
+        network.proxy.restore()
         self.store(network.adapter, f"{folder}object", data)
         self._assert_well_again(network, f"{folder}object", data)
 
