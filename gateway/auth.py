@@ -3,28 +3,24 @@
 Every view of the API asks ``caller(request)`` for the project; nothing is ever looked up outside it.
 """
 
-import hashlib
-import hmac
-import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from __future__ import annotations
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Q
-from django.utils import timezone
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import AnonymousUser
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
+from staging import api_keys
 from staging.models import ApiKey, Membership, Project
 from staging.states import Role
 
-_PREFIX = "wbk"
-#: ``last_used_at`` is written at most this often, so that a busy key does not cost a write each call.
-_USE_NOTED_EVERY = timedelta(minutes=5)
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 
 @dataclass(frozen=True)
@@ -34,28 +30,6 @@ class Caller:
     project: Project
     role: Role
     key: ApiKey | None
-
-
-def issue_key(
-    project: Project,
-    role: Role,
-    *,
-    label: str,
-    created_by: AbstractBaseUser | None = None,
-    expires_at: datetime | None = None,
-) -> tuple[ApiKey, str]:
-    """Make a key; its text is returned this once and cannot be shown again."""
-    public_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    key = ApiKey.objects.create(
-        public_id=public_id,
-        secret_sha256=_digest(secret),
-        project=project,
-        role=role,
-        label=label,
-        created_by=created_by,
-        expires_at=expires_at,
-    )
-    return key, f"{_PREFIX}_{public_id}_{secret}"
 
 
 def caller(request: Request) -> Caller:
@@ -68,25 +42,17 @@ class ApiKeyAuthentication(BaseAuthentication):
     """``Authorization: Bearer wbk_…``."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
+        """Raises AuthenticationFailed for a bearer that is no live key."""
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        prefix, _, rest = text.strip().partition("_")
-        public_id, _, secret = rest.partition("_")
-        key = (
-            ApiKey.objects.select_related("project").filter(public_id=public_id).first() if prefix == _PREFIX else None
-        )
-        if key is None or not hmac.compare_digest(key.secret_sha256, _digest(secret)):
-            raise AuthenticationFailed("This API key is not known.")
-        now = timezone.now()
-        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
-            raise AuthenticationFailed("This API key was revoked or has expired.")
-        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_NOTED_EVERY)
-        if key.last_used_at is None or key.last_used_at < now - _USE_NOTED_EVERY:
-            ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+        key = api_keys.find_key(text)
+        if key is None:
+            raise AuthenticationFailed("This API key is not known, was revoked, or has expired.")
         return AnonymousUser(), key
 
-    def authenticate_header(self, request: Request) -> str:
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002  DRF's signature
+        """What a 401 asks for."""
         return "Bearer"
 
 
@@ -97,6 +63,7 @@ class HasProject(BasePermission):
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
+        """Leaves the caller on the request for ``caller``."""
         found = _from_key(request) or _from_session(request)
         if found is None:
             return False
@@ -128,9 +95,6 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     target_class = "gateway.auth.ApiKeyAuthentication"
     name = "apiKey"
 
-    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:  # noqa: ARG002  its signature
+        """A bearer token."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "wbk_…"}
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -17,6 +17,15 @@ def lifetimes_fit(**_: object) -> list[CheckMessage]:
     return []
 
 
+@register()
+def threads_are_left(**_: object) -> list[CheckMessage]:
+    """Some threads are left for short requests when as many streams run as may."""
+    if settings.MAX_STREAMS >= settings.THREADS:
+        hint = "Set WAYBILL_MAX_STREAMS a dozen below WAYBILL_THREADS."
+        return [Error("Streams could take every thread of the gateway.", hint=hint, id="waybill.E002")]
+    return []
+
+
 @register(deploy=True)
 def tokens_travel_encrypted(**_: object) -> list[CheckMessage]:
     """Alias URLs are secrets, so outside one's own machine they should be HTTPS."""

@@ -62,6 +62,7 @@ DATABASES = {"default": _database}
 ALIAS_LIFETIME_S = env.number("WAYBILL_ALIAS_LIFETIME_S", 7 * 86400, least=1)
 ALIAS_MAX_LIFETIME_S = env.number("WAYBILL_ALIAS_MAX_LIFETIME_S", 90 * 86400, least=1)
 MAX_OBJECT_BYTES = env.number("WAYBILL_MAX_OBJECT_BYTES", 5 * 2**40, least=1)
+THREADS = env.number("WAYBILL_THREADS", 64, least=2, most=10_000)
 MAX_STREAMS = env.number("WAYBILL_MAX_STREAMS", 48, least=1)
 CLIENT_STALL_S = env.number("WAYBILL_CLIENT_STALL_S", 120, least=1)
 UPLOAD_LEASE_S = env.number("WAYBILL_UPLOAD_LEASE_S", 300, least=5)
@@ -106,10 +107,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"structured": {"()": "gateway.logs.formatter", "style": LOG_FORMAT}},
+    "filters": {"crashes": {"()": "gateway.logs.OnlyCrashes"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"level": "WARNING"},
+        "django.request": {"filters": ["crashes"]},
+        "kombu.connection": {"level": "ERROR"},
         "django.server": {"handlers": [], "propagate": False},
         "paramiko": {"level": "CRITICAL"},
         "boto3": {"level": "WARNING"},
@@ -171,6 +175,7 @@ LANGUAGE_CODE = "en-gb"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "gateway" / "static"]
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 SECURE_REFERRER_POLICY = "no-referrer"
@@ -192,7 +197,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Waybill",
     "VERSION": "1",
-    "DESCRIPTION": "The control plane: storages, buckets, objects and aliases. The data path of an alias needs only curl.",
+    "DESCRIPTION": "The control plane: storages, buckets, objects and aliases. The data path needs only curl.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -58,7 +58,7 @@ def token_of(alias: Alias) -> str:
 
 def file_name(alias: Alias) -> str:
     """The last part of the alias's URL: the object's real file name."""
-    return alias.key.rsplit("/", 1)[-1]
+    return str(alias.key).rsplit("/", 1)[-1]
 
 
 def create(bucket: Bucket, specs: list[AliasSpec], *, created_by: ApiKey | None = None) -> list[Alias]:
@@ -97,7 +97,10 @@ def create(bucket: Bucket, specs: list[AliasSpec], *, created_by: ApiKey | None 
 
 
 def resolve(token: str) -> Alias:
-    """The live alias of a token, with its bucket and storage, in one query. Raises AliasUnknown, -Expired, -Revoked, -UsedUp."""
+    """The live alias of a token, with its bucket and storage, in one query.
+
+    Raises AliasUnknown, AliasExpired, AliasRevoked and, for a read alias, AliasUsedUp.
+    """
     if not _TOKEN.fullmatch(token):
         raise AliasUnknown
     alias = Alias.objects.select_related("bucket__storage__credential").filter(token_sha256=_digest(token)).first()

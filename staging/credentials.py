@@ -1,14 +1,19 @@
 """Credentials: sealed by the key ring on the way in, opened only to build an adapter, and shown to nobody."""
 
 import json
+import re
 from collections.abc import Mapping
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from staging.errors import InvalidRequest
-from staging.models import Credential
+from adapters import registry
+from staging import events
+from staging.errors import InUse, InvalidRequest, NameTaken
+from staging.models import Credential, Project
+from staging.models.fields import NAME_PATTERN
 
 
 def _ring() -> MultiFernet:
@@ -40,6 +45,48 @@ def store(credential: Credential, secrets: Mapping[str, str]) -> Credential:
         credential.rotated_at = timezone.now()
     credential.save()
     return credential
+
+
+def create(project: Project, name: str, secrets: Mapping[str, str]) -> Credential:
+    """Keep secrets that storages may then share. Raises InvalidRequest or NameTaken."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        rule = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+        raise InvalidRequest(f"The name {name!r} is not valid.", fields={"name": rule})
+    if not secrets:
+        raise InvalidRequest("A credential needs at least one secret.")
+    try:
+        with transaction.atomic():
+            credential = store(Credential(project=project, name=name), secrets)
+            events.record(project, "credential.created", name, fields=sorted(secrets))
+    except IntegrityError as exc:
+        raise NameTaken(f"A credential named {name!r} exists in this project.") from exc
+    return credential
+
+
+def rotate(credential: Credential, changed: Mapping[str, str]) -> None:
+    """Replace the secrets that are given and keep the others. Raises InvalidRequest where a storage could not use them."""
+    secrets = {**unseal(credential), **changed}
+    for storage in credential.storages.all():
+        try:
+            registry.build(storage.scheme, storage.name, storage.options, secrets).close()
+        except registry.InvalidSettings as exc:
+            raise InvalidRequest(f"The storage {storage.name} could not use these.", fields=exc.problems) from exc
+        except ValueError as exc:
+            setting, _, problem = str(exc).partition(": ")
+            raise InvalidRequest(f"The storage {storage.name} could not use these.", fields={setting: problem}) from exc
+    with transaction.atomic():
+        store(credential, secrets)
+        events.record(credential.project_id, "credential.rotated", credential.name, fields=sorted(changed))
+
+
+def delete(credential: Credential) -> None:
+    """Forget the secrets for good. Raises InUse naming the storages that need them."""
+    users = list(credential.storages.values_list("name", flat=True)[:5])
+    if users:
+        raise InUse(f"The credential {credential.name} is used by the storages {', '.join(users)}.")
+    with transaction.atomic():
+        events.record(credential.project_id, "credential.deleted", credential.name)
+        credential.delete()
 
 
 def reseal_all() -> int:

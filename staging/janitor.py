@@ -1,11 +1,12 @@
-"""The janitor: finishes or removes what crashed writers left, and forgets what is old. Safe to run anywhere, any time."""
+"""The janitor: settles what crashed writers left, and forgets what is old. Safe to run anywhere, any time."""
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from adapters.base import Adapter
@@ -95,11 +96,14 @@ def _purge() -> int:
     old = now - timedelta(seconds=settings.TOMBSTONE_S)
     purged = catalog.purge_tombstones(old) + transfers.purge(old)
     ended = Q(expires_at__lt=old) | Q(revoked_at__lt=old)
-    for rows in (
-        Alias.objects.filter(ended, uploads__isnull=True),
-        Event.objects.filter(created_at__lt=now - timedelta(seconds=settings.EVENTS_KEEP_S)),
-        IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2)),
-    ):
-        ids = list(rows.values_list("pk", flat=True)[:1000])
-        purged += rows.model.objects.filter(pk__in=ids).delete()[0]
-    return purged
+    return (
+        purged
+        + _delete_some(Alias.objects.filter(ended, uploads__isnull=True))
+        + _delete_some(Event.objects.filter(created_at__lt=now - timedelta(seconds=settings.EVENTS_KEEP_S)))
+        + _delete_some(IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2)))
+    )
+
+
+def _delete_some(rows: QuerySet[Any], limit: int = 1000) -> int:
+    """Delete a bounded number of rows, so that no run holds a lock for long."""
+    return sum(row.delete()[0] for row in rows[:limit])

@@ -33,7 +33,7 @@ class Policy:
 def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
     """Where the bytes of a new version lie on the bucket's storage."""
     if bucket.mounted:
-        return bucket.prefix + key
+        return f"{bucket.prefix}{key}"
     name = object_id.replace("-", "")
     return f"{MANAGED_FOLDER}/{bucket.pk}/{name[:2]}/{name}"
 

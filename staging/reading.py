@@ -1,6 +1,7 @@
 """Reading: what an alias's object is at this moment, and its bytes from the first replica that answers."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,7 +92,7 @@ def _find_mounted(alias: Alias) -> Found:
         stat = adapter_for(bucket.storage).stat(place.key)
     except NotFound as exc:
         raise (DataPending if awaited else SourceMissing)() from exc
-    ours = known if known and _unchanged(known.replicas.all()[:1], stat, known.size) else None
+    ours = known if known and _unchanged(known.replicas.all(), stat, known.size) else None
     return Found(
         size=stat.size,
         sha256=ours.sha256 if ours else "",
@@ -108,7 +109,7 @@ def _opaque(stat: ObjectStat) -> str:
     return hashlib.sha256(f"{stat.size}:{stat.version}".encode()).hexdigest()[:32]
 
 
-def _unchanged(replicas: "list[Replica]", stat: ObjectStat, size: int) -> bool:
+def _unchanged(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> bool:
     """Whether the storage still holds what Waybill published there, as far as its versions can tell."""
     return stat.size == size and any(replica.storage_version == stat.version for replica in replicas)
 

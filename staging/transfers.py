@@ -1,7 +1,7 @@
 """Transfers: claimed by conditional UPDATE, run, and finished only by whoever still holds the fence."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
@@ -47,7 +47,7 @@ def sweep(limit: int = 500) -> int:
     return len(ids)
 
 
-def purge(before: "timezone.datetime", limit: int = 1000) -> int:
+def purge(before: datetime, limit: int = 1000) -> int:
     """Remove the rows of transfers that ended well before ``before``."""
     old = Transfer.objects.filter(state=TransferState.DONE, finished_at__lt=before).values_list("pk", flat=True)[:limit]
     deleted, _ = Transfer.objects.filter(pk__in=list(old)).delete()
@@ -56,7 +56,7 @@ def purge(before: "timezone.datetime", limit: int = 1000) -> int:
 
 def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:
     """Seconds to wait before attempt ``attempt + 1``; ``chance`` in [0, 1) replaces the dice in tests."""
-    ceiling = min(RETRY_CAP_S, RETRY_BASE_S * 2 ** min(attempt, 20))
+    ceiling = min(float(RETRY_CAP_S), RETRY_BASE_S * 2.0 ** min(attempt, 20))
     return ceiling * (random.random() if chance is None else chance)  # noqa: S311  jitter is no secret
 
 

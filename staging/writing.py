@@ -92,11 +92,14 @@ def check(alias: Alias, offer: Offer) -> int:
     if alias.sha256 and offer.digests.get("sha256", bytes.fromhex(alias.sha256)).hex() != alias.sha256:
         raise DigestMismatch("The digest announced is not the one that the alias was made for.")
     vouched = bool(offer.digests or alias.sha256)
-    if offer.size is None and not vouched:
-        # curl goes on in the middle of its standard input when it retries: what looks like a body may be a tail.
-        if alias.stream_cut_at is not None or alias.uploads.filter(declared_size=None).exists():
-            raise StreamInterrupted
+    if offer.size is None and not vouched and _stream_was_cut(alias):
+        raise StreamInterrupted
     return limit
+
+
+def _stream_was_cut(alias: Alias) -> bool:
+    """curl goes on in the middle of its standard input when it retries: what looks like a body may be a tail."""
+    return alias.stream_cut_at is not None or alias.uploads.filter(declared_size=None).exists()
 
 
 def note_stream_cut(alias: Alias) -> None:

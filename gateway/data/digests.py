@@ -16,7 +16,10 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def offered(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """The digests promised in all forms of the contract, by hashlib's names. Raises InvalidRequest naming the header."""
+    """The digests promised, in all forms of the contract, by hashlib's names.
+
+    Raises InvalidRequest naming the header that is wrong.
+    """
     found: dict[str, bytes] = {}
     for name, pattern in (("Repr-Digest", _STRUCTURED), ("Content-Digest", _STRUCTURED), ("Digest", _PLAIN)):
         for algorithm, value in _pairs(name, pattern, headers.get(name)):

@@ -229,4 +229,6 @@ class _Refusal(HttpResponse):
 def _dress(response: HttpResponseBase) -> HttpResponseBase:
     response["Referrer-Policy"] = "no-referrer"
     response.setdefault("Cache-Control", "private, no-transform")
+    if isinstance(response, HttpResponse):
+        response.setdefault("Content-Length", str(len(response.content)))
     return response

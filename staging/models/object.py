@@ -14,7 +14,7 @@ class Object(models.Model):
     """One immutable version of the data at a key; at most one version of a key is current."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    bucket = models.ForeignKey(Bucket, on_delete=models.CASCADE, related_name="objects")
+    bucket = models.ForeignKey(Bucket, on_delete=models.CASCADE, related_name="contents")
     key = KeyField()
     version = models.PositiveIntegerField()
     current = models.BooleanField(default=True)

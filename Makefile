@@ -1,0 +1,46 @@
+# Waybill's commands. `make` alone lists them.
+# Settings are variables: make up PORT=9000 DATA_DIR=/srv/waybill DATABASE_URL=postgres://… BROKER_URL=redis://…
+
+SHELL := /bin/bash
+VENV  := .venv
+PY    := $(VENV)/bin/python
+export HOST PORT DATA_DIR DATABASE_URL BROKER_URL
+
+.PHONY: help up demo test check bench format install install-dev install-servers clean
+
+help: ## List the commands.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+up: install ## Set up all that is needed and run gateway, worker and scheduler until Ctrl-C.
+	@exec $(PY) manage.py up
+
+demo: install-servers ## Play a two-job workflow with curl on local disk, SFTP and S3.
+	@exec $(PY) -m tests.demo
+
+test: install-servers ## Run all tests, on SQLite and on PostgreSQL.
+	@bash tests/run.sh
+
+check: install-dev ## Format, lint, types, layers, migrations and the API's schema.
+	@bash tests/check.sh
+
+bench: install-servers ## Measure against nginx, sftp, curl and boto3; writes docs/benchmarks.md.
+	@exec $(PY) -m tests.bench
+
+format: install-dev ## Format the code.
+	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+install: $(VENV)/.installed ## Make the virtual environment.
+
+install-dev: $(VENV)/.installed-dev ## The same with what tests and checks need.
+
+install-servers: install-dev ## Install the servers that the tests start (as root; else say which).
+	@$(PY) -m tests.servers.install
+
+$(VENV)/.installed: requirements.txt deploy/venv.sh
+	@bash deploy/venv.sh $(VENV) requirements.txt && touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@bash deploy/venv.sh $(VENV) requirements-dev.txt && touch $@
+
+clean: ## Remove the virtual environments and caches; data stays.
+	rm -rf $(VENV) .venv-swift .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,13 @@
+#!/bin/bash
+# All tests, first on SQLite, then on a PostgreSQL that is started for them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+unset DATABASE_URL BROKER_URL DATA_DIR HOST PORT
+workers=${WAYBILL_TEST_WORKERS:-$(nproc)}
+pytest=("$python" -m pytest -n "$workers" --dist loadgroup -q "$@")
+
+echo "== on SQLite"
+"${pytest[@]}"
+echo "== on PostgreSQL"
+exec "$python" -m tests.servers.with_postgres "${pytest[@]}"

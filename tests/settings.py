@@ -1,0 +1,16 @@
+"""The gateway's settings, on a data folder that lives as long as the test run."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_folder = tempfile.mkdtemp(prefix="waybill-tests-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+os.environ["DATA_DIR"] = _folder
+os.environ.pop("BROKER_URL", None)
+
+from gateway.settings import *  # noqa: E402, F403
+
+# A hash that is slow on purpose is of no use to tests.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
