@@ -5,7 +5,7 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from staging.models import ApiKey, Project
@@ -21,7 +21,7 @@ def issue_key(
     role: Role,
     *,
     label: str,
-    created_by: AbstractBaseUser | None = None,
+    created_by: User | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; its text is returned this once and cannot be shown again."""

@@ -154,7 +154,8 @@ def _register(upload: Upload, storage_version: str) -> Registered:
         sha256=upload.sha256,
         content_type=upload.content_type,
     )
-    Replica.objects.filter(storage=upload.storage, key=upload.key).delete()
+    for overwritten in Replica.objects.filter(storage=upload.storage, key=upload.key):
+        forget(overwritten)
     Replica.objects.create(
         object=made,
         storage=upload.storage,

@@ -13,7 +13,8 @@ from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
 from staging import catalog, transfers, writing
 from staging.connections import release
-from staging.errors import ContentDiffers, LeaseLost
+from staging.errors import ContentDiffers, StagingError
+from staging.leases import UploadLease
 from staging.models import Alias, Event, IdempotencyKey, Upload
 from staging.pump import Hasher, pump
 from staging.storages import adapter_for
@@ -59,7 +60,7 @@ def _settle(upload: Upload, done: Sweep) -> None:
             if upload.declared_size is None:
                 writing.note_stream_cut(upload.alias)
             catalog.drop(upload)
-    except (AdapterError, LeaseLost) as exc:
+    except (AdapterError, StagingError) as exc:
         # The lease was prolonged above, so the next run comes back to it.
         log.warning("janitor.postponed", upload=str(upload.pk), error=exc.code)
         done.postponed += 1
@@ -83,7 +84,8 @@ def _adopt(adapter: Adapter, upload: Upload) -> bool:
         with adapter.open_read(upload.key) as stream, Hasher(["sha256"]) as hasher:
             if stream.stat.size != upload.size:
                 return False
-            pump(stream, lambda _: None, hasher, on_progress=lambda _: None)
+            lease = UploadLease(upload)
+            pump(stream, lambda _: None, hasher, on_progress=lambda _: lease.keep())
             if hasher.finish()["sha256"].hex() != upload.sha256:
                 return False
         return not catalog.register(upload, stream.stat.version).replayed

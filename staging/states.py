@@ -33,9 +33,8 @@ class TransferState(TextChoices):
 
 
 class TransferKind(TextChoices):
-    """What a transfer does: make another replica, or remove one's bytes."""
+    """What a transfer does: remove a replica's bytes."""
 
-    COPY = "copy"
     DELETE = "delete"
 
 
@@ -55,6 +54,15 @@ class AliasMode(TextChoices):
 
     READ = "read"
     WRITE = "write"
+
+
+class AliasState(TextChoices):
+    """What has become of an alias, derived from its times and counts; never stored."""
+
+    LIVE = "live"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    USED_UP = "used up"
 
 
 class OnExists(TextChoices):

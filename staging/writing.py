@@ -1,6 +1,5 @@
 """Writing: one body becomes one object, or nothing. Row first, bytes second, row last."""
 
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from staging.errors import (
     StreamInterrupted,
     TooLarge,
 )
+from staging.leases import UploadLease
 from staging.models import Alias, Object, Upload
 from staging.placement import Policy
 from staging.pump import Hasher, Source, pump
@@ -60,13 +60,16 @@ def receive(alias: Alias, offer: Offer, body: Source) -> Receipt:
     belongs to the janitor.
     """
     limit = check(alias, offer)
-    standing = None if alias.bucket.mounted else catalog.current(alias.bucket, alias.key)
-    if standing and alias.on_exists == OnExists.FAIL:
-        return _replay(standing, alias, offer, body, limit, ContentDiffers)
+    standing = catalog.current(alias.bucket, alias.key)
     if aliases.is_used_up(alias):
-        if standing:
-            return _replay(standing, alias, offer, body, limit, AliasUsedUp)
-        raise AliasUsedUp
+        if standing is None:
+            raise AliasUsedUp
+        return _replay(standing, alias, offer, body, limit, AliasUsedUp)
+    if alias.bucket.mounted:
+        # What stands there is for the storage to say: others write to it too.
+        standing = None
+    elif standing and alias.on_exists == OnExists.FAIL:
+        return _replay(standing, alias, offer, body, limit, ContentDiffers)
     storage = placement.landing(alias.bucket)
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
@@ -120,7 +123,7 @@ class _Reception:
         self.upload, self.offer, self.limit = upload, offer, limit
         self.session: WriteSession | None = None
         self.publishing = False
-        self._renew_at = time.monotonic() + settings.UPLOAD_LEASE_S / 3
+        self.lease = UploadLease(upload)
 
     def run(self, body: Source, standing: Object | None) -> Receipt:
         adapter = adapter_for(self.upload.storage)
@@ -170,22 +173,23 @@ class _Reception:
         if self.offer.size is None and moved > self.upload.reserved_bytes:
             catalog.grow_reservation(self.upload, moved + GROWTH_BYTES)
             release()
-        if time.monotonic() > self._renew_at:
-            catalog.renew(self.upload)
-            release()
-            self._renew_at = time.monotonic() + settings.UPLOAD_LEASE_S / 3
+        self.lease.keep()
 
     def _compare(self, adapter: Adapter, body: Source, found: AlreadyExists) -> ObjectStat:
         """A file stands at a mounted key: the body must be equal to it, by reading it, whoever put it there."""
+        refusal = ContentDiffers("A file with other content stands at this key of the storage.")
         if self.session is None:
+            if self.offer.size not in (None, adapter.stat(self.upload.key).size):
+                raise refusal from found
             size, sha256 = take(body, _discard, self.upload.alias, self.offer, on_progress=self._progress)
             catalog.note_content(self.upload, size, sha256)
             release()
         with adapter.open_read(self.upload.key) as stream, Hasher(["sha256"]) as hasher:
-            pump(stream, _discard, hasher, on_progress=self._progress)
-            there = (stream.stat.size, hasher.finish()["sha256"].hex())
-        if there != (self.upload.size, self.upload.sha256):
-            raise ContentDiffers("A file with other content stands at this key of the storage.") from found
+            if stream.stat.size != self.upload.size:
+                raise refusal from found
+            pump(stream, _discard, hasher, on_progress=lambda _: self.lease.keep())
+            if hasher.finish()["sha256"].hex() != self.upload.sha256:
+                raise refusal from found
         if self.session is not None:
             self.session.abort()
         return stream.stat

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.views.decorators.csrf import csrf_exempt
 
 from gateway import metrics, problems
 from gateway.data import body, conditions, digests, ranges
@@ -18,6 +17,7 @@ from gateway.data.slots import SLOTS
 from gateway.problems import Problem
 from gateway.refusals import LengthRequired, PreconditionFailed, UnsupportedBody, WrongOffset
 from staging import aliases, reading, writing
+from staging.connections import release
 from staging.errors import InvalidRequest, WrongDirection
 from staging.models import Alias
 from staging.reading import Found
@@ -34,7 +34,6 @@ DRAIN_S = 20.0
 _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 
-@csrf_exempt
 def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
     """Answer one request to an alias, as docs/http.md says."""
     try:
@@ -95,6 +94,7 @@ def _deliver(
         slot.give_back()
         if whole and span is None and alias.max_uses is not None:
             aliases.count_delivery(alias)
+            release()
 
     try:
         body.limit_stalls(request.META)
@@ -166,6 +166,7 @@ def _describe(alias: Alias, found: Found, current: conditions.Validators) -> dic
         "ETag": current.header(),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(aliases.file_name(alias), safe='')}",
         "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if modified := current.last_modified():
         headers["Last-Modified"] = modified

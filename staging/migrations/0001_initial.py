@@ -207,7 +207,7 @@ class Migration(migrations.Migration):
             name='Transfer',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('copy', 'Copy'), ('delete', 'Delete')], max_length=16)),
+                ('kind', models.CharField(choices=[('delete', 'Delete')], max_length=16)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=16)),
                 ('label', models.CharField(blank=True, max_length=1200)),
                 ('size', models.BigIntegerField(default=0)),
@@ -406,7 +406,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['copy', 'delete'])), name='transfer_kind_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['delete'])), name='transfer_kind_known'),
         ),
         migrations.AddConstraint(
             model_name='transfer',
