@@ -47,8 +47,11 @@ def check_key(key: str, *, storage: str = "") -> str:
 
 def check_prefix(prefix: str, *, storage: str = "") -> str:
     """Like ``check_key`` for the start of keys: empty, or with a last component that may be cut anywhere."""
+    folder, slash, cut = prefix.rpartition("/")
+    if cut in (".", "..") or is_partial(cut):
+        cut = "x"  # A longer name that begins like this is legal.
     if prefix:
-        check_key(prefix.removesuffix("/") or "/", storage=storage)
+        check_key(f"{folder}{slash}{cut}" if cut else folder or "/", storage=storage)
     return prefix
 
 
