@@ -24,7 +24,7 @@ from staging import events
 from staging.errors import AliasExpired, AliasRevoked, AliasUnknown, AliasUsedUp, InvalidRequest
 from staging.models import Alias, ApiKey, Bucket
 from staging.placement import MANAGED_FOLDER
-from staging.states import AliasMode, OnExists
+from staging.states import AliasMode, AliasState, OnExists
 
 #: 192 bits in URL-safe base64.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -121,6 +121,26 @@ def is_used_up(alias: Alias) -> bool:
     A write alias that is used up still answers the replay of what it committed, so that a lost reply does no harm.
     """
     return alias.max_uses is not None and alias.uses >= alias.max_uses
+
+
+def state_of(alias: Alias) -> AliasState:
+    """What has become of the alias by now; the first reason for which it would be refused."""
+    if alias.revoked_at is not None:
+        return AliasState.REVOKED
+    if alias.expires_at <= timezone.now():
+        return AliasState.EXPIRED
+    return AliasState.USED_UP if is_used_up(alias) else AliasState.LIVE
+
+
+def in_state(state: AliasState) -> Q:
+    """The condition by which the database finds the aliases in a state."""
+    now, used_up = timezone.now(), Q(max_uses__isnull=False, uses__gte=F("max_uses"))
+    return {
+        AliasState.REVOKED: Q(revoked_at__isnull=False),
+        AliasState.EXPIRED: Q(revoked_at=None, expires_at__lte=now),
+        AliasState.USED_UP: Q(revoked_at=None, expires_at__gt=now) & used_up,
+        AliasState.LIVE: Q(revoked_at=None, expires_at__gt=now) & ~used_up,
+    }[state]
 
 
 def extend(alias: Alias, lifetime_s: int) -> datetime:

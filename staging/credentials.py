@@ -64,7 +64,10 @@ def create(project: Project, name: str, secrets: Mapping[str, str]) -> Credentia
 
 
 def rotate(credential: Credential, changed: Mapping[str, str]) -> None:
-    """Replace the secrets that are given and keep the others. Raises InvalidRequest where a storage could not use them."""
+    """Replace the secrets that are given and keep the others.
+
+    Raises InvalidRequest where a storage could not use them; the old ones stay then.
+    """
     secrets = {**unseal(credential), **changed}
     for storage in credential.storages.all():
         try:
