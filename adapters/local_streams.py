@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -84,6 +85,9 @@ class LocalWrite(WriteSession):
 
     def publish(self) -> ObjectStat:
         with self._root.translating(self.key, absent=WriteLost):
+            # The kernel's own stamp may stand still for milliseconds, in which an inode can come round again.
+            now = time.time_ns()
+            os.utime(self._fd, ns=(now, now))
             os.fsync(self._fd)
             found = os.fstat(self._fd)
             if not (self.offset == found.st_size == (self.offset if self._declared is None else self._declared)):

@@ -146,6 +146,11 @@ def test_file_that_is_written_in_place_while_it_is_read_has_changed(local: Local
                 stream.read()
 
 
+def test_replacements_in_quick_succession_have_versions_of_their_own(local: LocalAdapter) -> None:
+    versions = {store(local, "object", b"%04d" % turn, mode=WriteMode.REPLACE).version for turn in range(100)}
+    assert len(versions) == 100
+
+
 def test_crash_between_link_and_unlink_leaves_the_object_and_no_write_to_resume(
     local: LocalAdapter, root: Path
 ) -> None:
