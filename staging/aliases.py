@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,12 +23,15 @@ from adapters.keys import check_key
 from staging import events
 from staging.errors import AliasExpired, AliasRevoked, AliasUnknown, AliasUsedUp, InvalidRequest
 from staging.models import Alias, ApiKey, Bucket
-from staging.placement import MANAGED_FOLDER
+from staging.placement import MANAGED_FOLDER, is_reserved
 from staging.states import AliasMode, AliasState, OnExists
 
 #: 192 bits in URL-safe base64.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: A name that begins with a letter is never taken for a place in a list when a database looks it up.
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,62}")
+MAX_LABELS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,23 @@ def file_name(alias: Alias) -> str:
 
 
 def create(bucket: Bucket, specs: list[AliasSpec], *, created_by: ApiKey | None = None) -> list[Alias]:
-    """Make the aliases, all or none. Raises InvalidRequest naming what is wrong."""
+    """Make aliases of one bucket, all or none. Raises InvalidRequest naming what is wrong."""
+    return create_in([(bucket, spec) for spec in specs], created_by=created_by)
+
+
+def create_in(wanted: Sequence[tuple[Bucket, AliasSpec]], *, created_by: ApiKey | None = None) -> list[Alias]:
+    """Make aliases, each in a bucket of its own, all or none, in the order given. Raises InvalidRequest.
+
+    Of several that are wrong all are told: ``fields`` then has an entry for each, by its place in the list.
+    """
+    problems = {str(place): wrong for place, (bucket, spec) in enumerate(wanted) if (wrong := _problems(bucket, spec))}
+    if problems:
+        alone = len(wanted) == 1
+        what = f"The alias for {wanted[0][1].key!r} is" if alone else f"{len(problems)} of {len(wanted)} aliases are"
+        raise InvalidRequest(f"{what} not valid.", fields=problems["0"] if alone else problems)
     now, ring_key = timezone.now(), settings.SECRET_KEYS[0]
     made = []
-    for spec in specs:
-        _check(bucket, spec)
+    for bucket, spec in wanted:
         alias_id = uuid.uuid4()
         made.append(
             Alias(
@@ -91,8 +106,7 @@ def create(bucket: Bucket, specs: list[AliasSpec], *, created_by: ApiKey | None 
         )
     with transaction.atomic():
         Alias.objects.bulk_create(made)
-        for alias in made:
-            events.record(bucket.project_id, "alias.created", str(alias), alias=str(alias.id))
+        events.record_aliases("alias.created", made)
     return made
 
 
@@ -145,23 +159,28 @@ def in_state(state: AliasState) -> Q:
 
 def extend(alias: Alias, lifetime_s: int) -> datetime:
     """Let the alias live ``lifetime_s`` from now; an expired one lives again. Raises AliasRevoked."""
-    if not 1 <= lifetime_s <= settings.ALIAS_MAX_LIFETIME_S:
-        most = settings.ALIAS_MAX_LIFETIME_S
-        raise InvalidRequest(
-            "The lifetime is out of bounds.", fields={"lifetime_s": f"a whole number from 1 to {most}"}
-        )
-    expires_at = timezone.now() + timedelta(seconds=lifetime_s)
+    expires_at = expiry(lifetime_s)
     if not Alias.objects.filter(pk=alias.pk, revoked_at=None).update(expires_at=expires_at):
         raise AliasRevoked("A revoked alias cannot be extended.")
     alias.expires_at = expires_at
     return expires_at
 
 
+def expiry(lifetime_s: int) -> datetime:
+    """When a lifetime that begins now ends. Raises InvalidRequest where it is longer than the gateway allows."""
+    most = settings.ALIAS_MAX_LIFETIME_S
+    if not 1 <= lifetime_s <= most:
+        raise InvalidRequest(
+            "The lifetime is out of bounds.", fields={"lifetime_s": f"a whole number from 1 to {most}"}
+        )
+    return timezone.now() + timedelta(seconds=lifetime_s)
+
+
 def revoke(alias: Alias) -> None:
     """End the alias now and for good; requests that run already finish. Repeating it does nothing."""
     with transaction.atomic():
         if Alias.objects.filter(pk=alias.pk, revoked_at=None).update(revoked_at=timezone.now()):
-            events.record(alias.project_id, "alias.revoked", str(alias), alias=str(alias.pk))
+            events.record_aliases("alias.revoked", [alias])
 
 
 def count_delivery(alias: Alias) -> None:
@@ -175,14 +194,15 @@ def is_awaited(bucket: Bucket, key: str) -> bool:
     return Alias.objects.filter(live, bucket=bucket, key=key, mode=AliasMode.WRITE).exists()
 
 
-def _check(bucket: Bucket, spec: AliasSpec) -> None:
+def _problems(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:
+    """What is wrong with the field of each name; empty when all is well."""
     wrong: dict[str, str] = {}
     try:
         check_key(spec.key)
         check_key(bucket.prefix + spec.key)
     except InvalidKey as exc:
         wrong["key"] = exc.detail
-    if bucket.mounted and (bucket.prefix + spec.key).split("/")[0] == MANAGED_FOLDER:
+    if is_reserved(bucket, spec.key):
         wrong["key"] = f"'{MANAGED_FOLDER}' belongs to managed buckets"
     if spec.sha256 and not _SHA256.fullmatch(spec.sha256):
         wrong["sha256"] = "64 lower-case hexadecimal digits"
@@ -199,8 +219,12 @@ def _check(bucket: Bucket, spec: AliasSpec) -> None:
         wrong["size"] = "it is larger than max_bytes"
     if any(c in spec.content_type for c in "\r\n\0") or len(spec.content_type) > 255:
         wrong["content_type"] = "a media type like text/csv"
-    if wrong:
-        raise InvalidRequest(f"The alias for {spec.key!r} is not valid.", fields=wrong)
+    if len(spec.labels) > MAX_LABELS or not all(_LABEL.fullmatch(n) and len(v) <= 255 for n, v in spec.labels.items()):
+        wrong["labels"] = (
+            f"at most {MAX_LABELS}; a name is a letter and up to 62 of letters, digits, '.', '_', '/' and '-', "
+            "a value has at most 255 characters"
+        )
+    return wrong
 
 
 def _token(ring_key: str, alias_id: uuid.UUID) -> str:

@@ -1,7 +1,7 @@
 """The catalog: the one place that writes objects and replicas."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,12 +11,14 @@ from django.db.models import F, Max
 from django.utils import timezone
 
 from staging import events, queue
-from staging.errors import ContentDiffers, LeaseLost, NoSpace
+from staging.errors import ContentDiffers, InvalidRequest, LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Object, Replica, Storage, Transfer, Upload
 from staging.states import ObjectState, OnExists, ReplicaState, TransferKind
 
 #: How often a registration is tried anew when another version of the key was registered at the same moment.
 _RACES = 5
+#: The most bytes that an object's metadata may take, names and values together.
+MAX_METADATA_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,24 @@ def delete(target: Object) -> None:
             events.record(
                 target.bucket.project_id, "object.deleted", f"{target.bucket}/{target.key}", object=str(target.id)
             )
+
+
+def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> bool:
+    """Set the metadata that is given on the current version, take away what is None, keep the rest.
+
+    False where the key has no current version. Raises InvalidRequest where it becomes too much.
+    """
+    with transaction.atomic():
+        target = Object.objects.select_for_update().filter(bucket=bucket, key=key, current=True).first()
+        if target is None:
+            return False
+        kept = {name: value for name, value in {**target.metadata, **changed}.items() if value is not None}
+        if sum(len(f"{name}{value}".encode()) for name, value in kept.items()) > MAX_METADATA_BYTES:
+            problem = f"at most {MAX_METADATA_BYTES} bytes, names and values together"
+            raise InvalidRequest("The metadata is too large.", fields={"metadata": problem})
+        target.metadata = kept
+        target.save(update_fields=["metadata"])
+    return True
 
 
 def retire(target: Object, *, keep_s: int) -> bool:

@@ -4,7 +4,8 @@
 without anybody changing anything, ``hint`` is one sentence on what to do about it.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class StagingError(Exception):
@@ -159,13 +160,13 @@ class LeaseLost(StagingError):
 
 
 class InvalidRequest(StagingError):
-    """The request is not well formed."""
+    """The request is not well formed. ``fields`` says what is wrong with each field; of a list, by place and field."""
 
     code = "invalid_request"
 
-    def __init__(self, detail: str, *, fields: dict[str, str] | None = None) -> None:
+    def __init__(self, detail: str, *, fields: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail)
-        self.fields = fields or {}
+        self.fields = dict(fields or {})
 
 
 class NameTaken(StagingError):
@@ -192,3 +193,10 @@ class AddressRefused(StagingError):
 
     code = "address_refused"
     hint = "Register the storage first; Waybill calls no other address."
+
+
+class IdempotencyKeyReused(StagingError):
+    """The Idempotency-Key came with another request before."""
+
+    code = "idempotency_key_reused"
+    hint = "Make a new key for each new request, and repeat it only with the very same one."

@@ -1,13 +1,24 @@
-"""Events: one row in the outbox, in the transaction of its cause."""
+"""Events: rows in the outbox, in the transaction of their cause."""
+
+from collections.abc import Iterable
 
 from django.db import connection
 
-from staging.models import Event, Project
+from staging.models import Alias, Event, Project
 
 
 def record(project: Project | int, kind: str, subject: str, **facts: object) -> None:
     """Write an event; only inside the transaction that makes it true."""
-    if not connection.in_atomic_block:
-        raise RuntimeError(f"the event {kind} must be written in the transaction of its cause")
     project_id = project if isinstance(project, int) else project.pk
-    Event.objects.create(project_id=project_id, kind=kind, subject=subject, facts=facts)
+    _write([Event(project_id=project_id, kind=kind, subject=subject, facts=facts)])
+
+
+def record_aliases(kind: str, aliases: Iterable[Alias]) -> None:
+    """Write the same event of each alias in one go; their buckets should come with them."""
+    _write([Event(project_id=a.project_id, kind=kind, subject=str(a), facts={"alias": str(a.pk)}) for a in aliases])
+
+
+def _write(events: list[Event]) -> None:
+    if not connection.in_atomic_block:
+        raise RuntimeError("an event must be written in the transaction of its cause")
+    Event.objects.bulk_create(events)

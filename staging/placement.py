@@ -38,6 +38,11 @@ def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
     return f"{MANAGED_FOLDER}/{bucket.pk}/{name[:2]}/{name}"
 
 
+def is_reserved(bucket: Bucket, key: str) -> bool:
+    """Whether a key of a mounted bucket lies where the bytes of managed buckets are kept."""
+    return bucket.mounted and f"{bucket.prefix}{key}".split("/")[0] == MANAGED_FOLDER
+
+
 def landing(bucket: Bucket) -> Storage:
     """The storage that takes new bytes of the bucket. Raises StorageClosed where it takes none."""
     storage = bucket.storage

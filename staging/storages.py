@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from staging.states import StorageState
 
 #: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
 observe: Observe | None = None
+
+#: What a storage's URI never holds: urlsplit would drop some of it silently, and a key must not depend on that.
+_NOT_IN_URI = re.compile(r"[\x00-\x20\x7f@?#\\]|%2f", re.IGNORECASE)
 
 _built: dict[int, tuple[tuple[int, int], Adapter]] = {}
 _building = threading.Lock()
@@ -188,13 +191,24 @@ def test(storage: Storage) -> list[CheckStep]:
 
 def locate(project: Project, uri: str) -> tuple[Bucket, str]:
     """The mounted bucket and key of a storage URI. Raises AddressRefused where no storage of the project covers it."""
+    storage, key = cover(project.storages.all(), uri)
+    return Bucket.objects.get(project=project, name=root_bucket_name(storage.name)), key
+
+
+def cover(registered: Iterable[Storage], uri: str) -> tuple[Storage, str]:
+    """Which of the storages a URI lies on, and its key there; the longest root decides.
+
+    Raises AddressRefused where it lies on none, and InvalidRequest where it is no plain ``scheme://host/path`` of an
+    object or lies equally well on several.
+    """
     matches: list[tuple[int, Storage, str]] = []
-    for storage in project.storages.all():
-        key = _key_below(storage, uri)
+    for storage in registered:
+        base = registry.base_uri(storage.scheme, storage.options)
+        key = _key_below(base, _default_port(storage.scheme), uri)
         if key is not None:
-            matches.append((len(registry.base_uri(storage.scheme, storage.options)), storage, key))
+            matches.append((len(base), storage, key))
     if not matches:
-        raise AddressRefused(f"No storage of the project {project} covers this address.")
+        raise AddressRefused("No storage of this project covers the address.")
     longest = max(length for length, _, _ in matches)
     best = [(storage, key) for length, storage, key in matches if length == longest]
     if len(best) > 1:
@@ -205,7 +219,7 @@ def locate(project: Project, uri: str) -> tuple[Bucket, str]:
         check_key(key)
     except InvalidKey as exc:
         raise InvalidRequest(f"The address names no object: {exc.detail}.", fields={"uri": exc.detail}) from exc
-    return Bucket.objects.get(project=project, name=root_bucket_name(storage.name)), key
+    return storage, key
 
 
 def _change_state(storage: Storage, old: StorageState, new: StorageState) -> bool:
@@ -217,18 +231,17 @@ def _change_state(storage: Storage, old: StorageState, new: StorageState) -> boo
     return True
 
 
-def _key_below(storage: Storage, uri: str) -> str | None:
-    base = urlsplit(registry.base_uri(storage.scheme, storage.options))
+def _key_below(base_uri: str, default_port: int | None, uri: str) -> str | None:
+    base = urlsplit(base_uri)
+    if _NOT_IN_URI.search(uri):
+        problem = "scheme://host/path, without user, query, fragment, white space, control character or encoded slash"
+        raise InvalidRequest("This is not the URI of an object on a storage.", fields={"uri": problem})
     try:
         asked = urlsplit(uri)
-        port = asked.port
+        port = default_port if asked.port is None else asked.port
+        path = unquote(asked.path, errors="strict")
     except ValueError as exc:
-        raise InvalidRequest("The URI is not well formed.", fields={"uri": str(exc)}) from exc
-    if asked.query or asked.fragment or asked.password or asked.username:
-        raise InvalidRequest("A storage URI has no user, query or fragment.", fields={"uri": "scheme://host/path"})
-    if port is None:
-        port = _default_port(storage.scheme)
-    path = unquote(asked.path)
+        raise InvalidRequest("The URI is not well formed.", fields={"uri": "it cannot be taken apart"}) from exc
     same_host = (asked.scheme.lower(), asked.hostname or "", port) == (base.scheme, base.hostname or "", base.port)
     base_path = unquote(base.path)
     return path.removeprefix(base_path) if same_host and path.startswith(base_path) else None

@@ -6,6 +6,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from adapters.keys import MAX_KEY_BYTES
+
 #: Names of projects, storages, buckets and credentials.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 validate_name = RegexValidator(NAME_PATTERN, "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
@@ -21,6 +23,14 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         collation = {"postgresql": "C", "sqlite": "BINARY"}.get(connection.vendor)
         return {**super().db_parameters(connection), "collation": collation}
+
+
+def behind(prefix: str) -> str:
+    """What sorts behind every legal key that starts with ``prefix``, as an upper bound for a KeyField.
+
+    LIKE would not do: on SQLite it takes capitals and small letters for the same.
+    """
+    return prefix + "\U0010ffff" * (MAX_KEY_BYTES // 4 + 1)
 
 
 def state_check(field: str, choices: type[models.TextChoices], name: str) -> models.CheckConstraint:

@@ -1,0 +1,142 @@
+"""Objects one by one: what is known of one, its metadata, and its deletion, in managed and mounted buckets alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+
+from adapters.errors import InvalidKey
+from adapters.errors import NotFound as NothingThere
+from adapters.keys import check_key
+from staging import catalog, events, placement
+from staging.connections import release
+from staging.errors import InvalidRequest, NotFound
+from staging.models import Bucket, Object, Replica
+from staging.states import Durability, ObjectState
+from staging.storages import adapter_for
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One object as it is now. What Waybill did not write itself has no ``record`` and an empty ``sha256``."""
+
+    bucket: Bucket
+    key: str
+    size: int
+    sha256: str
+    state: ObjectState
+    content_type: str
+    modified: datetime | None
+    durability: Durability
+    replicas: list[Replica]
+    record: Object | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(bucket: Bucket, key: str) -> Known:
+    """What is known of the object at the key; asks the storage only where the bucket is mounted.
+
+    Raises NotFound, InvalidRequest for a key that can name nothing, and what a mounted bucket's storage raises.
+    """
+    _check(bucket, key)
+    record = catalog.current(bucket, key)
+    if bucket.mounted:
+        return _look_mounted(bucket, key, record)
+    if record is None:
+        raise _absent(bucket, key)
+    replicas = list(record.replicas.all())
+    return Known(
+        bucket=bucket,
+        key=key,
+        size=record.size,
+        sha256=record.sha256,
+        state=ObjectState(record.state),
+        content_type=record.content_type,
+        modified=record.created_at,
+        durability=placement.durability(replicas),
+        replicas=replicas,
+        record=record,
+        metadata=record.metadata,
+    )
+
+
+def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> Known:
+    """Set the metadata that is given, take away what is None, keep the rest. Raises NotFound and InvalidRequest."""
+    _check(bucket, key)
+    if not catalog.describe(bucket, key, changed):
+        raise NotFound(f"The catalog has no object {key!r} in the bucket {bucket}, so it cannot be described.")
+    return look(bucket, key)
+
+
+def delete(bucket: Bucket, key: str) -> bool:
+    """Delete the object: gone for readers when this returns. Returns whether its bytes are gone too.
+
+    A managed object's bytes are removed by transfers. In a mounted bucket the file itself is deleted, whoever put it
+    there; when that fails nothing has changed. Raises NotFound, InvalidRequest and what the storage raises.
+    """
+    _check(bucket, key)
+    record = catalog.current(bucket, key)
+    if bucket.mounted:
+        _delete_file(bucket, key, record)
+    elif record is None:
+        raise _absent(bucket, key)
+    else:
+        catalog.delete(record)
+    return bucket.mounted
+
+
+def _delete_file(bucket: Bucket, key: str, record: Object | None) -> None:
+    place = f"{bucket.prefix}{key}"
+    adapter = adapter_for(bucket.storage)
+    release()
+    if record is None:
+        try:
+            adapter.stat(place)
+        except NothingThere as exc:
+            raise _absent(bucket, key) from exc
+    adapter.delete(place)
+    if record is not None:
+        catalog.delete(record)
+        return
+    with transaction.atomic():
+        events.record(bucket.project_id, "object.deleted", f"{bucket}/{key}")
+
+
+def _look_mounted(bucket: Bucket, key: str, record: Object | None) -> Known:
+    place = Replica(storage=bucket.storage, key=f"{bucket.prefix}{key}")
+    release()
+    try:
+        stat = adapter_for(bucket.storage).stat(place.key)
+    except NothingThere as exc:
+        raise _absent(bucket, key) from exc
+    place.size, place.storage_version, place.verified_at = stat.size, stat.version, None
+    replicas = list(record.replicas.all()) if record else []
+    ours = record if any((r.size, r.storage_version) == (stat.size, stat.version) for r in replicas) else None
+    return Known(
+        bucket=bucket,
+        key=key,
+        size=stat.size,
+        sha256=ours.sha256 if ours else "",
+        state=ObjectState.AVAILABLE,
+        content_type=ours.content_type if ours else "application/octet-stream",
+        modified=stat.modified,
+        durability=placement.durability([place]),
+        replicas=replicas if ours else [place],
+        record=ours,
+        metadata=ours.metadata if ours else {},
+    )
+
+
+def _check(bucket: Bucket, key: str) -> None:
+    try:
+        check_key(key)
+        check_key(f"{bucket.prefix}{key}")
+    except InvalidKey as exc:
+        raise InvalidRequest("The key is not valid.", fields={"key": exc.detail}) from exc
+    if placement.is_reserved(bucket, key):
+        raise NotFound(f"'{placement.MANAGED_FOLDER}' belongs to managed buckets; look for their objects there.")
+
+
+def _absent(bucket: Bucket, key: str) -> NotFound:
+    return NotFound(f"There is no object {key!r} in the bucket {bucket}.")
