@@ -18,8 +18,9 @@ from adapters.sftp_messages import Kind, ProtocolBroken, Reply
 SMALLEST_TRANSFER_BYTES = 32 * 1024
 #: What we ask for at most in one request, even of a server that would take more.
 LARGEST_TRANSFER_BYTES = 255 * 1024
-#: Requested and not yet consumed, or sent and not yet acknowledged, in one stream: twice what OpenSSH's sftp keeps.
-IN_FLIGHT_BYTES = 4 * 1024 * 1024
+#: Requested and not yet consumed, or sent and not yet acknowledged, in one stream: as much as OpenSSH's sftp keeps. A
+#: read takes up to five times that for a moment, because paramiko's buffer copies what it gives.
+IN_FLIGHT_BYTES = 2 * 1024 * 1024
 #: No reply is longer than a block of data or a batch of names; anything else is not SFTP.
 MAX_PACKET_BYTES = 1024 * 1024
 

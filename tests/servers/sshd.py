@@ -40,7 +40,7 @@ PrintLastLog no
 LoginGraceTime 20
 MaxStartups 200
 LogLevel VERBOSE
-Subsystem sftp internal-sftp
+Subsystem sftp internal-sftp {sftp_options}
 {extra}
 """
 
@@ -52,11 +52,14 @@ class Sshd(Server):
     ``folder`` is the caller's and holds the configuration, the keys, the log and ``root``, the folder meant for
     objects. ``host_key`` is the public host key as ``ssh-ed25519 AAAA…`` and ``fingerprint`` the same as
     ``SHA256:…``. ``key_file`` logs ``user`` in, ``locked_key_file`` does so with ``passphrase``. ``extra`` is more
-    sshd_config. After ``stop`` or ``kill``, ``start`` brings the same server back on the same port.
+    sshd_config, ``sftp_options`` are those of sftp-server(8), and ``wrapper`` is a command that runs the server as the
+    rest of its words. After ``stop`` or ``kill``, ``start`` brings the same server back on the same port.
     """
 
     folder: Path
     extra: str = ""
+    sftp_options: str = ""
+    wrapper: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     user: str = field(default_factory=lambda: pwd.getpwuid(os.getuid()).pw_name)
@@ -66,6 +69,7 @@ class Sshd(Server):
         self.folder = Path(self.folder).resolve()
         self.root = self.folder / "root"
         self.root.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "sshd.log"
         self.known_hosts = self.folder / "known_hosts"
         self.key_file = _key_file(self.folder / "user_ed25519", passphrase="")
         self.locked_key_file = _key_file(self.folder / "user_locked_ed25519", passphrase=self.passphrase)
@@ -84,8 +88,17 @@ class Sshd(Server):
         (self.folder / "authorized_keys").write_text(_public(self.key_file) + _public(self.locked_key_file))
         self.known_hosts.write_text(f"[{self.host}]:{self.port} {self.host_key}\n")
         config = self.folder / "sshd_config"
-        config.write_text(CONFIG.format(port=self.port, folder=self.folder, user=self.user, extra=self.extra))
-        process = Process.start("sshd", [program, "-D", "-e", "-f", str(config)], log=self.folder / "sshd.log")
+        config.write_text(
+            CONFIG.format(
+                port=self.port,
+                folder=self.folder,
+                user=self.user,
+                sftp_options=self.sftp_options,
+                extra=self.extra,
+            )
+        )
+        command = [*self.wrapper, program, "-D", "-e", "-f", str(config)]
+        process = Process.start("sshd", command, log=self.log)
         self.processes.append(process)
         process.wait_ready(self._greets, what=f"greeting on port {self.port}")
 
