@@ -5,6 +5,7 @@ Every setting is declared once, by the call that reads it, and so lands in ``DEC
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def folder(name: str, default: str) -> Path:
     def parse(value: str) -> Path:
         path = Path(value).expanduser().absolute()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        with tempfile.TemporaryFile(dir=path):  # permissions alone say nothing to root, or of a read-only mount
+            return path
 
     return _read(name, default, "a folder that can be made or written", parse)
 

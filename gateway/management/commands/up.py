@@ -1,60 +1,71 @@
 """`manage.py up`: migrate, bootstrap, and run gateway, worker and scheduler under one supervisor until Ctrl-C."""
 
 import os
+import signal
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
-from django.db import connections
-from honcho.manager import Manager
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error, connections
 
-READY_WITHIN_S = 60
+from gateway.management import preflight
+from gateway.management.supervisor import Supervisor
+
+_python = sys.executable
+_COMMANDS = {
+    "gateway": f"exec {_python} -m gunicorn -c deploy/gunicorn_embedded.py gateway.wsgi:application",
+    "worker": f"exec {_python} -m celery --quiet -A workers worker --pool threads --concurrency 4 --loglevel warning "
+    "--without-gossip --without-mingle --without-heartbeat",
+    "scheduler": f"exec {_python} -m celery --quiet -A workers beat --loglevel warning --pidfile=",
+}
 
 
 class Command(BaseCommand):
     """What `make up` runs."""
 
     help = "Set up the database and run gateway, worker and scheduler together until Ctrl-C. Keeps all data."
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--processes", default="gateway,worker,scheduler", help="which of them to run")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        call_command("migrate", verbosity=0)
-        call_command("bootstrap")
-        connections.close_all()
-        manager = Manager()
-        manager.kill_wait = 30
-        for name in options["processes"].split(","):
-            manager.add_process(name, _COMMANDS[name], cwd=str(settings.BASE_DIR), env=dict(os.environ), quiet=False)
-        threading.Thread(target=_announce, args=(self,), daemon=True).start()
-        manager.loop()
-        sys.exit(manager.returncode)
-
-
-def _announce(command: BaseCommand) -> None:
-    """Wait until the gateway is ready, then say how to use it."""
-    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104  compared, not bound
-    probe, deadline = f"http://{host}:{settings.PORT}/ready", time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
+        names = options["processes"].split(",")
+        if unknown := set(names) - set(_COMMANDS):
+            raise CommandError(f"--processes: {', '.join(sorted(unknown))} is none of {', '.join(_COMMANDS)}")
+        preflight.check()
         try:
-            with urllib.request.urlopen(probe, timeout=2):
-                command.stdout.write(_welcome())
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    command.stderr.write(f"The gateway is not ready after {READY_WITHIN_S} s; see its log above and {probe}")
+            call_command("migrate", verbosity=0)
+            call_command("bootstrap", stdout=self.stdout)
+        except Error as exc:
+            raise CommandError(f"The catalog cannot be set up: {exc}") from exc
+        connections.close_all()
+        self.stdout.flush()
+        supervisor = Supervisor(on_ready=self._welcome)
+        for name in names:
+            supervisor.add_process(name, _COMMANDS[name], cwd=str(settings.BASE_DIR), env=_environment())
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # the terminal was closed
+        supervisor.loop()
+        if not supervisor.was_asked:
+            raise CommandError("One of the processes ended by itself, so all were stopped; its lines above say why.")
+
+    def _welcome(self) -> None:
+        self.stdout.write(_welcome())
+        self.stdout.flush()
+
+
+def _environment() -> dict[str, str]:
+    """Celery need not warn of root in a worker that runs no code but ours and reads its broker from our own folder."""
+    quiet = "ignore:You're running the worker with superuser privileges"
+    warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
+    return {**os.environ, "PYTHONWARNINGS": warnings, "PYTHONUNBUFFERED": "1"}
 
 
 def _welcome() -> str:
     url, env = settings.PUBLIC_URL, settings.DATA_DIR / "quickstart.env"
-    call = 'curl -fsS -H "Authorization: Bearer $WAYBILL_KEY" --json'
+    call = 'curl -fsS -H "Authorization: Bearer $WAYBILL_KEY" -H "Content-Type: application/json" -d'
     body = '{"bucket":"scratch","key":"hello.txt","mode":"write"}'
     pick = """grep -o '"url": *"[^"]*"' | cut -d'"' -f4"""
     create = f"{call} '{body}' $WAYBILL_URL/api/v1/aliases | {pick}"
@@ -71,12 +82,3 @@ Create an alias, upload and download with curl (paste these three lines into ano
 
 Ctrl-C stops everything.
 """
-
-
-_python = sys.executable
-_COMMANDS = {
-    "gateway": f"{_python} -m gunicorn -c deploy/gunicorn_embedded.py gateway.wsgi:application",
-    "worker": f"{_python} -m celery -A workers worker --concurrency 2 --loglevel warning "
-    "--without-gossip --without-mingle",
-    "scheduler": f"{_python} -m celery -A workers beat --loglevel warning --pidfile=",
-}
