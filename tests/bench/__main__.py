@@ -1,0 +1,103 @@
+"""Measure Waybill against what its storages can do without it, and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import django
+
+from tests.bench import facts
+from tests.servers.install import install_packages
+
+APT_PACKAGES = ("wrk",)
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+PARTS = ("local", "sftp", "s3", "small")
+#: The source, what is stored, what the rivals store and what is still to be removed lie there at once.
+ROOM = 5
+
+
+def main() -> int:
+    options = _arguments()
+    if shutil.which("wrk") is None and os.getuid() == 0:
+        install_packages(APT_PACKAGES)
+    folder = Path(tempfile.mkdtemp(prefix="waybill-bench-", dir=_roomy(options.size)))
+    try:
+        _set_up_django(folder / "data")
+        return _measure(options, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the large file (default: 1024)")
+    parser.add_argument("--count", type=int, default=10_000, help="how many files of 4 KiB (default: 10000)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each contest, 3 or more (default: 5)")
+    parser.add_argument("--seconds", type=int, default=5, help="of each run of wrk (default: 5)")
+    parser.add_argument("--only", type=_parts, default=PARTS, metavar="PART,…", help=f"some of {','.join(PARTS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="64 MiB, 600 files, 3 rounds, 2 s; the page is not written"
+    )
+    options = parser.parse_args()
+    if options.quick:
+        options.size, options.count, options.rounds, options.seconds = 64, 600, 3, 2
+    if options.rounds < 3 or options.size < 1 or options.seconds < 1 or options.count < options.rounds:
+        parser.error("at least 3 rounds, 1 MiB, 1 second and one small file a round are needed")
+    return options
+
+
+def _parts(words: str) -> tuple[str, ...]:
+    parts = tuple(words.split(","))
+    if unknown := set(parts) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(PARTS)}")
+    return parts
+
+
+def _roomy(size: int) -> str | None:
+    """The memory-backed file system where there is one with enough room, else the usual temporary folder."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > ROOM * size * 1024**2:
+        return str(memory)
+    print(f"/dev/shm has no room for {ROOM} times {size} MiB: the disk will have its say in the numbers.")
+    return None
+
+
+def _set_up_django(data: Path) -> None:
+    for name in ("DATABASE_URL", "BROKER_URL", "HOST", "PORT"):
+        os.environ.pop(name, None)
+    os.environ |= {"DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "gateway.settings"}
+    django.setup()
+
+
+def _measure(options: argparse.Namespace, folder: Path) -> int:
+    # These import the models, for which Django has to be set up.
+    from tests.bench import clients, page, programme
+
+    results = programme.run(
+        folder,
+        parts=options.only,
+        size=options.size * 1024**2,
+        count=options.count,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        report=lambda line: print(line, flush=True),
+    )
+    text = page.write(
+        results, facts.collect(), rounds=options.rounds, connections=clients.CONNECTIONS, seconds=options.seconds
+    )
+    print(f"\n{text}")
+    if options.only == PARTS and not options.quick:
+        PAGE.write_text(text)
+    else:
+        print(f"Not all of it was measured at full length: {PAGE.name} stays as it is.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The results as the page docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from tests.bench.contest import GIB, MIB, Result, Score
+
+_HEAD = """\
+# Benchmarks
+
+Written by `make bench`; every run replaces this page. All contenders of a contest do the same work in turn, round by
+round, on one machine, so that the ratios mean more than the speeds do. Numbers are medians, with the lowest and the
+highest round in brackets.
+"""
+
+_METHOD = """\
+## How it is measured
+
+- One gunicorn process (`deploy/gunicorn_embedded.py`) over SQLite serves all requests; a fresh one for each kind of
+  storage. All data lies in a memory-backed file system, so that disks do not decide. Waybill hashes every upload with
+  SHA-256 and syncs it before it answers; nginx does neither.
+- Large files: curl, as a process for each transfer, throws away what it downloads. Times are those of the whole client
+  process; for `sftp` that includes logging in. `sftp` and boto3 write to a file in memory, because they cannot throw
+  away what they download.
+- Small files: {connections} connections at once. Downloads are `wrk`'s, with one thread, which asks for all files in
+  turn for {seconds} s; uploads are those of a small client of threads with kept connections. `sftp -r` sends one file
+  after the other over one connection.
+- S3 is OpenStack Swift with its S3 interface, in four processes of the same machine, and SFTP is OpenSSH's server:
+  they take their part of the processor in every row. Small boto3 calls come from {connections} threads of one process.
+- CPU is that of the gateway's process tree in Waybill's rows, of nginx in nginx's, and of the client in those of sftp,
+  curl and boto3. More memory is the highest resident size during a transfer above that of the gateway when idle.
+"""
+
+
+def write(results: Sequence[Result], facts: Mapping[str, str], *, rounds: int, connections: int, seconds: int) -> str:
+    """The whole page in Markdown."""
+    misses = [miss for result in results for miss in result.misses()]
+    parts = [_HEAD, "\n".join(f"- {name}: {value}" for name, value in {**facts, "rounds": rounds}.items()), ""]
+    if large := [result for result in results if result.contest.large]:
+        parts += ["## Large files", "", *_table(large), ""]
+    if small := [result for result in results if not result.contest.large]:
+        parts += ["## Small files", "", *_table(small), ""]
+    parts += ["## Bars that were missed", "", *([f"- {miss}" for miss in misses] or ["None."]), ""]
+    return "\n".join([*parts, _METHOD.format(connections=connections, seconds=seconds)])
+
+
+def _table(results: Sequence[Result]) -> Iterator[str]:
+    large = results[0].contest.large
+    speed, cost = ("MB/s", "CPU s/GiB") if large else ("files a second", "CPU ms a file")
+    yield f"| work | by | {speed} | Waybill's part of it | bar | {cost} | more memory |"
+    yield "|---|---|---|---|---|---|---|"
+    for result in results:
+        contest, ours = result.contest, result.waybill
+        missed = " **missed**" if contest.least_rate and ours.rate < contest.least_rate else ""
+        bar = f"{contest.least_rate:,.0f} a second{missed}" if contest.least_rate else ""
+        yield _row(f"**{contest.title}**", ours, "", bar, large, _memory(result))
+        for rival in contest.rivals:
+            theirs = result.scores[rival.name]
+            ratios = ours.ratios(theirs)
+            missed = " **missed**" if rival.bar is not None and median(ratios) < rival.bar else ""
+            bar = f"{rival.bar:.2f}{missed}" if rival.bar is not None else ""
+            yield _row("", theirs, _spread(ratios, ".2f"), bar, large, "")
+
+
+def _row(work: str, score: Score, ratio: str, bar: str, large: bool, memory: str) -> str:
+    scale, unit = (1e6, GIB) if large else (1, 1000)
+    rates = _spread([rate / scale for rate in score.rates], ",.0f")
+    cpu = f"{median(score.cpu) * unit:.2f}" if score.cpu else ""
+    return f"| {work} | {score.contender.name} | {rates} | {ratio} | {bar} | {cpu} | {memory} |"
+
+
+def _memory(result: Result) -> str:
+    extra, most = result.waybill.extra_bytes, result.contest.most_extra_bytes
+    if extra is None or most is None:
+        return ""
+    return f"{extra / MIB:.1f} MiB{' **missed**' if extra > most else ''} (bar {most // MIB})"
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
