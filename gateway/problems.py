@@ -47,8 +47,10 @@ _STATUS: dict[type[Exception], int] = {
     errors.InUse: 409,
     errors.NotFound: 404,
     errors.AddressRefused: 403,
+    errors.IdempotencyKeyReused: 422,
     refusals.Busy: 503,
     refusals.LengthRequired: 411,
+    refusals.DocumentTooLarge: 413,
     refusals.UnsupportedBody: 415,
     refusals.WrongOffset: 409,
     refusals.PreconditionFailed: 412,
@@ -72,7 +74,12 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 #: Faults of a storage that a job's repetition may well overcome, although nothing changes by itself there.
-_WORTH_RETRYING = (storage_errors.AccessDenied, storage_errors.SizeMismatch, storage_errors.WriteLost)
+_WORTH_RETRYING = (
+    storage_errors.AccessDenied,
+    storage_errors.SizeMismatch,
+    storage_errors.ChecksumMismatch,
+    storage_errors.WriteLost,
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def _headers(exc: errors.StagingError) -> dict[str, str]:
     if isinstance(exc, errors.WrongDirection):
         return {"Allow": ", ".join(exc.allowed)}
     if isinstance(exc, refusals.WrongOffset):
-        return {"Upload-Offset": str(exc.offset), "Upload-Complete": "?0"}
+        return {"Upload-Offset": str(exc.offset), "Upload-Complete": "?1" if exc.complete else "?0"}
     if isinstance(exc, refusals.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{exc.size}"}
     return {}

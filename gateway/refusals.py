@@ -18,6 +18,13 @@ class LengthRequired(StagingError):
     hint = "curl -T FILE sends a length by itself."
 
 
+class DocumentTooLarge(StagingError):
+    """The JSON document is larger than the API takes."""
+
+    code = "document_too_large"
+    hint = "Split the request, for instance into several lists of aliases."
+
+
 class UnsupportedBody(StagingError):
     """The body is wrapped in something that is not the object itself."""
 
@@ -31,9 +38,10 @@ class WrongOffset(StagingError):
     code = "wrong_offset"
     hint = "Ask HEAD for Upload-Offset and go on from there; 0 means from the beginning."
 
-    def __init__(self, detail: str, *, offset: int) -> None:
+    def __init__(self, detail: str, *, offset: int, complete: bool) -> None:
         super().__init__(detail)
         self.offset = offset
+        self.complete = complete
 
 
 class PreconditionFailed(StagingError):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
+from adapters.base import ObjectStat
 from staging.errors import InvalidRequest, StorageClosed
 from staging.models import Bucket, Replica, Storage
 from staging.states import Durability, ReplicaState, StorageState
@@ -55,6 +56,11 @@ def reading_order(replicas: Iterable[Replica]) -> list[Replica]:
     """Readable replicas, the best first: healthy before suspect storages, fast tiers before slow ones."""
     readable = [r for r in replicas if r.state == ReplicaState.AVAILABLE and r.storage.state != StorageState.LOST]
     return sorted(readable, key=lambda r: (r.storage.state == StorageState.SUSPECT, r.storage.tier, r.pk))
+
+
+def still_holds(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> bool:
+    """Whether a mounted storage still holds what Waybill published there, as far as its versions can tell."""
+    return stat.size == size and any(replica.storage_version == stat.version for replica in replicas)
 
 
 def durability(replicas: Iterable[Replica]) -> Durability:

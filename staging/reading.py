@@ -1,7 +1,6 @@
 """Reading: what an alias's object is at this moment, and its bytes from the first replica that answers."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,6 +40,11 @@ class Found:
     modified: datetime | None
     content_type: str
     copies: tuple[Copy, ...]
+
+    @property
+    def cannot_change(self) -> bool:
+        """Whether nobody but Waybill writes where the bytes lie, so that they need no watching while they are read."""
+        return all(copy.version is None for copy in self.copies)
 
 
 def find(alias: Alias) -> Found:
@@ -92,7 +96,7 @@ def _find_mounted(alias: Alias) -> Found:
         stat = adapter_for(bucket.storage).stat(place.key)
     except NotFound as exc:
         raise (DataPending if awaited else SourceMissing)() from exc
-    ours = known if known and _unchanged(known.replicas.all(), stat, known.size) else None
+    ours = known if known and placement.still_holds(known.replicas.all(), stat, known.size) else None
     return Found(
         size=stat.size,
         sha256=ours.sha256 if ours else "",
@@ -107,11 +111,6 @@ def _find_mounted(alias: Alias) -> Found:
 def _opaque(stat: ObjectStat) -> str:
     """A storage's version as an entity tag: no character of it needs quoting, and it tells nothing of the storage."""
     return hashlib.sha256(f"{stat.size}:{stat.version}".encode()).hexdigest()[:32]
-
-
-def _unchanged(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> bool:
-    """Whether the storage still holds what Waybill published there, as far as its versions can tell."""
-    return stat.size == size and any(replica.storage_version == stat.version for replica in replicas)
 
 
 def _open(found: Found, copy: Copy, start: int, stop: int) -> ReadStream:

@@ -1,18 +1,23 @@
 """The body of a request: counted, in large chunks, straight from ``wsgi.input``; nothing else touches that."""
 
+import contextlib
 import socket
 import struct
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 
+from adapters.base import CHUNK_BYTES
 from gateway.refusals import LengthRequired
 from staging.errors import BodyIncomplete, InvalidRequest
 
-#: Small reads cost a wake-up each when what is left of a refused body is thrown away.
-DRAIN_CHUNK_BYTES = 256 * 1024
+#: The server's reader returns once it has all it was asked for. Little is asked of a slow client, so that whoever
+#: reads can renew a lease in between; small reads of a fast one would only cost time.
+LEAST_READ_BYTES = 64 * 1024
+SLOW_READ_S = 1.0
 
 
 class RequestBody:
@@ -25,53 +30,75 @@ class RequestBody:
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._input = environ["wsgi.input"]
+        self._connection: socket.socket | None = environ.get("gunicorn.socket")
         self.size = _declared(environ)
         self.taken = 0
         self._ended = False
+        self._at_once = LEAST_READ_BYTES
 
     def read(self, max_bytes: int) -> bytes:
         if self._ended:
             return b""
-        wanted = max_bytes if self.size is None else min(max_bytes, self.size - self.taken)
+        wanted = min(max_bytes, self._at_once)
+        if self.size is not None:
+            wanted = min(wanted, self.size - self.taken)
+        began = time.monotonic()
         try:
             chunk: bytes = self._input.read(wanted) if wanted else b""
         except Exception as exc:
             raise BodyIncomplete(f"The body broke off after {self.taken} bytes ({type(exc).__name__}).") from exc
+        is_slow = time.monotonic() - began > SLOW_READ_S
+        self._at_once = LEAST_READ_BYTES if is_slow else min(self._at_once * 4, max(max_bytes, LEAST_READ_BYTES))
         self.taken += len(chunk)
         self._ended = not chunk
         if not chunk and self.size is not None and self.taken < self.size:
             raise BodyIncomplete(f"{self.taken} of {self.size} bytes came.")
         return chunk
 
-    def drain(self, *, seconds: float) -> bool:
+    def drain(self, *, seconds: float) -> None:
         """Throw away what a refused client still sends, so that it reads our answer and not a reset connection.
 
-        Returns whether the body was read to its end within about ``seconds``.
+        After ``seconds`` no more is waited for, not even by a read that has begun.
         """
-        deadline = time.monotonic() + seconds
-        try:
-            while time.monotonic() < deadline:
-                if not self.read(DRAIN_CHUNK_BYTES):
-                    return True
-        except BodyIncomplete:
-            return False
-        return False
+        if self._connection is None:
+            return
+        deadline, watch = time.monotonic() + seconds, threading.Timer(seconds, _stop_reading, [self._connection])
+        watch.daemon = True
+        watch.start()
+        with contextlib.suppress(BodyIncomplete):
+            while self.read(CHUNK_BYTES) and time.monotonic() < deadline:
+                pass
+        watch.cancel()
 
 
-def limit_stalls(environ: Mapping[str, Any]) -> None:
-    """Let the kernel end a read or write of the client's connection on which no byte moves for ``CLIENT_STALL_S``.
+def limit_stalls(environ: Mapping[str, Any], *, sendfile: bool = False) -> None:
+    """End a read or write of the client's connection on which no byte moves for ``CLIENT_STALL_S``.
 
-    A timeout of Python's own would not do: for ``sendall`` it bounds the whole call, so a slow client would be cut off.
+    The kernel does it: Python's own timeout bounds the whole of a ``sendall``, so a slow client would be cut off. For
+    ``sendfile`` it is the other way round: Python waits without end for the kernel, and its own timeout is what is
+    taken anew whenever bytes have moved.
     """
-    connection = environ.get("gunicorn.socket")
-    if connection is not None:
+    connection: socket.socket | None = environ.get("gunicorn.socket")
+    if connection is not None and sendfile:
+        connection.settimeout(settings.CLIENT_STALL_S)
+    elif connection is not None:
         timeval = struct.pack("ll", settings.CLIENT_STALL_S, 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
 
 
+def _stop_reading(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # The client is gone already.
+        connection.shutdown(socket.SHUT_RD)
+
+
+def is_stream(environ: Mapping[str, Any]) -> bool:
+    """Whether the body comes in chunked coding, so that its length is not known before its end."""
+    return bool(environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked")
+
+
 def _declared(environ: Mapping[str, Any]) -> int | None:
-    if environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked":
+    if is_stream(environ):
         return None
     declared = environ.get("CONTENT_LENGTH") or ""
     if not declared:

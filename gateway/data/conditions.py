@@ -35,17 +35,22 @@ class Validators:
 
 
 def evaluate(
-    current: Validators, *, if_match: str | None, if_none_match: str | None, if_modified_since: str | None
+    current: Validators,
+    *,
+    if_match: str | None = None,
+    if_unmodified_since: str | None = None,
+    if_none_match: str | None = None,
+    if_modified_since: str | None = None,
 ) -> Verdict:
     """In the order of section 13.2.2, for GET and HEAD."""
-    if if_match is not None and not _listed(if_match, current, weakly=False):
+    if if_match is not None:
+        if not _listed(if_match, current, weakly=False):
+            return Verdict.FAILED
+    elif _is_not_after(current, if_unmodified_since) is False:
         return Verdict.FAILED
     if if_none_match is not None:
         return Verdict.NOT_MODIFIED if _listed(if_none_match, current, weakly=True) else Verdict.PROCEED
-    since = _date(if_modified_since)
-    if since and current.modified and current.modified.replace(microsecond=0) <= since:
-        return Verdict.NOT_MODIFIED
-    return Verdict.PROCEED
+    return Verdict.NOT_MODIFIED if _is_not_after(current, if_modified_since) else Verdict.PROCEED
 
 
 def range_applies(if_range: str | None, current: Validators) -> bool:
@@ -65,9 +70,15 @@ def _listed(header: str, current: Validators, *, weakly: bool) -> bool:
     return any(tag == current.etag and (weakly or (current.strong and not weak)) for weak, tag in tags)
 
 
+def _is_not_after(current: Validators, header: str | None) -> bool | None:
+    """Whether the version is no younger than the date, to HTTP's whole seconds; None where either is not known."""
+    date = _date(header)
+    return current.modified.replace(microsecond=0) <= date if date and current.modified else None
+
+
 def _date(header: str | None) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(header) if header else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return parsed.replace(tzinfo=UTC) if parsed and parsed.tzinfo is None else parsed

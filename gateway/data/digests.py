@@ -1,7 +1,6 @@
 """Digest headers: what a client promises of its body, and what Waybill says of an object (RFC 9530, 3230, 1864)."""
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Mapping
@@ -52,7 +51,7 @@ def _pairs(name: str, pattern: re.Pattern[str], header: str | None) -> list[tupl
 def _decoded(name: str, value: str) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise InvalidRequest(f"{name} is not base64.") from exc
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from gateway.refusals import RangeUnsatisfiable
 
-_RANGE = re.compile(r"bytes=\s*(?:(?P<first>\d+)-(?P<last>\d*)|-(?P<suffix>\d+))\s*")
-_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+|\*)")
-_CURL = re.compile(r"curl/(\d+)\.(\d+)")
+# No object needs more than 19 digits, and Python refuses to read numbers of some thousands.
+_RANGE = re.compile(r"bytes=\s*(?:(?P<first>\d{1,19})-(?P<last>\d{0,19})|-(?P<suffix>\d{1,19}))\s*", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d{1,19})-(?P<last>\d{1,19})/(?P<total>\d{1,19}|\*)")
+_CURL = re.compile(r"curl/(\d{1,4})\.(\d{1,4})")
 
 
 @dataclass(frozen=True, slots=True)

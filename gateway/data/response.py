@@ -25,16 +25,19 @@ class Cut(ConnectionAbortedError):
 class ObjectResponse(StreamingHttpResponse):
     """Streams ``stream`` and calls ``on_end(whole)`` once, when the last byte is out or the connection broke.
 
-    A stream on a regular file goes out by sendfile(2), where the server can. The first piece of any other stream is
-    read before the response exists, so that a storage that fails at once still gets a status of its own.
+    With ``by_descriptor`` a stream that is ``FileBacked`` goes out by sendfile(2), where the server can. The first
+    piece of any other stream is read before the response exists, so that a storage that fails at once still gets a
+    status of its own.
     """
 
     block_size = CHUNK_BYTES
 
-    def __init__(self, stream: ReadStream, on_end: Callable[[bool], None], **kwargs: object) -> None:
+    def __init__(
+        self, stream: ReadStream, on_end: Callable[[bool], None], *, by_descriptor: bool, **kwargs: object
+    ) -> None:
         self._stream, self._on_end, self._began = stream, on_end, time.monotonic()
         self._expected, self._sent, self._ended = stream.stop - stream.start, 0, False
-        if isinstance(stream, FileBacked):
+        if by_descriptor:
             super().__init__(self._pieces(b""), **kwargs)  # type: ignore[arg-type]
             self.file_to_stream = _File(stream, self)
         else:
@@ -47,12 +50,23 @@ class ObjectResponse(StreamingHttpResponse):
 
     def close(self) -> None:
         """End the delivery. Raises Cut where fewer bytes went out than were announced."""
-        super().close()
         if self._ended:
             return
         self._ended = True
-        self._stream.close()
         whole = self._sent == self._expected
+        try:
+            self._finish(whole)
+        finally:
+            # Django lets go of the database here, so nothing may ask it anything afterwards.
+            super().close()
+        if not whole:
+            raise Cut(self._sent, self._expected)
+
+    def _finish(self, whole: bool) -> None:
+        try:
+            self._stream.close()
+        except AdapterError as exc:
+            log.warning("object.source_not_closed", storage=exc.storage, error=exc.code)
         metrics.BYTES.labels("out").inc(self._sent)
         log.info(
             "object.delivered" if whole else "object.cut",
@@ -62,8 +76,6 @@ class ObjectResponse(StreamingHttpResponse):
             seconds=round(time.monotonic() - self._began, 3),
         )
         self._on_end(whole)
-        if not whole:
-            raise Cut(self._sent, self._expected)
 
     def _pieces(self, first: bytes) -> Iterator[bytes]:
         chunk = first or self._read()

@@ -37,3 +37,5 @@ class Slots:
 
 
 SLOTS = Slots(settings.MAX_STREAMS)
+#: How many refused clients may go on sending at a time: half of the threads that no stream takes.
+DRAINS = threading.BoundedSemaphore(max(1, (settings.THREADS - settings.MAX_STREAMS) // 2))

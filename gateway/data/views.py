@@ -9,16 +9,18 @@ from urllib.parse import quote
 import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from adapters.base import FileBacked
+from adapters.errors import VersionChanged
 from gateway import metrics, problems
 from gateway.data import body, conditions, digests, ranges
 from gateway.data.body import RequestBody
 from gateway.data.response import ObjectResponse
-from gateway.data.slots import SLOTS
+from gateway.data.slots import DRAINS, SLOTS
 from gateway.problems import Problem
 from gateway.refusals import LengthRequired, PreconditionFailed, UnsupportedBody, WrongOffset
 from staging import aliases, reading, writing
 from staging.connections import release
-from staging.errors import InvalidRequest, WrongDirection
+from staging.errors import InvalidRequest, SourceMissing, WrongDirection
 from staging.models import Alias
 from staging.reading import Found
 from staging.states import AliasMode
@@ -36,16 +38,14 @@ _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
     """Answer one request to an alias, as docs/http.md says."""
+    found = None
     try:
         found = aliases.resolve(token)
-    except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
-        return _dress(_Refusal(problems.of(exc), request))
-    structlog.contextvars.bind_contextvars(alias=str(found.id))
-    try:
+        structlog.contextvars.bind_contextvars(alias=str(found.id))
         handler = _handler(found, request.method or "")
-        return _dress(handler(request, found, name))
+        return _dress(handler(request, found, name), request)
     except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
-        return _dress(_Refusal(_problem(exc, request, found), request))
+        return _dress(_Refusal(_problem(exc, request, found), request), request)
 
 
 def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], HttpResponseBase]:
@@ -61,23 +61,36 @@ def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], H
 
 
 def _read(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
-    found = reading.find(alias)
-    if name != aliases.file_name(alias) and name == f"{aliases.file_name(alias)}.sha256" and found.sha256:
-        return HttpResponse(f"{found.sha256}  {aliases.file_name(alias)}\n", content_type="text/plain; charset=utf-8")
+    try:
+        return _read_once(request, alias, name)
+    except VersionChanged:
+        if "Range" in request.headers or "If-Match" in request.headers:
+            raise
+        # No byte is out yet, and this client did not ask for the version that has gone.
+        return _read_once(request, alias, name)
+
+
+def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
+    found, real_name = reading.find(alias), aliases.file_name(alias)
+    if name != real_name and name == f"{real_name}.sha256":
+        if not found.sha256:
+            raise SourceMissing("Waybill did not write this file, so it does not know its digest.")
+        return HttpResponse(f"{found.sha256}  {real_name}\n", content_type="text/plain; charset=utf-8")
     headers, current = request.headers, conditions.Validators(found.etag, found.etag_is_strong, found.modified)
     described = _describe(alias, found, current)
     verdict = conditions.evaluate(
         current,
         if_match=headers.get("If-Match"),
+        if_unmodified_since=headers.get("If-Unmodified-Since"),
         if_none_match=headers.get("If-None-Match"),
         if_modified_since=headers.get("If-Modified-Since"),
     )
-    if verdict is conditions.Verdict.NOT_MODIFIED:
-        return HttpResponse(status=304, headers=described)
     if verdict is conditions.Verdict.FAILED:
         raise PreconditionFailed
-    if request.method == "HEAD":
-        return HttpResponse(headers={**described, "Content-Length": str(found.size)}, content_type=found.content_type)
+    if verdict is conditions.Verdict.NOT_MODIFIED or request.method == "HEAD":
+        status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
+        described["Content-Length"] = str(found.size)
+        return HttpResponse(status=status, headers=described, content_type=found.content_type)
     span = None
     if conditions.range_applies(headers.get("If-Range"), current):
         span = ranges.wanted(headers.get("Range"), found.size)
@@ -97,11 +110,17 @@ def _deliver(
             release()
 
     try:
-        body.limit_stalls(request.META)
         stream = reading.open_stream(found, start, stop)
+        by_descriptor = found.cannot_change and isinstance(stream, FileBacked)
+        body.limit_stalls(request.META, sendfile=by_descriptor)
         try:
             response = ObjectResponse(
-                stream, end, status=206 if span else 200, headers=described, content_type=found.content_type
+                stream,
+                end,
+                by_descriptor=by_descriptor,
+                status=206 if span else 200,
+                headers=described,
+                content_type=found.content_type,
             )
         except BaseException:
             stream.close()
@@ -117,7 +136,7 @@ def _deliver(
 def _write(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
     began = time.monotonic()
     content = RequestBody(request.META)
-    _check_framing(request, content)
+    _check_framing(request, alias, content)
     offer = Offer(content.size, _media_type(request), digests.offered(request.headers))
     slot = SLOTS.take()
     try:
@@ -176,14 +195,15 @@ def _describe(alias: Alias, found: Found, current: conditions.Validators) -> dic
     return headers
 
 
-def _check_framing(request: HttpRequest, content: RequestBody) -> None:
+def _check_framing(request: HttpRequest, alias: Alias, content: RequestBody) -> None:
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedBody("A Content-Encoding is not taken off, and stored as it is it would be another file.")
     if _FORM.match(request.headers.get("Content-Type", "")):
         raise UnsupportedBody("A form (curl -F) wraps the file in parts.")
     content_range = request.headers.get("Content-Range")
     if content_range is not None and not ranges.is_whole_upload(content_range, content.size):
-        raise WrongOffset("Nothing of this object is safe yet: begin at 0.", offset=0)
+        safe, complete = writing.offset(alias)
+        raise WrongOffset("Only a whole body is taken.", offset=safe, complete=complete)
 
 
 def _media_type(request: HttpRequest) -> str:
@@ -192,21 +212,21 @@ def _media_type(request: HttpRequest) -> str:
     return "" if named.startswith("application/x-www-form-urlencoded") or len(named) > 255 else named
 
 
-def _problem(exc: Exception, request: HttpRequest, alias: Alias) -> Problem:
+def _problem(exc: Exception, request: HttpRequest, alias: Alias | None) -> Problem:
     problem = problems.of(exc)
     if problem.status == 416 and not ranges.tells_size_on_416(request.headers.get("User-Agent", "")):
         return replace(problem, headers={})
-    is_upload = request.method in ("PUT", "POST") and alias.mode == AliasMode.WRITE
-    if not is_upload or request.META.get("HTTP_TRANSFER_ENCODING", "").strip().lower() != "chunked":
+    if request.method not in ("PUT", "POST") or not body.is_stream(request.META):
         return problem
-    try:
-        writing.note_stream_cut(alias)
-    except Exception as second:  # noqa: BLE001  the first error is the one to report
-        log.warning("alias.note_failed", error=type(second).__name__)
+    if alias is not None and alias.mode == AliasMode.WRITE:
+        try:
+            writing.note_stream_cut(alias)
+        except Exception as second:  # noqa: BLE001  the first error is the one to report
+            log.warning("alias.note_failed", error=type(second).__name__)
     if problem.status not in problems.CURL_RETRIES:
         return problem
-    hint = "A retry cannot send standard input again: run the whole command anew, or upload a file."
-    return replace(problem, status=422, hint=hint, headers={})
+    hint = "A retry cannot send standard input again: upload a file, or send the stream's digest with it."
+    return replace(problem, status=422, retryable=False, hint=hint, headers={})
 
 
 class _Refusal(HttpResponse):
@@ -220,16 +240,20 @@ class _Refusal(HttpResponse):
 
     def close(self) -> None:
         super().close()
-        if self._may_have_body:
+        if self._may_have_body and DRAINS.acquire(blocking=False):
             try:
                 RequestBody(self._environ).drain(seconds=DRAIN_S)
             except (LengthRequired, InvalidRequest):
                 return
+            finally:
+                DRAINS.release()
 
 
-def _dress(response: HttpResponseBase) -> HttpResponseBase:
+def _dress(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
     response["Referrer-Policy"] = "no-referrer"
     response.setdefault("Cache-Control", "private, no-transform")
     if isinstance(response, HttpResponse):
         response.setdefault("Content-Length", str(len(response.content)))
+        if request.method == "HEAD":
+            response.content = b""
     return response
