@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import paramiko
 
 from adapters.errors import AccessDenied, AdapterError, Offline, TimedOut
-from adapters.sftp_messages import Kind, SftpStatus
+from adapters.sftp_messages import Kind, ProtocolBroken, SftpStatus
 from adapters.sftp_wire import IN_FLIGHT_BYTES, SftpWire
 
 #: The quickest of those that paramiko knows and OpenSSH offers; paramiko itself would take it last.
@@ -77,7 +77,7 @@ class SftpConnection:
         if self.usable:
             try:
                 self.wire.reply(self.wire.ask(Kind.REALPATH, b"."))
-            except (OSError, EOFError, paramiko.SSHException):
+            except (OSError, EOFError, ProtocolBroken, paramiko.SSHException):
                 return False
         return self.usable
 

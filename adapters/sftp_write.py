@@ -114,6 +114,7 @@ class SftpWriteSession(WriteSession):
         look = self._wire.ask(Kind.LSTAT, self._connection.root + self._token.partial.encode())
         self._handle = None
         self._pending.clear()
+        self._under_way = 0
         *done, found = self._wire.gather(*steps, look)
         for reply in done:
             self._accept(reply)

@@ -26,7 +26,7 @@ HostKey {folder}/host_ed25519
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
 StrictModes no
-UsePAM no
+UsePAM {pam}
 UseDNS no
 PubkeyAuthentication yes
 PasswordAuthentication no
@@ -93,6 +93,7 @@ class Sshd(Server):
                 port=self.port,
                 folder=self.folder,
                 user=self.user,
+                pam="yes" if _is_locked(self.user) else "no",
                 sftp_options=self.sftp_options,
                 extra=self.extra,
             )
@@ -131,6 +132,15 @@ class Sshd(Server):
                 return probe.recv(4) == b"SSH-"
         except OSError:
             return False
+
+
+def _is_locked(user: str) -> bool:
+    """Whether no password can ever log the user in; sshd then refuses keys as well, unless it leaves that to PAM."""
+    try:
+        lines = Path("/etc/shadow").read_text().splitlines()
+    except OSError:
+        return False  # What we may not read, a server that runs as us may not read either.
+    return any(line.startswith(f"{user}:!") for line in lines)
 
 
 def _key_file(path: Path, *, passphrase: str) -> Path:
