@@ -202,5 +202,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "AliasMode": "staging.states.AliasMode",
+        "AliasState": "staging.states.AliasState",
+        "AskedAliasMode": "gateway.api.aliases.MODES",
+        "AskedStorageState": "gateway.api.storages.STATES",
+        "ObjectState": "staging.states.ObjectState",
+        "ReplicaState": "staging.states.ReplicaState",
+        "StorageState": "staging.states.StorageState",
+        "TransferState": "staging.states.TransferState",
+    },
 }
 UNFOLD = {"SITE_TITLE": "Waybill", "SITE_HEADER": "Waybill", "SITE_SYMBOL": "local_shipping"}

@@ -1,3 +1,50 @@
 """Routes of REST API v1."""
 
-urlpatterns: list[object] = []
+from django.urls import path, re_path, register_converter
+
+from gateway.api import aliases, buckets, credentials, events, index, keys, objects, schema, storages, transfers
+
+
+class NameConverter:
+    """A name in a path; what cannot be one is not found without asking the database."""
+
+    regex = "~?[a-z0-9._-]{1,63}"
+
+    def to_python(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_converter(NameConverter, "name")
+
+urlpatterns = [
+    path("", index.Index.as_view()),
+    path("whoami", index.WhoAmI.as_view(), name="api-whoami"),
+    path("schema", schema.Schema.as_view(), name="api-schema"),
+    path("docs", schema.Docs.as_view(), name="api-docs"),
+    path("schemes", storages.Schemes.as_view(), name="api-schemes"),
+    path("storages", storages.Storages.as_view(), name="api-storages"),
+    path("storages/<name:name>", storages.OneStorage.as_view()),
+    path("storages/<name:name>/test", storages.StorageTest.as_view()),
+    path("storages/<name:name>/objects", storages.StorageObjects.as_view()),
+    path("credentials", credentials.Credentials.as_view(), name="api-credentials"),
+    path("credentials/<name:name>", credentials.OneCredential.as_view()),
+    path("buckets", buckets.Buckets.as_view(), name="api-buckets"),
+    path("buckets/<name:name>", buckets.OneBucket.as_view()),
+    path("buckets/<name:name>/objects", objects.Objects.as_view()),
+    path("buckets/<name:name>/objects/<path:key>", objects.OneObject.as_view()),
+    path("aliases", aliases.Aliases.as_view(), name="api-aliases"),
+    path("aliases/revoke", aliases.RevokeAliases.as_view()),
+    path("aliases/extend", aliases.ExtendAliases.as_view()),
+    path("aliases/<uuid:alias_id>", aliases.OneAlias.as_view()),
+    path("transfers", transfers.Transfers.as_view(), name="api-transfers"),
+    path("transfers/<uuid:transfer_id>", transfers.OneTransfer.as_view()),
+    path("events", events.Events.as_view(), name="api-events"),
+    path("keys", keys.Keys.as_view(), name="api-keys"),
+    path("keys/<name:name>", keys.OneKey.as_view()),
+    re_path(r"(?s:.*)", index.Unknown.as_view()),
+]
