@@ -1,14 +1,18 @@
 """What both gunicorn roles have in common; see gunicorn_control.py, gunicorn_data.py and gunicorn_embedded.py."""
 
 import os
+import shutil
 import tempfile
 
-bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8080'}"
+_host = os.environ.get("HOST") or "127.0.0.1"
+bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('PORT') or '8080'}"
 worker_class = "gthread"
+workers = int(os.environ.get("WAYBILL_WORKERS") or "1")
 # The access log would hold alias tokens; the gateway logs each request itself, without them.
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+logger_class = "gateway.logs.ServerLogger"
 # The heartbeat files of workers do not belong on a disk that may stall.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108
 # A proxy on this machine says which scheme the client used.
@@ -16,13 +20,27 @@ forwarded_allow_ips = os.environ.get("WAYBILL_PROXY_ADDRESSES") or "127.0.0.1"
 # Signed URLs and long keys fit; a header section without end does not.
 limit_request_line = 8190
 limit_request_fields = 64
+# Longer than a proxy keeps idle connections (deploy/nginx-upstreams.conf), so that it never uses a closed one.
+keepalive = 15
+# Seconds without a heartbeat of a worker's main thread; a stream of any length does not delay that.
+timeout = 60
 # gunicorn 27 would open a control socket below the home directory.
 control_socket_disable = True
+
+if workers > 1:
+    # Each process counts for itself; /metrics adds them up through files in this folder.
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="waybill-metrics-"))
 
 
 def child_exit(server, worker):  # noqa: ARG001  gunicorn's hook
     """A worker that ended no longer counts in the gauges."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if workers > 1:
         from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):  # noqa: ARG001  gunicorn's hook
+    """The counts end with the gateway."""
+    if workers > 1:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -217,7 +217,7 @@ def _problems(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:
             wrong[name] = f"a whole number from {least} to {most}"
     if spec.size is not None and spec.max_bytes is not None and spec.size > spec.max_bytes:
         wrong["size"] = "it is larger than max_bytes"
-    if any(c in spec.content_type for c in "\r\n\0") or len(spec.content_type) > 255:
+    if not spec.content_type.isprintable() or len(spec.content_type) > 255:
         wrong["content_type"] = "a media type like text/csv"
     if len(spec.labels) > MAX_LABELS or not all(_LABEL.fullmatch(n) and len(v) <= 255 for n, v in spec.labels.items()):
         wrong["labels"] = (

@@ -136,11 +136,12 @@ def _register(upload: Upload, storage_version: str) -> Registered:
         raise ValueError("the content must be noted before it is registered")
     bucket = alias.bucket
     standing = Object.objects.filter(bucket=bucket, key=alias.key, current=True).first()
-    if standing and not bucket.mounted:
-        if (standing.size, standing.sha256) == (size, upload.sha256):
-            return Registered(standing, replayed=True)
-        if alias.on_exists == OnExists.FAIL:
-            raise ContentDiffers(f"{bucket}/{alias.key} was committed with other content meanwhile.")
+    is_equal = standing is not None and (standing.size, standing.sha256) == (size, upload.sha256)
+    # In a mounted bucket equal content that was written anew is another version all the same.
+    if standing and is_equal and (not bucket.mounted or _is_published(standing, storage_version)):
+        return Registered(standing, replayed=True)
+    if standing and not bucket.mounted and alias.on_exists == OnExists.FAIL:
+        raise ContentDiffers(f"{bucket}/{alias.key} was committed with other content meanwhile.")
     deleted, _ = _owned(upload).delete()
     if not deleted:
         raise LeaseLost
@@ -257,6 +258,10 @@ def _schedule_delete(replica: Replica, target: Object, not_before: datetime) -> 
         not_before=not_before,
     )
     queue.enqueue_transfer(str(transfer.pk))
+
+
+def _is_published(standing: Object, storage_version: str) -> bool:
+    return standing.replicas.filter(storage_version=storage_version).exists()
 
 
 def _owned(upload: Upload):  # type: ignore[no-untyped-def]

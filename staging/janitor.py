@@ -48,7 +48,8 @@ def _settle(upload: Upload, done: Sweep) -> None:
     )
     if not claimed:
         return
-    upload.fence += 1
+    # A writer that was late, but alive, may have reserved more space until the moment of the claim.
+    upload.refresh_from_db(fields=["fence", "reserved_bytes", "size", "sha256", "token"])
     try:
         adapter = adapter_for(upload.storage)
         release()

@@ -12,6 +12,7 @@ from django.utils import timezone
 from adapters.errors import AdapterError
 from staging import catalog, queue
 from staging.connections import release
+from staging.errors import StagingError
 from staging.models import Transfer
 from staging.states import ReplicaState, TransferState
 from staging.storages import adapter_for
@@ -30,7 +31,7 @@ def run(transfer_id: str) -> None:
         return
     try:
         _delete_bytes(transfer)
-    except AdapterError as exc:
+    except (AdapterError, StagingError) as exc:
         _fail(transfer, exc)
 
 
@@ -87,7 +88,7 @@ def _delete_bytes(transfer: Transfer) -> None:
             catalog.forget(replica)
 
 
-def _fail(transfer: Transfer, exc: AdapterError) -> None:
+def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
     again = exc.transient and transfer.attempts < transfer.max_attempts
     first = {} if transfer.error_code else {"error_code": exc.code, "error_detail": str(exc)}
     if again:
@@ -95,7 +96,7 @@ def _fail(transfer: Transfer, exc: AdapterError) -> None:
         _finish(transfer, TransferState.QUEUED, not_before=timezone.now() + delay, **first)
     else:
         _finish(transfer, TransferState.FAILED, **first)
-    log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, storage=exc.storage, again=again)
+    log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
 
 
 def _finish(transfer: Transfer, state: TransferState, **changes: object) -> bool:

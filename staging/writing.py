@@ -9,13 +9,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from adapters.base import Adapter, ObjectStat, WriteMode, WriteSession
-from adapters.errors import AdapterError, AlreadyExists
+from adapters.errors import AdapterError, AlreadyExists, NotFound
 from staging import aliases, catalog, placement
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
     ContentDiffers,
     DigestMismatch,
+    NoSpace,
     SizeMismatch,
     StreamEmpty,
     StreamInterrupted,
@@ -65,10 +66,7 @@ def receive(alias: Alias, offer: Offer, body: Source) -> Receipt:
         if standing is None:
             raise AliasUsedUp
         return _replay(standing, alias, offer, body, limit, AliasUsedUp)
-    if alias.bucket.mounted:
-        # What stands there is for the storage to say: others write to it too.
-        standing = None
-    elif standing and alias.on_exists == OnExists.FAIL:
+    if standing and not alias.bucket.mounted and alias.on_exists == OnExists.FAIL:
         return _replay(standing, alias, offer, body, limit, ContentDiffers)
     storage = placement.landing(alias.bucket)
     upload_id = uuid.uuid4()
@@ -130,7 +128,7 @@ class _Reception:
         try:
             self.session = self._open(adapter)
             size, sha256 = take(body, self.session.write, self.upload.alias, self.offer, on_progress=self._progress)
-            if standing and (standing.size, standing.sha256) == (size, sha256):
+            if standing and (standing.size, standing.sha256) == (size, sha256) and self._is_in_place(adapter, standing):
                 self.give_up()
                 return _receipt(standing, replayed=True)
             catalog.note_content(self.upload, size, sha256)
@@ -145,15 +143,14 @@ class _Reception:
 
     def give_up(self) -> None:
         """Leave nothing behind. Once publish has begun only the janitor can tell what is there, and it will."""
-        if self.publishing:
-            return
         try:
             if self.session is not None:
                 self.session.abort()
         except AdapterError as exc:
             log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
             return
-        catalog.drop(self.upload)
+        if not self.publishing:
+            catalog.drop(self.upload)
 
     def _open(self, adapter: Adapter) -> WriteSession:
         mounted = self.upload.alias.bucket.mounted
@@ -171,9 +168,26 @@ class _Reception:
         if moved > self.limit:
             raise TooLarge(f"More than {self.limit} bytes came.")
         if self.offer.size is None and moved > self.upload.reserved_bytes:
-            catalog.grow_reservation(self.upload, moved + GROWTH_BYTES)
-            release()
+            self._grow(moved)
         self.lease.keep()
+
+    def _grow(self, moved: int) -> None:
+        """Reserve a step ahead; on a storage that is nearly full, only what has come."""
+        try:
+            catalog.grow_reservation(self.upload, min(moved + GROWTH_BYTES, self.limit))
+        except NoSpace:
+            catalog.grow_reservation(self.upload, moved)
+        release()
+
+    def _is_in_place(self, adapter: Adapter, standing: Object) -> bool:
+        """Whether what the catalog knows still lies at the key: in a mounted bucket others write to it too."""
+        if not self.upload.alias.bucket.mounted:
+            return True
+        try:
+            stat = adapter.stat(self.upload.key)
+        except NotFound:
+            return False
+        return placement.still_holds(standing.replicas.all(), stat, standing.size)
 
     def _compare(self, adapter: Adapter, body: Source, found: AlreadyExists) -> ObjectStat:
         """A file stands at a mounted key: the body must be equal to it, by reading it, whoever put it there."""
@@ -208,7 +222,8 @@ class _Reception:
         """Our bytes lost the race for the key. Managed keys are ours alone, so they can simply go."""
         release()
         try:
-            adapter.delete(self.upload.key)
+            if not self.upload.alias.bucket.mounted:
+                adapter.delete(self.upload.key)
         except AdapterError as exc:
             log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
             return
