@@ -1,0 +1,97 @@
+"""SFTP keeps the contract on a real OpenSSH server, also on a terse one and with keys renegotiated under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from adapters.base import Adapter, WriteMode
+from adapters.errors import (
+    AdapterError,
+)
+from adapters.sftp_messages import Reply
+from adapters.sftp_wire import SftpWire
+from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from tests.adapters.sftp.storages import (
+    assert_works,
+    build,
+    failed_step,
+    settings_of,
+)
+from tests.servers.proxy import CuttingProxy
+from tests.servers.sshd import Sshd
+
+
+class TestSftp(AdapterContract, OtherProcesses, Network):
+    bulk_memory_bytes = 16 * 1024 * 1024
+
+    @pytest.fixture
+    def settings(self, sshd: Sshd) -> Settings:
+        return settings_of(sshd)
+
+    @pytest.fixture
+    def adapter(self, settings: Settings) -> Iterator[Adapter]:
+        adapter = build(settings)
+        yield adapter
+        adapter.close()
+
+    @pytest.fixture
+    def network(self, sshd: Sshd) -> Iterator[Line]:
+        with CuttingProxy(sshd.port) as proxy:
+            adapter = build(settings_of(sshd, port=proxy.port, connect_timeout_s=2, stall_timeout_s=2))
+            yield Line(adapter, proxy)
+            adapter.close()
+
+
+def test_objects_of_a_terse_server_take_more_round_trips_and_arrive_whole(tmp_path: Path) -> None:
+    with (
+        Sshd(tmp_path, sftp_options="-P limits,fsync,statvfs") as server,
+        closing(build(settings_of(server))) as adapter,
+    ):
+        data = AdapterContract.content(5_000_001)
+        AdapterContract.store(adapter, "object", data)
+        assert AdapterContract.fetch(adapter, "object") == data
+        with pytest.raises(AdapterError) as refused:
+            adapter.free_bytes()
+        assert not refused.value.transient
+
+
+def test_keys_are_renegotiated_in_the_middle_of_a_transfer(tmp_path: Path) -> None:
+    with Sshd(tmp_path, extra="RekeyLimit 1M") as server, closing(build(settings_of(server))) as adapter:
+        data = AdapterContract.content(12_000_000)
+        AdapterContract.store(adapter, "object", data)
+        assert AdapterContract.fetch(adapter, "object") == data
+
+
+def test_replacing_is_refused_for_good_where_it_would_not_be_atomic(tmp_path: Path) -> None:
+    with Sshd(tmp_path, sftp_options="-P posix-rename") as server, closing(build(settings_of(server))) as adapter:
+        AdapterContract.store(adapter, "object", b"old")
+        with pytest.raises(AdapterError, match="posix-rename") as refused:
+            adapter.open_write("object", size=3, mode=WriteMode.REPLACE)
+        assert not refused.value.transient
+        assert AdapterContract.fetch(adapter, "object") == b"old"
+        assert failed_step(adapter).step == "rename"
+
+
+def test_small_object_takes_few_round_trips(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    gather = SftpWire.gather
+
+    def counted(wire: SftpWire, *tickets: int) -> list[Reply]:
+        if tickets and wire._outbox:  # What is sent together is answered within one round trip.
+            waits.append(tickets)
+        return gather(wire, *tickets)
+
+    with closing(build(settings_of(sshd))) as adapter:
+        assert_works(adapter)
+        monkeypatch.setattr(SftpWire, "gather", counted)
+        AdapterContract.store(adapter, "small", bytes(4096))
+        written = len(waits)
+        assert AdapterContract.fetch(adapter, "small") == bytes(4096)
+        read = len(waits) - written
+        adapter.stat("small")
+        assert (written, read, len(waits) - written - read) == (4, 2, 1)
+        adapter.delete("small")
