@@ -7,20 +7,18 @@ prints what to install and goes on. Then it makes Swift's virtual environment. D
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import pkgutil
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import tests.servers
-from tests.servers import swift
+from tests.servers import nginx, postgres, redis, sshd, swift
 
 #: What tests need that no server module names: the admin's browser, and the client that jobs use.
 OTHER_PACKAGES = ("chromium", "curl")
 
+_MODULES = (nginx, postgres, redis, sshd, swift)
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -36,10 +34,7 @@ def main() -> None:
 
 def missing_packages() -> list[str]:
     """The Debian packages of all server modules that are not installed; all of them where there is no dpkg."""
-    wanted = {*OTHER_PACKAGES}
-    for module in pkgutil.iter_modules(tests.servers.__path__, "tests.servers."):
-        if module.name != __spec__.name:
-            wanted.update(getattr(importlib.import_module(module.name), "APT_PACKAGES", ()))
+    wanted = {*OTHER_PACKAGES, *(package for module in _MODULES for package in module.APT_PACKAGES)}
     if shutil.which("dpkg-query") is None:
         return sorted(wanted)
     answer = subprocess.run(

@@ -1,0 +1,131 @@
+"""Objects in one S3 bucket, below a prefix: AWS, or whatever speaks its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+from adapters import s3_check, s3_copy, s3_read, s3_settings, s3_write
+from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.errors import InvalidKey
+from adapters.keys import check_key, partial_token
+from adapters.s3_bucket import S3Bucket, stat_of
+from adapters.s3_settings import S3Settings
+from adapters.s3_write import PART_BYTES, S3Write
+from adapters.tokens import WriteToken
+
+
+class S3Adapter(Adapter):
+    """A version is the object's ETag. ``traits.atomic_create`` is true once ``check`` has seen that it is.
+
+    No credential, profile or endpoint of the machine's own is ever used. ``part_bytes`` is what a session collects at
+    most and the least part of a multipart upload; S3 takes none below 5 MiB.
+    """
+
+    scheme = "s3"
+    fields = s3_settings.FIELDS
+
+    def __init__(self, name: str, settings: S3Settings, *, part_bytes: int = PART_BYTES) -> None:
+        self.name = name
+        self.traits = Traits(atomic_create=False, atomic_replace=True, resumes=True, strong_versions=True)
+        self._bucket = S3Bucket(settings, storage=name)
+        self._part_bytes = part_bytes
+
+    @classmethod
+    def build(cls, name: str, options: Mapping[str, object], credential: Mapping[str, str]) -> Self:
+        return cls(name, S3Settings.read(options, credential))
+
+    @classmethod
+    def base_uri(cls, options: Mapping[str, object]) -> str:
+        return f"s3://{s3_settings.bucket_name(options)}/{quote(s3_settings.prefix(options))}"
+
+    def stat(self, key: str) -> ObjectStat:
+        return self._bucket.stat(key)
+
+    def open_read(self, key: str, start: int = 0, stop: int | None = None, *, version: str | None = None) -> ReadStream:
+        return s3_read.open_read(self._bucket, key, start, stop, version)
+
+    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
+        token = WriteToken.new(key, size=size, mode=mode)
+        if mode is WriteMode.CREATE and size is not None and size > self._part_bytes:
+            self._bucket.refuse_existing(key)  # before any byte of what is large is taken
+        return S3Write(self._bucket, token, part_bytes=self._part_bytes)
+
+    def resume_write(self, token: str) -> WriteSession:
+        parsed = WriteToken.parse(token, storage=self.name)
+        return S3Write.resume(self._bucket, parsed, part_bytes=self._part_bytes)
+
+    def unfinished_writes(self, key: str) -> list[str]:
+        folder, slash, name = key.rpartition("/")
+        beside = f"{folder}{slash}"
+        found = [
+            partial_token(item["Key"].removeprefix(self._bucket.prefix + beside), target=name)
+            for page in self._pages(f"{beside}.{name}.", Delimiter="/")
+            for item in page.get("Contents", [])
+        ]
+        return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+
+    def abort_write(self, token: str) -> None:
+        s3_write.abort_write(self._bucket, WriteToken.parse(token, storage=self.name))
+
+    def delete(self, key: str) -> None:
+        self._bucket.delete(key)
+
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+        options = {"StartAfter": self._bucket.prefix + after} if after else {}
+        if not recursive:
+            options["Delimiter"] = "/"
+        for page in self._pages(prefix, **options):
+            # Objects and folders of a page are ordered, each among themselves.
+            found = [self._listed(item) for item in page.get("Contents", [])]
+            found += [Prefix(self._key(item["Prefix"])) for item in page.get("CommonPrefixes", [])]
+            for item in sorted(found, key=lambda item: item.key):
+                # A folder is listed again for every one of its keys that is behind ``after``.
+                if item.key > after and _is_legal(item.key.removesuffix("/") if isinstance(item, Prefix) else item.key):
+                    yield item
+
+    def check(self) -> list[CheckStep]:
+        steps = s3_check.check(self._bucket)
+        self.traits = replace(self.traits, atomic_create=self._bucket.atomic_create)
+        return steps
+
+    def close(self) -> None:
+        self._bucket.client.close()
+
+    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+        return s3_copy.copy_within(self._bucket, source, target, mode)
+
+    def sign_url(self, key: str, *, method: Literal["GET", "PUT"], lifetime_s: int) -> str:
+        operation = {"GET": "get_object", "PUT": "put_object"}[method]
+        return self._bucket.sign(operation, key, lifetime_s=lifetime_s)
+
+    def _pages(self, prefix: str, **options: str) -> Iterator[Mapping[str, Any]]:
+        pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket.name,
+            Prefix=self._bucket.prefix + prefix,
+            **options,  # type: ignore[arg-type]
+        )
+        found = iter(pages)
+        while True:
+            with self._bucket.translating(prefix):
+                page = next(found, None)
+            if page is None:
+                return
+            yield page
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(self._bucket.prefix)
+
+    def _listed(self, item: Mapping[str, Any]) -> ObjectStat | Prefix:
+        return stat_of(self._key(item["Key"]), item, size=item["Size"])
+
+
+def _is_legal(key: str) -> bool:
+    """Whether Waybill could name it: others may have put what they liked into the bucket."""
+    try:
+        check_key(key)
+    except InvalidKey:
+        return False
+    return True

@@ -1,0 +1,188 @@
+"""Writing to S3: small objects are put in one request, large ones go straight into the parts of a multipart upload.
+
+A session holds no byte where a size above ``PART_BYTES`` was declared, and at most ``PART_BYTES`` else.
+
+Beside an unfinished write that could be resumed lies a small object under a partial's name, as on every other
+storage. Its first line is ``<offset> <upload id>``, the id empty where no upload was begun; behind it are the bytes
+from that offset on that no part holds.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Self
+
+from adapters.base import ObjectStat, WriteSession
+from adapters.errors import AdapterError, NotFound, SizeMismatch, WriteLost
+from adapters.s3_bucket import S3Bucket, md5_hex
+from adapters.s3_multipart import Multipart, part_size
+from adapters.tokens import WriteToken
+
+PART_BYTES = 8 * 1024 * 1024
+
+
+class S3Write(WriteSession):
+    """A write of a declared size streams each part as it comes; else a part is collected until it is full."""
+
+    def __init__(
+        self,
+        bucket: S3Bucket,
+        token: WriteToken,
+        *,
+        part_bytes: int,
+        upload: Multipart | None = None,
+        collected: bytes = b"",
+        marked: bool = False,
+    ) -> None:
+        self.key = token.key
+        self.token = str(token)
+        self.offset = (upload.size if upload else 0) + len(collected)
+        self._bucket = bucket
+        self._token = token
+        self._part_bytes = part_bytes
+        self._upload = upload
+        self._collected = bytearray(collected)
+        self._room = 0  # bytes still missing from the part that is being streamed
+        self._marked = marked
+        self._over = False
+
+    @classmethod
+    def resume(cls, bucket: S3Bucket, token: WriteToken, *, part_bytes: int) -> Self:
+        """Raises WriteLost."""
+        upload_id, offset, collected = _read_mark(bucket, token)
+        upload = Multipart.resume(bucket, token.key, upload_id) if upload_id else None
+        if offset != (upload.size if upload else 0):
+            collected = b""  # Parts were added since: these bytes are within them, or were lost with a later one.
+        return cls(
+            bucket,
+            token,
+            part_bytes=part_bytes,
+            upload=upload,
+            collected=collected,
+            marked=True,
+        )
+
+    def write(self, data: bytes | memoryview) -> None:
+        left = memoryview(data)
+        declared = self._token.size
+        if declared is not None and self.offset + len(left) > declared:
+            raise self._wrong_size(self.offset + len(left))
+        if declared is not None and declared > self._part_bytes:
+            self._stream(left, declared)
+        else:
+            self._collect(left)
+
+    def publish(self) -> ObjectStat:
+        if self._token.size not in (None, self.offset):
+            raise self._wrong_size(self.offset)
+        stat = self._publish_parts(self._upload) if self._upload else self._publish_collected()
+        self._over = True
+        with suppress(AdapterError):  # A mark without its upload does no harm: resuming it is WriteLost.
+            self._unmark()
+        return stat
+
+    def suspend(self) -> str:
+        if self._upload is not None:
+            self._upload.settle()
+            self._upload.disconnect()
+        if self._collected or not self._marked:
+            self._mark()
+        self._over = True
+        return self.token
+
+    def abort(self) -> None:
+        if not self._over:
+            self._over = True
+            if self._upload is not None:
+                self._upload.abort()
+            self._unmark()
+
+    def _stream(self, left: memoryview, declared: int) -> None:
+        upload = self._upload or self._begin_upload()
+        while left:
+            if not self._room:
+                self._room = min(declared - self.offset, part_size(declared, least=self._part_bytes))
+                upload.open_part(self._room)
+            piece = left[: self._room]
+            upload.send(piece)
+            self.offset += len(piece)
+            self._room -= len(piece)
+            left = left[len(piece) :]
+            if not self._room:
+                upload.close_part()
+
+    def _collect(self, left: memoryview) -> None:
+        while left:
+            if len(self._collected) == self._part_bytes:
+                self._send_collected(self._upload or self._begin_upload())
+            piece = left[: self._part_bytes - len(self._collected)]
+            self._collected += piece
+            self.offset += len(piece)
+            left = left[len(piece) :]
+
+    def _send_collected(self, upload: Multipart) -> None:
+        upload.open_part(len(self._collected))
+        upload.send(self._collected)
+        upload.close_part()
+        self._collected.clear()
+
+    def _publish_parts(self, upload: Multipart) -> ObjectStat:
+        if self._collected:
+            self._send_collected(upload)
+        return upload.publish(self._token.mode)
+
+    def _publish_collected(self) -> ObjectStat:
+        data = self._collected
+        return self._bucket.publish(
+            self.key,
+            self._token.mode,
+            lambda create: self._bucket.put(self.key, data, create=create),
+            size=len(data),
+            version=md5_hex(data),
+        )
+
+    def _begin_upload(self) -> Multipart:
+        self._upload = upload = Multipart.begin(self._bucket, self.key)
+        self._mark(collected=b"")
+        return upload
+
+    def _mark(self, collected: bytes | None = None) -> None:
+        """Leave beside the key what a later process needs to go on."""
+        upload_id, offset = (self._upload.upload_id, self._upload.size) if self._upload else ("", 0)
+        tail = self._collected if collected is None else collected
+        with self._bucket.translating(self.key):
+            self._bucket.put(self._token.partial, f"{offset} {upload_id}\n".encode() + tail)
+        self._marked = True
+
+    def _unmark(self) -> None:
+        if self._marked:
+            self._bucket.delete(self._token.partial)
+
+    def _wrong_size(self, found: int) -> SizeMismatch:
+        return SizeMismatch(
+            f"{found} bytes, {self._token.size} were declared", storage=self._bucket.storage, key=self.key
+        )
+
+
+def abort_write(bucket: S3Bucket, token: WriteToken) -> None:
+    """Remove the unfinished write that a token names; one that is gone is success."""
+    try:
+        upload_id, _, _ = _read_mark(bucket, token)
+    except WriteLost:
+        return
+    if upload_id:
+        Multipart(bucket, token.key, upload_id, []).abort()
+    bucket.delete(token.partial)
+
+
+def _read_mark(bucket: S3Bucket, token: WriteToken) -> tuple[str, int, bytes]:
+    """The upload's id (empty for none), the offset and the collected bytes; raises WriteLost."""
+    try:
+        with bucket.translating(token.key):
+            answer = bucket.client.get_object(Bucket=bucket.name, Key=bucket.path(token.partial))
+            with answer["Body"] as body:
+                first, _, collected = body.read().partition(b"\n")
+    except NotFound as exc:
+        raise WriteLost(storage=bucket.storage, key=token.key) from exc
+    offset, _, upload_id = first.decode().partition(" ")
+    return upload_id, int(offset), collected

@@ -1,0 +1,205 @@
+"""S3 keeps the contract, against OpenStack Swift, and a few promises of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.base import CHUNK_BYTES, Adapter, WriteMode
+from adapters.errors import AlreadyExists, InvalidKey, SizeMismatch
+from adapters.guard import guard
+from adapters.s3 import S3Adapter
+from adapters.s3_bucket import S3Bucket
+from adapters.s3_copy import copy_within
+from adapters.s3_settings import S3Settings
+from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from tests.servers.process import find_program
+from tests.servers.proxy import CuttingProxy
+from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
+
+CREDENTIAL = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+MIB = 1024 * 1024
+#: The least that S3 takes as a part that is not the last.
+PART = 5 * MIB
+
+
+@pytest.fixture(scope="module")
+def settings(swift: Swift) -> Settings:
+    swift.create_bucket("kit")
+    return Settings("s3", {"endpoint": swift.endpoint, "bucket": "kit"}, CREDENTIAL)
+
+
+@pytest.fixture(scope="module")
+def adapter(settings: Settings) -> Iterator[Adapter]:
+    adapter = S3Adapter.build("s3", settings.options, CREDENTIAL)
+    yield guard(adapter)
+    adapter.close()
+
+
+class TestS3(AdapterContract, OtherProcesses, Network):
+    part_bytes = 8 * MIB
+
+    @pytest.fixture
+    def network(self, swift: Swift, settings: Settings) -> Iterator[Line]:
+        with CuttingProxy(swift.port) as proxy:
+            limits = {"connect_timeout_s": 2, "stall_timeout_s": 2}
+            options = {**settings.options, **limits, "endpoint": f"http://127.0.0.1:{proxy.port}"}
+            adapter = guard(S3Adapter.build("s3", options, CREDENTIAL))
+            yield Line(adapter, proxy)
+            adapter.close()
+
+
+@pytest.fixture(scope="module")
+def own(swift: Swift) -> Iterator[S3Adapter]:
+    """A bucket of these tests' own, below a prefix, written in parts as small as S3 has them."""
+    swift.create_bucket("own")
+    options = {"endpoint": swift.endpoint, "bucket": "own", "prefix": "/the/prefix/"}
+    adapter = S3Adapter("own", S3Settings.read(options, CREDENTIAL), part_bytes=PART)
+    yield adapter
+    assert uploads(adapter) == []
+    adapter.close()
+
+
+@pytest.fixture
+def bucket(own: S3Adapter) -> S3Bucket:
+    return own._bucket
+
+
+def uploads(adapter: S3Adapter) -> list[str]:
+    """The keys of all multipart uploads that the server knows of."""
+    bucket = adapter._bucket
+    return [upload["Key"] for upload in bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", [])]
+
+
+def write(adapter: Adapter, key: str, size: int, *, declared: bool = True) -> str:
+    """Write ``size`` bytes and return the version."""
+    content = AdapterContract.content(size)
+    with adapter.open_write(key, size=size if declared else None, mode=WriteMode.REPLACE) as session:
+        for start in range(0, size, CHUNK_BYTES):
+            session.write(content[start : start + CHUNK_BYTES])
+        version = session.publish().version
+    assert AdapterContract.fetch(adapter, key) == content
+    return version
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+@pytest.mark.parametrize(("size", "parts"), [(PART - 1, 0), (PART, 0), (PART + 1, 2), (2 * PART, 2), (2 * PART + 1, 3)])
+def test_object_has_as_few_parts_as_it_can(own: S3Adapter, size: int, parts: int, declared: bool) -> None:
+    _, _, number = write(own, "parts", size, declared=declared).partition("-")
+    assert int(number or 0) == parts
+    assert uploads(own) == []
+
+
+@pytest.mark.parametrize("size", [40 * MIB, None], ids=["declared", "undeclared"])
+def test_session_holds_no_more_than_its_part(own: S3Adapter, size: int | None) -> None:
+    chunk = AdapterContract.content(CHUNK_BYTES)
+    with own.open_write("large", size=size) as session:
+        session.write(chunk)
+        tracemalloc.start()
+        try:
+            for _ in range(39):
+                session.write(chunk)
+            assert tracemalloc.get_traced_memory()[1] < (2 * MIB if size else 2 * PART)
+        finally:
+            tracemalloc.stop()
+
+
+def test_abort_leaves_no_multipart_upload(own: S3Adapter) -> None:
+    with own.open_write("aborted", size=None) as session:
+        session.write(bytes(2 * PART))
+        assert uploads(own) == ["the/prefix/aborted"]
+    assert uploads(own) == []
+
+
+def test_second_of_two_creates_is_refused_and_the_first_stays(own: S3Adapter) -> None:
+    with own.open_write("created", size=3) as first, own.open_write("created", size=None) as second:
+        first.write(b"one")
+        second.write(bytes(PART + 1))
+        first.publish()
+        with pytest.raises(AlreadyExists):
+            second.publish()
+    assert AdapterContract.fetch(own, "created") == b"one"
+
+
+def test_check_finds_out_what_the_server_can_refuse(swift: Swift) -> None:
+    swift.create_bucket("checked")
+    adapter = S3Adapter.build("s3", {"endpoint": swift.endpoint, "bucket": "checked"}, CREDENTIAL)
+    steps = adapter.check()
+    assert [step.step for step in steps] == ["resolve", "connect", "bucket", "write", "read", "create", "delete"]
+    assert adapter._bucket.honours_create
+    assert not adapter.traits.atomic_create  # Swift looks when a request begins, and not when it ends.
+    AdapterContract.store(adapter, "object", b"old")
+    with pytest.raises(AlreadyExists):
+        AdapterContract.store(adapter, "object", b"new")
+    assert AdapterContract.keys(adapter, "") == ["object"]
+    adapter.close()
+
+
+def test_object_of_another_size_than_sent_is_removed(bucket: S3Bucket, own: S3Adapter) -> None:
+    with pytest.raises(SizeMismatch):
+        bucket.publish("short", WriteMode.CREATE, lambda create: bucket.put("short", b"12"), size=3, version=None)
+    AdapterContract().assert_absent(own, "short")
+
+
+def test_object_of_a_later_writer_is_not_taken_for_ours(bucket: S3Bucket, own: S3Adapter) -> None:
+    def overtaken(create: bool) -> str:
+        version = bucket.put("raced", b"one")
+        bucket.put("raced", b"the other")
+        return version
+
+    stat = bucket.publish("raced", WriteMode.REPLACE, overtaken, size=3, version=None)
+    assert stat.size == 3
+    assert stat.version != own.stat("raced").version
+    own.delete("raced")
+    with pytest.raises(AlreadyExists):
+        bucket.publish("raced", WriteMode.CREATE, overtaken, size=3, version=None)
+    assert AdapterContract.fetch(own, "raced") == b"the other"
+
+
+def test_large_object_is_copied_in_parts(bucket: S3Bucket, own: S3Adapter) -> None:
+    write(own, "source", 2 * PART + 1)
+    stat = copy_within(bucket, "source", "target", WriteMode.CREATE, part_bytes=PART)
+    assert stat.version.endswith("-3")
+    assert AdapterContract.fetch(own, "target") == AdapterContract.content(2 * PART + 1)
+
+
+def test_empty_object_is_copied(own: S3Adapter) -> None:
+    AdapterContract.store(own, "empty", b"")
+    assert own.copy_within("empty", "empty copy", mode=WriteMode.CREATE).size == 0
+
+
+def test_prefix_is_before_every_key_and_seen_in_none(own: S3Adapter, bucket: S3Bucket) -> None:
+    AdapterContract.store(own, "seen/é", b"data")
+    assert [item.key for item in own.scan("seen")] == ["seen/é"]
+    bucket.client.head_object(Bucket=bucket.name, Key="the/prefix/seen/é")
+    assert S3Adapter.base_uri({"bucket": "own", "prefix": "/the/prefix/"}) == "s3://own/the/prefix/"
+
+
+def test_names_that_are_no_keys_are_left_out(own: S3Adapter, bucket: S3Bucket) -> None:
+    for name in ("strange/", "strange//b", "strange/../c", "strange/object"):
+        bucket.client.put_object(Bucket=bucket.name, Key=f"the/prefix/{name}", Body=b"")
+    assert [item.key for item in own.scan("strange")] == ["strange/object"]
+    assert [item.key for item in own.scan("strange/", recursive=False)] == ["strange/object"]
+
+
+def test_key_that_is_too_long_with_the_prefix_is_refused(own: S3Adapter) -> None:
+    key = "/".join(["k" * 200] * 5) + "/" + "k" * 15
+    with pytest.raises(InvalidKey, match="prefix"):
+        AdapterContract.store(own, key, b"data")
+
+
+def test_signed_urls_serve_curl(own: S3Adapter, tmp_path: Path) -> None:
+    sent, received = tmp_path / "sent", tmp_path / "received"
+    sent.write_bytes(AdapterContract.content(300_000))
+    curl = [find_program("curl", package="curl"), "-sS", "--fail", "--max-time", "30"]
+    url = own.sign_url("by curl", method="PUT", lifetime_s=60)
+    subprocess.run([*curl, "-T", str(sent), url], check=True)
+    assert AdapterContract.fetch(own, "by curl") == sent.read_bytes()
+    url = own.sign_url("by curl", method="GET", lifetime_s=60)
+    subprocess.run([*curl, "-o", str(received), url], check=True)
+    assert received.read_bytes() == sent.read_bytes()
+    assert subprocess.run([*curl, "-T", str(sent), url], check=False, capture_output=True).returncode == 22

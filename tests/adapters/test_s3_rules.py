@@ -1,0 +1,137 @@
+"""S3: the rules that need no server."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+import urllib3
+from botocore import exceptions as botocore
+
+from adapters import errors
+from adapters.base import Field
+from adapters.s3 import S3Adapter
+from adapters.s3_errors import translating
+from adapters.s3_multipart import MAX_PARTS, part_size
+from adapters.s3_settings import S3Settings
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+OPTIONS = {"bucket": "bucket"}
+CREDENTIAL = {"access_key": "the-access-key", "secret_key": "the-secret-key"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [(8 * MIB + 1, 8 * MIB), (128 * MIB, 8 * MIB), (128 * MIB + 1, 9 * MIB), (GIB, 64 * MIB), (5 * 1024 * GIB, GIB)],
+)
+def test_parts_grow_with_the_declared_size(declared: int, expected: int) -> None:
+    assert part_size(declared, least=8 * MIB) == expected
+    assert declared <= MAX_PARTS * expected
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"bucket": ""}, "bucket"),
+        ({"bucket": "a/b"}, "bucket"),
+        ({"bucket": "bucket", "endpoint": "s3.example.org"}, "endpoint"),
+        ({"bucket": "bucket", "endpoint": "ftp://s3.example.org"}, "endpoint"),
+        ({"bucket": "bucket", "endpoint": "https://s3.example.org/path"}, "endpoint"),
+        ({"bucket": "bucket", "endpoint": "https://user:word@s3.example.org"}, "endpoint"),
+        ({"bucket": "bucket", "region": "us east"}, "region"),
+        ({"bucket": "bucket", "prefix": "a/../b"}, "prefix"),
+        ({"bucket": "bucket", "path_style": "yes"}, "path_style"),
+        ({"bucket": "bucket", "ca": "no certificate"}, "ca"),
+        ({"bucket": "bucket", "stall_timeout_s": 0}, "stall_timeout_s"),
+        ({"bucket": "bucket", "idle_connections": True}, "idle_connections"),
+        ({"bucket": 5}, "bucket"),
+    ],
+)
+def test_wrong_setting_is_named(options: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}: "):
+        S3Adapter.build("s3", options, CREDENTIAL)
+
+
+def test_missing_credential_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^secret_key: "):
+        S3Adapter.build("s3", OPTIONS, {"access_key": "key"})
+
+
+def test_settings_never_show_their_secrets() -> None:
+    shown = repr(S3Settings.read(OPTIONS, {**CREDENTIAL, "session_token": "the-session-token"}))
+    for secret in ("the-access-key", "the-secret-key", "the-session-token"):
+        assert secret not in shown
+
+
+def test_path_style_follows_the_endpoint_unless_it_is_said() -> None:
+    endpoint = {**OPTIONS, "endpoint": "https://s3.example.org/"}
+    assert S3Settings.read(endpoint, CREDENTIAL).path_style
+    assert not S3Settings.read({**endpoint, "path_style": False}, CREDENTIAL).path_style
+    assert not S3Settings.read(OPTIONS, CREDENTIAL).path_style
+
+
+def test_every_setting_is_told_of() -> None:
+    assert {field.name for field in S3Adapter.fields} == set(S3Settings.__dataclass_fields__)
+    assert all(isinstance(field, Field) and field.help for field in S3Adapter.fields)
+
+
+def answer(status: int, code: str = "") -> botocore.ClientError:
+    return botocore.ClientError(
+        {"Error": {"Code": code or str(status), "Message": "words"}, "ResponseMetadata": {"HTTPStatusCode": status}},
+        "Operation",
+    )
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (answer(404), errors.NotFound),
+        (answer(404, "NoSuchKey"), errors.NotFound),
+        (answer(404, "NoSuchBucket"), errors.AccessDenied),
+        (answer(404, "NoSuchUpload"), errors.WriteLost),
+        (answer(403, "SignatureDoesNotMatch"), errors.AccessDenied),
+        (answer(403, "QuotaExceeded"), errors.OutOfSpace),
+        (answer(507), errors.OutOfSpace),
+        (answer(400, "ExpiredToken"), errors.AccessDenied),
+        (answer(400, "KeyTooLongError"), errors.InvalidKey),
+        (answer(400, "InvalidArgument"), errors.AdapterError),
+        (answer(409, "OperationAborted"), errors.Unavailable),
+        (answer(412, "PreconditionFailed"), errors.VersionChanged),
+        (answer(200, "PreconditionFailed"), errors.VersionChanged),
+        (answer(200, "InternalError"), errors.Unavailable),
+        (answer(416, "InvalidRange"), errors.RangeInvalid),
+        (answer(500), errors.Unavailable),
+        (answer(503, "SlowDown"), errors.Unavailable),
+        (botocore.EndpointConnectionError(endpoint_url="http://host"), errors.Offline),
+        (botocore.ConnectTimeoutError(endpoint_url="http://host"), errors.TimedOut),
+        (botocore.ReadTimeoutError(endpoint_url="http://host"), errors.TimedOut),
+        (botocore.ConnectionClosedError(endpoint_url="http://host"), errors.Unavailable),
+        (botocore.SSLError(endpoint_url="http://host", error="WRONG_VERSION_NUMBER"), errors.Offline),
+        (botocore.SSLError(endpoint_url="http://host", error="CERTIFICATE_VERIFY_FAILED"), errors.AccessDenied),
+        (ssl.SSLCertVerificationError("CERTIFICATE_VERIFY_FAILED"), errors.AccessDenied),
+        (botocore.IncompleteReadError(actual_bytes=1, expected_bytes=2), errors.Truncated),
+        (urllib3.exceptions.ProtocolError("cut"), errors.Truncated),
+        (ConnectionRefusedError(), errors.Offline),
+        (ConnectionResetError(), errors.Unavailable),
+        (TimeoutError(), errors.TimedOut),
+        (OSError(113, "No route to host"), errors.Offline),
+    ],
+    ids=repr,
+)
+def test_failure_becomes_the_error_that_says_what_to_do(
+    failure: Exception, expected: type[errors.AdapterError]
+) -> None:
+    with pytest.raises(errors.AdapterError) as raised, translating("store", "key"):
+        raise failure
+    assert raised.type is expected
+    assert raised.value.__cause__ is failure
+    assert (raised.value.storage, raised.value.key) == ("store", "key")
+
+
+def test_refused_condition_of_a_create_means_that_it_exists() -> None:
+    with (
+        pytest.raises(errors.AlreadyExists),
+        translating("store", "key", precondition=errors.AlreadyExists),
+    ):
+        raise answer(412)
