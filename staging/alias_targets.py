@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from staging import storages
+from staging import addresses
 from staging.errors import InvalidRequest, NotFound
 from staging.models import Bucket, Project
+from staging.storages import root_bucket_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ def find(project: Project, targets: Sequence[Target]) -> list[tuple[Bucket, str]
                 "Give a bucket and a key, or a uri, and not both.", fields={"uri": "or bucket and key"}
             )
         if target.uri:
-            storage, key = storages.cover(registered, target.uri)
-            places.append((storages.root_bucket_name(storage.name), key))
+            storage, key = addresses.locate(registered, target.uri)
+            places.append((root_bucket_name(storage.name), key))
         else:
             places.append((target.bucket, target.key))
     names = {name for name, _ in places}

@@ -1,8 +1,8 @@
-"""Storages: the one place that builds adapters; also how storages are registered, tested and found by URI."""
+"""Storages: the one place that builds adapters; also how storages are registered, changed and tested."""
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,16 @@ from django.utils import timezone
 
 from adapters import registry
 from adapters.base import Adapter, CheckStep
-from adapters.errors import InvalidKey
 from adapters.guard import Observe
-from adapters.keys import check_key
 from staging import credentials, events
 from staging.connections import release
-from staging.errors import AddressRefused, InUse, InvalidRequest, NameTaken
+from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Credential, Project, Storage
 from staging.models.fields import NAME_PATTERN
 from staging.states import StorageState
 
 #: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
 observe: Observe | None = None
-
-#: What a storage's URI never holds: urlsplit would drop some of it silently, and a key must not depend on that.
-_NOT_IN_URI = re.compile(r"[\x00-\x20\x7f@?#\\]|%2f", re.IGNORECASE)
 
 _built: dict[int, tuple[tuple[int, int], Adapter]] = {}
 _building = threading.Lock()
@@ -97,7 +92,7 @@ def create(project: Project, spec: StorageSpec) -> Storage:
         raise InvalidRequest(f"The name {spec.name!r} is not valid.", fields={"name": rule})
     if spec.credential and spec.credential.project_id != project.pk:
         raise InvalidRequest("The credential cannot be used.", fields={"credential": "it belongs to another project"})
-    options, secrets = _validated(spec.scheme, spec.options, _secrets_of(spec))
+    options, secrets = _validated(project, spec.scheme, spec.options, _secrets_of(spec))
     storage = Storage(
         project=project,
         name=spec.name,
@@ -122,19 +117,32 @@ def create(project: Project, spec: StorageSpec) -> Storage:
 
 
 def update(storage: Storage, *, options: Mapping[str, Any] | None, secrets: Mapping[str, str] | None) -> Storage:
-    """Change settings, secrets or both; what was not given stays. Adapters notice by the revisions."""
+    """Replace the options, some of the secrets, or both; None leaves them, an empty secret goes.
+
+    Adapters notice by the revisions. Raises InvalidRequest, also where other storages share the credential, and
+    NameTaken where one of the storage's name belongs to others.
+    """
     kept = credentials.unseal(storage.credential) if storage.credential else {}
     new_options, new_secrets = _validated(
-        storage.scheme, storage.options if options is None else options, kept if secrets is None else secrets
+        storage.project,
+        storage.scheme,
+        storage.options if options is None else options,
+        {**kept, **(secrets or {})},
     )
-    with transaction.atomic():
-        if secrets is not None:
-            credential = storage.credential or Credential(project=storage.project, name=storage.name)
-            storage.credential = credentials.store(credential, new_secrets)
-        storage.options = new_options
-        storage.revision += 1
-        storage.save(update_fields=["options", "credential", "revision"])
-        events.record(storage.project_id, "storage.changed", storage.name)
+    if secrets and storage.credential and storage.credential.storages.exclude(pk=storage.pk).exists():
+        problem = f"other storages share it; rotate the credential {storage.credential.name} itself"
+        raise InvalidRequest("The credential is shared.", fields={"credential": problem})
+    try:
+        with transaction.atomic():
+            if secrets:
+                credential = storage.credential or Credential(project=storage.project, name=storage.name)
+                storage.credential = credentials.store(credential, new_secrets)
+            storage.options = new_options
+            storage.revision += 1
+            storage.save(update_fields=["options", "credential", "revision"])
+            events.record(storage.project_id, "storage.changed", storage.name)
+    except IntegrityError as exc:
+        raise NameTaken(f"A credential named {storage.name!r} exists in this project.") from exc
     return storage
 
 
@@ -189,39 +197,6 @@ def test(storage: Storage) -> list[CheckStep]:
     return steps
 
 
-def locate(project: Project, uri: str) -> tuple[Bucket, str]:
-    """The mounted bucket and key of a storage URI. Raises AddressRefused where no storage of the project covers it."""
-    storage, key = cover(project.storages.all(), uri)
-    return Bucket.objects.get(project=project, name=root_bucket_name(storage.name)), key
-
-
-def cover(registered: Iterable[Storage], uri: str) -> tuple[Storage, str]:
-    """Which of the storages a URI lies on, and its key there; the longest root decides.
-
-    Raises AddressRefused where it lies on none, and InvalidRequest where it is no plain ``scheme://host/path`` of an
-    object or lies equally well on several.
-    """
-    matches: list[tuple[int, Storage, str]] = []
-    for storage in registered:
-        base = registry.base_uri(storage.scheme, storage.options)
-        key = _key_below(base, _default_port(storage.scheme), uri)
-        if key is not None:
-            matches.append((len(base), storage, key))
-    if not matches:
-        raise AddressRefused("No storage of this project covers the address.")
-    longest = max(length for length, _, _ in matches)
-    best = [(storage, key) for length, storage, key in matches if length == longest]
-    if len(best) > 1:
-        names = ", ".join(root_bucket_name(storage.name) for storage, _ in best)
-        raise InvalidRequest(f"Several storages cover this address; name one of the buckets {names} instead.")
-    storage, key = best[0]
-    try:
-        check_key(key)
-    except InvalidKey as exc:
-        raise InvalidRequest(f"The address names no object: {exc.detail}.", fields={"uri": exc.detail}) from exc
-    return storage, key
-
-
 def _change_state(storage: Storage, old: StorageState, new: StorageState) -> bool:
     with transaction.atomic():
         if not Storage.objects.filter(pk=storage.pk, state=old).update(state=new):
@@ -231,28 +206,6 @@ def _change_state(storage: Storage, old: StorageState, new: StorageState) -> boo
     return True
 
 
-def _key_below(base_uri: str, default_port: int | None, uri: str) -> str | None:
-    base = urlsplit(base_uri)
-    if _NOT_IN_URI.search(uri):
-        problem = "scheme://host/path, without user, query, fragment, white space, control character or encoded slash"
-        raise InvalidRequest("This is not the URI of an object on a storage.", fields={"uri": problem})
-    try:
-        asked = urlsplit(uri)
-        port = default_port if asked.port is None else asked.port
-        path = unquote(asked.path, errors="strict")
-    except ValueError as exc:
-        raise InvalidRequest("The URI is not well formed.", fields={"uri": "it cannot be taken apart"}) from exc
-    same_host = (asked.scheme.lower(), asked.hostname or "", port) == (base.scheme, base.hostname or "", base.port)
-    base_path = unquote(base.path)
-    return path.removeprefix(base_path) if same_host and path.startswith(base_path) else None
-
-
-def _default_port(scheme: str) -> int | None:
-    defaults = {field.name: field.default for field in registry.describe(scheme).fields}
-    port = defaults.get("port")
-    return port if isinstance(port, int) else None
-
-
 def _secrets_of(spec: StorageSpec) -> Mapping[str, str]:
     if spec.secrets is not None and spec.credential is not None:
         raise InvalidRequest("Give the secrets or the name of a credential, not both.")
@@ -260,7 +213,7 @@ def _secrets_of(spec: StorageSpec) -> Mapping[str, str]:
 
 
 def _validated(
-    scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str]
+    project: Project, scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     if scheme not in registry.schemes():
         known = ", ".join(registry.schemes())
@@ -275,10 +228,22 @@ def _validated(
         setting, _, problem = str(exc).partition(": ")
         raise InvalidRequest("The storage's settings are not valid.", fields={setting: problem}) from exc
     if base.startswith("file://"):
-        root = Path(unquote(urlsplit(base).path)).resolve()
-        if not any(root == allowed.resolve() or allowed.resolve() in root.parents for allowed in settings.LOCAL_ROOTS):
-            allowed_roots = ", ".join(str(path) for path in settings.LOCAL_ROOTS)
-            raise InvalidRequest(
-                "A local storage must lie below one of WAYBILL_LOCAL_ROOTS.", fields={"root": f"below {allowed_roots}"}
-            )
+        _check_folder(project, scheme, _folder(base))
     return dict(checked_options), dict(checked_secrets)
+
+
+def _check_folder(project: Project, scheme: str, root: Path) -> None:
+    """No credential guards a local folder: it must lie where the operator allows it, and clear of other projects."""
+    if not any(root.is_relative_to(allowed.resolve()) for allowed in settings.LOCAL_ROOTS):
+        allowed_roots = ", ".join(str(path) for path in settings.LOCAL_ROOTS)
+        raise InvalidRequest(
+            "A local storage must lie below one of WAYBILL_LOCAL_ROOTS.", fields={"root": f"below {allowed_roots}"}
+        )
+    for other in Storage.objects.filter(scheme=scheme).exclude(project=project):
+        theirs = _folder(registry.base_uri(scheme, other.options))
+        if root.is_relative_to(theirs) or theirs.is_relative_to(root):
+            raise InvalidRequest("The folder cannot be used.", fields={"root": "it overlaps one of another project"})
+
+
+def _folder(base_uri: str) -> Path:
+    return Path(unquote(urlsplit(base_uri).path)).resolve()
