@@ -47,7 +47,7 @@ class Supervisor(honcho.manager.Manager):  # type: ignore[misc]
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
-        print(f"The gateway is not ready after {READY_WITHIN_S} s; see its log above and {probe}", file=sys.stderr)
+        sys.stderr.write(f"The gateway is not ready after {READY_WITHIN_S} s; see its lines above and {probe}\n")
 
     def _watch_make(self) -> None:
         """Stop when the process that started us is gone, or was interrupted alone.
