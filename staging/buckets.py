@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from adapters.errors import InvalidKey
 from adapters.keys import check_prefix
-from staging import events
+from staging import catalog, events
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Project, Storage
 from staging.models.fields import NAME_PATTERN
@@ -65,16 +65,18 @@ def set_policy(bucket: Bucket, policy: Mapping[str, Any]) -> None:
 
 
 def delete(bucket: Bucket) -> None:
-    """Remove a bucket that holds nothing. Raises InUse naming what still refers to it. No byte is touched."""
+    """Remove a bucket that holds nothing and that no live alias names. No byte is touched.
+
+    A mounted bucket holds nothing of its own: the files stay where they are. Raises InUse naming what is in the way.
+    """
     if is_root(bucket):
         raise InUse(f"The bucket {bucket} shows the root of its storage and goes with it.")
-    if bucket.contents.filter(replicas__isnull=False).exists() or bucket.contents.filter(current=True).exists():
-        raise InUse(f"The bucket {bucket} holds objects, or bytes that are still to be removed.")
-    if bucket.aliases.filter(uploads__isnull=False).exists():
-        raise InUse(f"An upload into the bucket {bucket} is running.")
-    with transaction.atomic():
-        events.record(bucket.project_id, "bucket.deleted", bucket.name)
-        bucket.delete()
+    try:
+        with transaction.atomic():
+            catalog.drop_bucket(bucket)
+            events.record(bucket.project_id, "bucket.deleted", bucket.name)
+    except IntegrityError as exc:
+        raise InUse(f"Something was put into the bucket {bucket} at this very moment.") from exc
 
 
 def is_root(bucket: Bucket) -> bool:

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
-from staging import events, queue
-from staging.errors import ContentDiffers, InvalidRequest, LeaseLost, NoSpace
+from staging import aliases, events, queue
+from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Object, Replica, Storage, Transfer, Upload
-from staging.states import ObjectState, OnExists, ReplicaState, TransferKind
+from staging.states import AliasState, ObjectState, OnExists, ReplicaState, TransferKind
 
 #: How often a registration is tried anew when another version of the key was registered at the same moment.
 _RACES = 5
@@ -235,6 +235,25 @@ def forget(replica: Replica) -> None:
     deleted, _ = Replica.objects.filter(pk=replica.pk).delete()
     if deleted:
         Storage.objects.filter(pk=replica.storage_id).update(used_bytes=F("used_bytes") - replica.size)
+
+
+def drop_bucket(bucket: Bucket) -> None:
+    """Remove a bucket's row, and of a mounted one what was noted about its files, which stay as they are.
+
+    Raises InUse naming what is in the way: objects of a managed bucket, uploads that run, live aliases.
+    """
+    contents = Object.objects.filter(bucket=bucket)
+    if not bucket.mounted and contents.filter(Q(current=True) | Q(replicas__isnull=False)).exists():
+        raise InUse(f"The bucket {bucket} holds objects, or bytes that are still to be removed.")
+    if Upload.objects.filter(alias__bucket=bucket).exists():
+        raise InUse(f"An upload into the bucket {bucket} is running.")
+    if Alias.objects.filter(aliases.in_state(AliasState.LIVE), bucket=bucket).exists():
+        raise InUse(f"Live aliases name objects of the bucket {bucket}; revoke them first.")
+    replicas = Replica.objects.filter(object__bucket=bucket, storage=bucket.storage_id)
+    noted = replicas.aggregate(bytes=Sum("size"))["bytes"] or 0
+    replicas.delete()
+    Storage.objects.filter(pk=bucket.storage_id).update(used_bytes=F("used_bytes") - noted)
+    bucket.delete()
 
 
 def purge_tombstones(before: datetime, limit: int = 1000) -> int:

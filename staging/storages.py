@@ -16,7 +16,7 @@ from django.utils import timezone
 from adapters import registry
 from adapters.base import Adapter, CheckStep
 from adapters.guard import Observe
-from staging import credentials, events
+from staging import catalog, credentials, events
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Credential, Project, Storage
@@ -168,20 +168,24 @@ def uncordon(storage: Storage) -> bool:
 
 
 def delete(storage: Storage) -> None:
-    """Forget a storage that holds nothing. Raises InUse naming what still refers to it. No byte there is touched."""
-    root = Bucket.objects.filter(storage=storage, mounted=True, name=root_bucket_name(storage.name))
-    others = list(storage.buckets.exclude(pk__in=root).values_list("name", flat=True)[:5])
+    """Forget a storage that holds nothing of Waybill's. No byte there is touched.
+
+    Raises InUse naming what is in the way: its buckets, or live aliases and uploads of its root.
+    """
+    root = Bucket.objects.get(storage=storage, mounted=True, name=root_bucket_name(storage.name))
+    others = list(storage.buckets.exclude(pk=root.pk).values_list("name", flat=True)[:5])
     if others:
         raise InUse(f"Buckets lie on the storage {storage.name}: {', '.join(others)}.")
-    if storage.replicas.exists() or storage.uploads.exists():
-        raise InUse(f"The storage {storage.name} holds objects of the catalog.")
-    with transaction.atomic():
-        root.delete()
-        credential = storage.credential
-        events.record(storage.project_id, "storage.deleted", storage.name)
-        storage.delete()
-        if credential and credential.name == storage.name and not credential.storages.exists():
-            credential.delete()
+    try:
+        with transaction.atomic():
+            catalog.drop_bucket(root)
+            credential = storage.credential
+            events.record(storage.project_id, "storage.deleted", storage.name)
+            storage.delete()
+            if credential and credential.name == storage.name and not credential.storages.exists():
+                credential.delete()
+    except IntegrityError as exc:  # ProtectedError is one too.
+        raise InUse(f"The storage {storage.name} holds objects of the catalog.") from exc
 
 
 def test(storage: Storage) -> list[CheckStep]:
