@@ -46,5 +46,5 @@ urlpatterns = [
     path("events", events.Events.as_view(), name="api-events"),
     path("keys", keys.Keys.as_view(), name="api-keys"),
     path("keys/<name:name>", keys.OneKey.as_view()),
-    re_path(r"(?s:.*)", index.Unknown.as_view()),
+    re_path("", index.Unknown.as_view()),  # all that is left; reverse() does not take flags in an expression
 ]
