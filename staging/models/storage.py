@@ -49,3 +49,8 @@ class Storage(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def test_passed(self) -> bool:
+        """Whether every step of the last test went well; False where there was none."""
+        return bool(self.test_steps) and all(step["ok"] for step in self.test_steps)

@@ -1,0 +1,132 @@
+"""The first page: how full, how busy, what went wrong, what happened last. A dozen small queries, whatever the size."""
+
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from adapters import registry
+from gateway.admin import access, words
+from gateway.admin.event import event_badge
+from gateway.admin.usage import bar
+from staging import aliases
+from staging.models import Alias, Event, Object, Storage, Transfer, Upload
+from staging.states import AliasState, Role, TransferState
+
+#: Counting stops here, so that a catalog of many millions does not make the page slow.
+_COUNTED = 100_000
+_STORAGES, _LINES = 12, 8
+
+
+def context(request: HttpRequest, shown: dict[str, Any]) -> dict[str, Any]:
+    """What ``admin/index.html`` shows, of the person's projects only."""
+    mine = access.projects(request)
+    stores = Storage.objects.filter(project__in=mine).select_related("project").order_by("tier", "name")
+    transfers = Transfer.objects.filter(project__in=mine)
+    uploads = Upload.objects.filter(alias__project__in=mine).select_related("alias__bucket", "storage")
+    events = Event.objects.filter(project__in=mine)[:_LINES]
+    listed = list(stores)
+    several = access.sees_several(request)
+    return {
+        **shown,
+        "title": "Dashboard",
+        "cards": [
+            _objects(Object.objects.filter(bucket__project__in=mine, current=True), listed),
+            _aliases(Alias.objects.filter(aliases.in_state(AliasState.LIVE), project__in=mine)),
+            _transfers(transfers),
+            _uploads(uploads),
+        ],
+        "storages": [_storage(row, several) for row in listed[:_STORAGES]],
+        "more_storages": max(0, len(listed) - _STORAGES),
+        "storages_url": reverse("admin:staging_storage_changelist"),
+        "may_register": access.allows(request, Role.ADMIN),
+        "failed": [_transfer(row) for row in transfers.filter(state=TransferState.FAILED)[:_LINES]],
+        "uploads": [_upload(row) for row in uploads.order_by("-created_at")[:_LINES]],
+        "events": [
+            {"kind": event_badge(row.kind), "subject": row.subject, "when": words.ago(row.created_at)} for row in events
+        ],
+    }
+
+
+def _counted(rows: QuerySet[Any]) -> str:
+    count = rows.order_by()[: _COUNTED + 1].count()
+    return f"{count:,}" if count <= _COUNTED else f"over {_COUNTED:,}"
+
+
+def _objects(rows: QuerySet[Object], stores: list[Storage]) -> dict[str, Any]:
+    return {
+        "title": "Objects",
+        "icon": "description",
+        "figure": _counted(rows),
+        "note": f"{words.size(sum(row.used_bytes for row in stores))} on {len(stores)} storages",
+        "url": reverse("admin:staging_object_changelist"),
+    }
+
+
+def _aliases(rows: QuerySet[Alias]) -> dict[str, Any]:
+    by_mode = dict(rows.order_by().values_list("mode").annotate(count=Count("pk")))
+    return {
+        "title": "Live aliases",
+        "icon": "link",
+        "figure": f"{sum(by_mode.values()):,}",
+        "note": f"{by_mode.get('read', 0):,} read, {by_mode.get('write', 0):,} write",
+        "url": f"{reverse('admin:staging_alias_changelist')}?state=live",
+    }
+
+
+def _transfers(rows: QuerySet[Transfer]) -> dict[str, Any]:
+    open_states = (TransferState.RUNNING, TransferState.QUEUED, TransferState.FAILED)
+    counts = dict(rows.filter(state__in=open_states).order_by().values_list("state").annotate(count=Count("pk")))
+    failed = counts.get(TransferState.FAILED, 0)
+    return {
+        "title": "Transfers",
+        "icon": "swap_horiz",
+        "figure": f"{counts.get(TransferState.RUNNING, 0):,} running",
+        "note": f"{counts.get(TransferState.QUEUED, 0):,} waiting, {failed:,} failed",
+        "alarm": failed > 0,
+        "url": reverse("admin:staging_transfer_changelist"),
+    }
+
+
+def _uploads(rows: QuerySet[Upload]) -> dict[str, Any]:
+    now = timezone.now()
+    alive, left = rows.filter(lease_expires_at__gt=now).count(), rows.filter(lease_expires_at__lte=now).count()
+    return {
+        "title": "Uploads under way",
+        "icon": "upload",
+        "figure": f"{alive:,}",
+        "note": f"{left:,} broken off, for the janitor" if left else "none left behind",
+        "url": reverse("admin:staging_upload_changelist"),
+    }
+
+
+def _storage(row: Storage, several: bool) -> dict[str, Any]:
+    return {
+        "name": f"{row.project} / {row}" if several else str(row),
+        "url": reverse("admin:staging_storage_change", args=[row.pk]),
+        "kind": registry.describe(row.scheme).title,
+        "tier": f"Tier {row.tier}",
+        "state": words.badge(row.state),
+        "alarm": row.tested_at is not None and not row.test_passed,
+        "bar": bar(row),
+    }
+
+
+def _transfer(row: Transfer) -> dict[str, Any]:
+    return {
+        "label": row.label,
+        "url": reverse("admin:staging_transfer_change", args=[row.pk]),
+        "error": row.error_code,
+        "when": words.ago(row.finished_at or row.created_at),
+    }
+
+
+def _upload(row: Upload) -> dict[str, Any]:
+    return {
+        "label": f"{row.alias.bucket}/{row.alias.key}",
+        "url": reverse("admin:staging_upload_change", args=[row.pk]),
+        "size": "size not declared" if row.declared_size is None else words.size(row.declared_size),
+        "when": words.ago(row.created_at),
+    }

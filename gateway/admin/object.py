@@ -1,0 +1,189 @@
+"""Objects with their replicas: seen, and deleted with their bytes."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+
+from adapters.errors import AdapterError
+from gateway.admin import access, words
+from gateway.admin.alias import aliases_of
+from gateway.admin.owned import OwnedAdmin, ReadOnlyInline, SeenFilter
+from staging import objects, placement
+from staging.errors import StagingError
+from staging.models import Bucket, Object, Replica
+from staging.models.fields import behind
+from staging.states import ObjectState, Role
+
+
+class ReplicaInline(ReadOnlyInline, TabularInline):
+    """Where the copies of the version are."""
+
+    model = Replica
+    fields = readonly_fields = ["place", "tier", "state_badge", "location", "verified"]
+    verbose_name_plural = "replicas"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Replica]:
+        return super().get_queryset(request).select_related("storage")
+
+    @display(description="Storage")
+    def place(self, row: Replica) -> str:
+        link = reverse("admin:staging_storage_change", args=[row.storage_id])
+        return format_html('<a class="text-link" href="{}">{}</a>', link, row.storage)
+
+    @display(description="Tier")
+    def tier(self, row: Replica) -> str:
+        return row.storage.get_tier_display()
+
+    @display(description="State")
+    def state_badge(self, row: Replica) -> str:
+        dirty = words.badge("dirty", "warning") if row.dirty else ""
+        return format_html("{} {}", words.badge(row.state), dirty)
+
+    @display(description="Key on the storage")
+    def location(self, row: Replica) -> str:
+        return words.code(row.key)
+
+    @display(description="Verified")
+    def verified(self, row: Replica) -> str:
+        return words.ago(row.verified_at)
+
+
+class VersionFilter(DropdownFilter):
+    """The versions that stand now, unless all are asked for."""
+
+    title = "versions"
+    parameter_name = "versions"
+    all_option = None
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("", "Current"), ("all", "All, with replaced and deleted ones")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Object]) -> QuerySet[Object]:
+        return queryset if self.value() == "all" else queryset.filter(current=True)
+
+
+@admin.register(Object)
+class ObjectAdmin(OwnedAdmin):
+    """Searched by bucket and prefix, as in ``scratch/results/2026``."""
+
+    project_path = "bucket__project_id"
+    needed = {"delete": Role.OPERATOR}
+    list_display = ["path", "version", "size_words", "state_badge", "durability", "created"]
+    list_filter = [("bucket", SeenFilter), VersionFilter, ("state", ChoicesDropdownFilter)]
+    list_select_related = ["bucket__storage"]
+    search_fields = ["key"]
+    search_help_text = "bucket/prefix, or a prefix"
+    paginator = InfinitePaginator
+    list_fullwidth = True
+    inlines = [ReplicaInline]
+    fieldsets = [
+        (None, {"fields": ["path", "version_words", "state_badge", "durability", "size_words_exact", "created"]}),
+        ("Content", {"fields": ["sha256_code", "content_type", "metadata_words", "identity"]}),
+        ("Aliases", {"fields": ["alias_words"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Object]:
+        return super().get_queryset(request).prefetch_related("replicas__storage")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Object], search_term: str
+    ) -> tuple[QuerySet[Object], bool]:
+        """Keys that begin with the term; its first part may name the bucket."""
+        term = search_term.strip()
+        name, slash, rest = term.partition("/")
+        buckets = Bucket.objects.filter(name=name, project__in=access.projects(request)) if slash else []
+        if slash and buckets:
+            queryset, term = queryset.filter(bucket__in=buckets), rest
+        return (queryset.filter(key__gte=term, key__lt=behind(term)) if term else queryset), False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Of the current version; the others go by themselves."""
+        gone = isinstance(obj, Object) and not obj.current
+        return not gone and super().has_delete_permission(request, obj)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Outside a transaction, unlike Django's own: a mounted file is deleted on its storage meanwhile."""
+        target = self.seen(request, object_id)
+        try:
+            return self._delete_view(request, object_id, extra_context)
+        except (StagingError, AdapterError) as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return HttpResponseRedirect(self.url_of(target))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What will happen to each."""
+        _, counts, refused, protected = super().get_deleted_objects(objs, request)
+        return [_fate(obj) for obj in objs], counts, refused, protected
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+        """Django calls this before the deletion, which may yet fail; ``delete_model`` logs."""
+
+    def delete_model(self, request: HttpRequest, obj: Object) -> None:
+        objects.delete(obj.bucket, obj.key)
+        super().log_deletions(request, [obj])
+
+    @display(description="Object", ordering="key")
+    def path(self, row: Object) -> str:
+        return words.code(f"{row.bucket}/{row.key}")
+
+    @display(description="Size", ordering="size")
+    def size_words(self, row: Object) -> str:
+        return words.size(row.size)
+
+    @display(description="Size")
+    def size_words_exact(self, row: Object) -> str:
+        return words.exact_size(row.size)
+
+    @display(description="Version")
+    def version_words(self, row: Object) -> str:
+        query = urlencode({"bucket__id__exact": row.bucket_id, "q": row.key, "versions": "all"})
+        link = f"{reverse('admin:staging_object_changelist')}?{query}"
+        kind = "current" if row.current else "not current any more"
+        return format_html('{} ({}) · <a class="text-link" href="{}">all versions</a>', row.version, kind, link)
+
+    @display(description="State", ordering="state")
+    def state_badge(self, row: Object) -> str:
+        if row.state == ObjectState.DELETING:
+            retired = "being removed" if row.replicas.all() else "removed"
+            return format_html('{} <span class="wb-faint">{}</span>', words.badge(retired), words.ago(row.retired_at))
+        return words.badge(row.state)
+
+    @display(description="Durability")
+    def durability(self, row: Object) -> str:
+        return words.badge(placement.durability(row.replicas.all())) if row.current else words.NOTHING
+
+    @display(description="Created", ordering="created_at")
+    def created(self, row: Object) -> str:
+        return words.ago(row.created_at)
+
+    @display(description="SHA-256")
+    def sha256_code(self, row: Object) -> str:
+        return words.code(row.sha256)
+
+    @display(description="Metadata")
+    def metadata_words(self, row: Object) -> str:
+        return words.facts(row.metadata)
+
+    @display(description="Id")
+    def identity(self, row: Object) -> str:
+        return words.code(str(row.pk))
+
+    @display(description="Aliases")
+    def alias_words(self, row: Object) -> str:
+        return aliases_of(row)
+
+
+def _fate(target: Object) -> str:
+    name = f"{target.bucket}/{target.key}, version {target.version}, {words.size(target.size)}"
+    if target.bucket.mounted:
+        return f"{name}: the file on the storage {target.bucket.storage} is deleted."
+    return f"{name}: gone for readers at once, its bytes are removed from every storage."

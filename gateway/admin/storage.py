@@ -1,0 +1,228 @@
+"""Storages: registered, tested, browsed, cordoned."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.decorators import action, display
+
+from adapters import registry
+from adapters.errors import AdapterError
+from gateway.admin import dialogs, option_fields, words
+from gateway.admin.browse import browse_page
+from gateway.admin.owned import OwnedAdmin, SeenFilter
+from gateway.admin.service_form import bind
+from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, fieldsets_of
+from gateway.admin.usage import bar
+from staging import storages
+from staging.errors import StagingError
+from staging.models import Storage
+from staging.states import Role, StorageState
+
+_TEST = dialogs.confirm(
+    "Test the connection?",
+    "Waybill signs in and writes, reads, replaces and deletes a small file of its own below the storage's root.",
+    "Run the test",
+)
+_CORDON = dialogs.confirm(
+    "Cordon this storage?", "It takes no new data until it is uncordoned. What it holds can still be read.", "Cordon"
+)
+_UNCORDON = dialogs.confirm("Uncordon this storage?", "It takes new data again.", "Uncordon")
+
+
+@admin.register(Storage)
+class StorageAdmin(OwnedAdmin):
+    """Its page shows how full it is and what the last test found, above the settings."""
+
+    needed = {
+        "add": Role.ADMIN,
+        "change": Role.ADMIN,
+        "delete": Role.ADMIN,
+        "operate": Role.ADMIN,
+        "test": Role.OPERATOR,
+    }
+    list_display = ["name", "project", "kind", "tier_words", "state_badge", "usage", "last_test", "browse_link"]
+    list_filter = [("project", SeenFilter), "scheme", "tier", "state"]
+    list_select_related = ["project", "credential"]
+    search_fields = ["name"]
+    search_help_text = "Name"
+    list_fullwidth = True
+    actions = ["test_chosen"]
+    actions_detail = ["test_connection", "browse", "cordon", "uncordon"]
+    actions_row = ["test_connection", "browse"]
+    change_form_outer_before_template = "admin/staging/storage/panel.html"
+
+    def has_test_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may run the test; it changes nothing but what is known of the storage."""
+        return self.may(request, "test", obj)
+
+    def has_cordon_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Offered while it is active."""
+        return self.may(request, "operate", obj) and self._is(request, obj, StorageState.ACTIVE)
+
+    def has_uncordon_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Offered while it is cordoned."""
+        return self.may(request, "operate", obj) and self._is(request, obj, StorageState.CORDONED)
+
+    def get_form(self, request: HttpRequest, obj: Storage | None = None, change: bool = False, **options: Any) -> Any:
+        if obj is None:
+            scheme = request.GET["scheme"]
+            fields = option_fields.options_of(scheme) | option_fields.secrets_of(scheme, kept=False)
+            form = bind(NewStorageForm, request, **fields)
+            form.scheme = scheme
+            if not option_fields.secrets_of(scheme, kept=False):
+                del form.base_fields["credential"]
+            return form
+        if not self.has_change_permission(request, obj):
+            return super().get_form(request, obj, change, **options)
+        fields = option_fields.options_of(obj.scheme)
+        if _has_own_secrets(obj):
+            fields |= option_fields.secrets_of(obj.scheme, kept=obj.credential is not None)
+        return bind(ChangeStorageForm, request, **fields)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Storage | None = None) -> Any:
+        if obj is None:
+            return fieldsets_of(request.GET["scheme"], new=True, with_secrets=True)
+        if not self.has_change_permission(request, obj):
+            return [(None, {"fields": ["settings", "credential_words"]})]
+        shown = fieldsets_of(obj.scheme, new=False, with_secrets=_has_own_secrets(obj))
+        return shown if _has_own_secrets(obj) else [*shown, ("Secrets", {"fields": ["credential_words"]})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Storage | None = None) -> list[str]:
+        return ["credential_words"] if obj else []
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """First the kind, then its settings."""
+        scheme = request.GET.get("scheme")
+        if scheme not in registry.schemes():
+            return self._choose_kind(request)
+        title = f"New storage: {registry.describe(scheme).title}"
+        return super().add_view(request, form_url, {"title": title, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.seen(request, object_id)
+        panel = {
+            "title": f"Storage {row}",
+            "storage": row,
+            "kind": registry.describe(row.scheme).title,
+            "address": registry.base_uri(row.scheme, row.options),
+            "bar": bar(row),
+            "state": words.badge(row.state),
+            "tested": words.ago(row.tested_at),
+            "buckets": row.buckets.all()[:20],
+        }
+        return super().change_view(request, object_id, form_url, {**panel, **(extra_context or {})})
+
+    def delete_model(self, request: HttpRequest, obj: Storage) -> None:
+        storages.delete(obj)
+
+    @action(description="Test connection", permissions=["test"], icon="network_check", dialog=_TEST)
+    def test_connection(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        storage = self.seen(request, object_id)
+        self._test(request, storage)
+        return self.back_to(storage)
+
+    @action(description="Browse", icon="folder_open", permissions=["view"])
+    def browse(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return browse_page(self, request, self.seen(request, object_id))
+
+    @action(description="Cordon", permissions=["cordon"], icon="front_hand", dialog=_CORDON)
+    def cordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        storage = self.seen(request, object_id)
+        storages.cordon(storage)
+        return self.done(request, storage, f"The storage {storage} was cordoned.")
+
+    @action(description="Uncordon", permissions=["uncordon"], icon="waving_hand", dialog=_UNCORDON)
+    def uncordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        storage = self.seen(request, object_id)
+        storages.uncordon(storage)
+        return self.done(request, storage, f"The storage {storage} was uncordoned.")
+
+    @admin.action(description="Test connection", permissions=["test"])
+    def test_chosen(self, request: HttpRequest, rows: QuerySet[Storage]) -> None:
+        for storage in rows:
+            if self.has_test_permission(request, storage):
+                self._test(request, storage)
+
+    @display(description="Kind", ordering="scheme")
+    def kind(self, row: Storage) -> str:
+        return registry.describe(row.scheme).title
+
+    @display(description="Tier", ordering="tier")
+    def tier_words(self, row: Storage) -> str:
+        return row.get_tier_display()
+
+    @display(description="State", ordering="state")
+    def state_badge(self, row: Storage) -> str:
+        return words.badge(row.state)
+
+    @display(description="Used", ordering="used_bytes")
+    def usage(self, row: Storage) -> str:
+        return render_to_string("admin/staging/storage/bar.html", {"bar": bar(row)})
+
+    @display(description="Last test", ordering="tested_at")
+    def last_test(self, row: Storage) -> str:
+        if row.tested_at is None:
+            return words.badge("not tested")
+        passed = words.badge("passed", "success") if row.test_passed else words.badge("failed")
+        return format_html('{} <span class="wb-faint">{}</span>', passed, words.ago(row.tested_at))
+
+    @display(description="")
+    def browse_link(self, row: Storage) -> str:
+        return format_html(
+            '<a class="text-link" href="{}">Browse</a>', reverse("admin:staging_storage_browse", args=[row.pk])
+        )
+
+    @display(description="Settings")
+    def settings(self, row: Storage) -> str:
+        return words.facts(row.options)
+
+    @display(description="Credential")
+    def credential_words(self, row: Storage) -> str:
+        if row.credential is None:
+            return "none"
+        link = reverse("admin:staging_credential_change", args=[row.credential.pk])
+        return format_html('<a class="text-link" href="{}">{}</a>', link, row.credential)
+
+    def _test(self, request: HttpRequest, storage: Storage) -> None:
+        try:
+            steps = storages.test(storage)
+        except (StagingError, AdapterError) as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return
+        if all(step.ok for step in steps):
+            self.log_change(request, storage, "Tested: passed.")
+            self.message_user(request, f"The storage {storage} passed all {len(steps)} steps.", messages.SUCCESS)
+        else:
+            self.log_change(request, storage, f"Tested: failed at '{steps[-1].step}'.")
+            self.message_user(request, f"The storage {storage} failed: {steps[-1].detail}", messages.ERROR)
+
+    def _is(self, request: HttpRequest, target: Any, state: StorageState) -> bool:
+        if target is None:
+            return True
+        row = target if isinstance(target, Storage) else self.seen(request, target)
+        return row.state == state
+
+    def _choose_kind(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_add_permission(request):
+            return HttpResponseRedirect(reverse("admin:index"))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "New storage: of which kind?",
+            "kinds": [registry.describe(scheme) for scheme in registry.schemes()],
+        }
+        return TemplateResponse(request, "admin/staging/choose_kind.html", context)
+
+
+def _has_own_secrets(storage: Storage) -> bool:
+    """Whether the secrets are this storage's alone; shared ones are rotated on the credential's page."""
+    return storage.credential is None or storage.credential.storages.count() == 1

@@ -1,0 +1,115 @@
+"""The form of a storage: its settings are fields of their own, and its secrets are only ever written."""
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from adapters import registry
+from gateway.admin import access, option_fields
+from gateway.admin.option_fields import OPTION, SECRET
+from gateway.admin.service_form import ServiceForm
+from gateway.admin.words import SizeField
+from staging import storages
+from staging.models import Credential, Project, Storage
+from staging.states import Role
+from staging.storages import StorageSpec
+
+
+class _SettingsForm(ServiceForm):
+    """What making and changing have in common."""
+
+    tier = forms.TypedChoiceField(
+        choices=Storage._meta.get_field("tier").choices,
+        coerce=int,
+        initial=2,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Objects are read from the lowest tier that has them.",
+    )
+    capacity_bytes = SizeField(label="Capacity", help_text="How much Waybill may put there; empty for no limit.")
+
+    class Meta:
+        model = Storage
+        fields: list[str] = []
+
+    def field_of(self, name: str) -> str | None:
+        found = (prefix + name for prefix in (OPTION, SECRET, "") if prefix + name in self.fields)
+        return next(found, None)
+
+
+class NewStorageForm(_SettingsForm):
+    """Registers a storage of the kind that ``scheme`` names."""
+
+    scheme: str
+
+    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
+    name = forms.CharField(
+        max_length=63,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Short and lasting: lower-case letters, digits, '.', '_' and '-'.",
+    )
+    credential = forms.ModelChoiceField(
+        Credential.objects.none(),
+        required=False,
+        empty_label="Enter the secrets below",
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Or one that exists, shared with other storages.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        mine = access.projects(self.request, Role.ADMIN)
+        self.fields["project"].queryset = mine
+        self.fields["credential"].queryset = Credential.objects.filter(project__in=mine)
+
+    def serve(self) -> Storage:
+        asked = self.cleaned_data
+        spec = StorageSpec(
+            name=asked["name"],
+            scheme=self.scheme,
+            options=option_fields.given(asked, OPTION),
+            secrets=option_fields.given(asked, SECRET) or None,
+            credential=asked.get("credential"),
+            tier=asked["tier"],
+            capacity_bytes=asked["capacity_bytes"],
+        )
+        return storages.create(asked["project"], spec)
+
+
+class ChangeStorageForm(_SettingsForm):
+    """Changes the settings; a secret that is left empty stays as it is."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        row = self.instance
+        for name in self.fields:
+            if name.startswith(OPTION):
+                self.initial[name] = row.options.get(name.removeprefix(OPTION))
+        self.initial |= {"tier": row.tier, "capacity_bytes": row.capacity_bytes}
+
+    def serve(self) -> Storage:
+        row, asked = self.instance, self.cleaned_data
+        options, secrets = option_fields.given(asked, OPTION), option_fields.given(asked, SECRET)
+        storages.resize(row, tier=asked["tier"], capacity_bytes=asked["capacity_bytes"])
+        if any(name.startswith((OPTION, SECRET)) for name in self.changed_data):
+            storages.update(row, options=options, secrets=secrets or None)
+        return row
+
+
+def fieldsets_of(scheme: str, *, new: bool, with_secrets: bool) -> list[tuple[str | None, dict[str, Any]]]:
+    """How the form is laid out for a kind of storage: what is needed first, what has a default folded away."""
+    fields = registry.describe(scheme).fields
+    usual = [f for f in fields if not f.secret and (f.required or f.default is None or f.type == "string")]
+    rest = [f for f in fields if not f.secret and f not in usual]
+    secret = [SECRET + f.name for f in fields if f.secret] if with_secrets else []
+    head = ["project", "name"] if new else []
+    sets: list[tuple[str | None, dict[str, Any]]] = [
+        (None, {"fields": [*head, "tier", "capacity_bytes"]}),
+        ("Where it is", {"fields": [OPTION + f.name for f in usual]}),
+    ]
+    if secret:
+        note = "Encrypted as they arrive, and never shown again."
+        sets.append(("Secrets", {"fields": [*(["credential"] if new else []), *secret], "description": note}))
+    if rest:
+        sets.append(("Limits and details", {"fields": [OPTION + f.name for f in rest], "classes": ["collapse"]}))
+    return [(title, content) for title, content in sets if content["fields"]]

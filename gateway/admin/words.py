@@ -1,0 +1,149 @@
+"""Sizes, times and states as people read them, and the form fields in which they write them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+from unfold.widgets import UnfoldAdminExpandableTextareaWidget, UnfoldAdminTextInputWidget
+
+#: Stands where there is nothing to show.
+NOTHING = "—"
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTPE]?)(?P<binary>i?)B?", re.IGNORECASE)
+
+#: The colours of all states; one word means the same everywhere.
+_COLOURS = {
+    "active": "success",
+    "available": "success",
+    "live": "success",
+    "done": "success",
+    "persisted": "success",
+    "replicated": "success",
+    "running": "info",
+    "queued": "info",
+    "copying": "info",
+    "local": "info",
+    "read": "info",
+    "write": "primary",
+    "cordoned": "warning",
+    "draining": "warning",
+    "drained": "warning",
+    "suspect": "warning",
+    "unavailable": "warning",
+    "ephemeral": "warning",
+    "lost": "danger",
+    "bad": "danger",
+    "failed": "danger",
+    "revoked": "danger",
+}
+
+
+def size(count: int | None) -> str:
+    """``1.5 GiB``; a dash for None."""
+    if count is None:
+        return NOTHING
+    value, power = float(count), 0
+    while value >= 1024 and power < len(_UNITS) - 1:
+        value, power = value / 1024, power + 1
+    return f"{value:.0f} {_UNITS[power]}" if power == 0 or value >= 100 else f"{value:.1f} {_UNITS[power]}"
+
+
+def exact_size(count: int | None) -> str:
+    """``1.5 GiB (1,610,612,736 bytes)``."""
+    return size(count) if count is None or count < 1024 else f"{size(count)} ({count:,} bytes)"
+
+
+def ago(when: datetime | None) -> SafeString | str:
+    """``3 hours ago`` or ``in 6 days``, with the exact time on pointing; ``never`` for None."""
+    if when is None:
+        return "never"
+    now = timezone.now()
+    words = f"in {timeuntil(when, now, depth=1)}" if when > now else f"{timesince(when, now, depth=1)} ago"
+    words = "just now" if words.startswith("0") else words
+    return format_html(
+        '<time datetime="{0}" title="{1}" class="wb-nowrap">{2}</time>', when.isoformat(), moment(when), words
+    )
+
+
+def moment(when: datetime | None) -> str:
+    """``2026-11-21 03:31:05 UTC``; a dash for None."""
+    return NOTHING if when is None else f"{when:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def badge(text: str, colour: str | None = None) -> SafeString:
+    """A state as a coloured label."""
+    kind = colour or _COLOURS.get(text, "default")
+    return SafeString(render_to_string("unfold/helpers/label.html", {"text": text, "type": kind}).strip())
+
+
+def code(text: str) -> SafeString | str:
+    """A key, digest or id, which may break anywhere rather than run out of its box."""
+    return format_html('<code class="wb-code">{}</code>', text) if text else NOTHING
+
+
+def table(rows: Iterable[tuple[Any, Any]]) -> SafeString | str:
+    """Names and values below each other; a dash where there are none."""
+    lines = format_html_join("", "<dt>{}</dt><dd>{}</dd>", rows)
+    return format_html('<dl class="wb-facts">{}</dl>', lines) if lines else NOTHING
+
+
+def facts(values: Mapping[str, Any]) -> SafeString | str:
+    """A JSON object as a table."""
+    return table(
+        (name, value if isinstance(value, str | int | float) else str(value)) for name, value in values.items()
+    )
+
+
+class SizeField(forms.CharField):
+    """A number of bytes, written as ``500 MB``, ``10 GiB`` or ``1048576``; None where it is empty."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"placeholder": "10 GiB"}))
+        super().__init__(required=False, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, int):
+            return value
+        words = size(value)
+        return words if self.clean(words) == value else str(value)
+
+    def clean(self, value: str) -> int | None:
+        text = (value or "").strip()
+        if not text:
+            return None
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise forms.ValidationError("Write a size like 500 MB, 10 GiB or a number of bytes.")
+        power = "BKMGTPE".index(match["unit"].upper() or "B")
+        return (
+            int(float(match["number"]) * (1024 if match["binary"] else 1000) ** power)
+            if power
+            else int(text.rstrip("Bb "))
+        )
+
+
+class LabelsField(forms.CharField):
+    """Names and values, one ``name=value`` a line."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = UnfoldAdminExpandableTextareaWidget(attrs={"placeholder": "workflow=align-42"})
+        super().__init__(required=False, widget=widget, **options)
+
+    def clean(self, value: str) -> dict[str, str]:
+        labels = {}
+        for line in filter(None, map(str.strip, (value or "").splitlines())):
+            name, equals, text = (part.strip() for part in line.partition("="))
+            if not (name and equals):
+                raise forms.ValidationError(f"'{line}' is not of the form name=value.")
+            labels[name] = text
+        return labels
