@@ -24,11 +24,16 @@ from staging import events
 from staging.errors import AliasExpired, AliasRevoked, AliasUnknown, AliasUsedUp, InvalidRequest
 from staging.models import Alias, ApiKey, Bucket
 from staging.placement import MANAGED_FOLDER, is_reserved
+from staging.prepared import Prepared
 from staging.states import AliasMode, AliasState, OnExists
 
 #: 192 bits in URL-safe base64.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_BY_TOKEN = Prepared(
+    lambda digest: Alias.objects.select_related("bucket__storage__credential").filter(token_sha256=digest).order_by(),
+    str,
+)
 #: A name that begins with a letter is never taken for a place in a list when a database looks it up.
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,62}")
 MAX_LABELS = 32
@@ -117,7 +122,7 @@ def resolve(token: str) -> Alias:
     """
     if not _TOKEN.fullmatch(token):
         raise AliasUnknown
-    alias = Alias.objects.select_related("bucket__storage__credential").filter(token_sha256=_digest(token)).first()
+    alias = _BY_TOKEN.first(_digest(token))
     if alias is None:
         raise AliasUnknown
     if alias.revoked_at is not None:

@@ -13,12 +13,21 @@ from django.utils import timezone
 from staging import aliases, events, queue
 from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Object, Replica, Storage, Transfer, Upload
+from staging.prepared import Prepared
 from staging.states import AliasState, ObjectState, OnExists, ReplicaState, TransferKind
 
 #: How often a registration is tried anew when another version of the key was registered at the same moment.
 _RACES = 5
 #: The most bytes that an object's metadata may take, names and values together.
 MAX_METADATA_BYTES = 16 * 1024
+
+_CURRENT_REPLICAS = Prepared(
+    lambda bucket_id, key: Replica.objects.select_related("object", "storage__credential").filter(
+        object__bucket_id=bucket_id, object__key=key, object__current=True
+    ),
+    int,
+    str,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,11 @@ def current(bucket: Bucket, key: str) -> Object | None:
         .prefetch_related("replicas__storage__credential")
         .first()
     )
+
+
+def current_replicas(bucket: Bucket, key: str) -> list[Replica]:
+    """The replicas of the current version at the key, each with its object, storage and credential, in one query."""
+    return _CURRENT_REPLICAS.all(bucket.pk, key)
 
 
 def was_deleted(bucket: Bucket, key: str) -> bool:

@@ -67,12 +67,13 @@ def open_stream(found: Found, start: int, stop: int) -> ReadStream:
 
 
 def _find_managed(alias: Alias) -> Found:
-    current = catalog.current(alias.bucket, alias.key)
+    replicas = catalog.current_replicas(alias.bucket, alias.key)
+    current = replicas[0].object if replicas else catalog.current(alias.bucket, alias.key)
     if current is None:
         if catalog.was_deleted(alias.bucket, alias.key) and not aliases.is_awaited(alias.bucket, alias.key):
             raise SourceMissing("The object was deleted.")
         raise DataPending
-    copies = placement.reading_order(current.replicas.all())
+    copies = placement.reading_order(replicas)
     if current.state != ObjectState.AVAILABLE or not copies:
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
     return Found(
