@@ -61,6 +61,9 @@ def receive(alias: Alias, offer: Offer, body: Source) -> Receipt:
     belongs to the janitor.
     """
     limit = check(alias, offer)
+    if _may_be_a_tail(alias, offer):
+        release()
+        raise StreamInterrupted if alias.allow_empty_stream or body.read(1) else StreamEmpty
     standing = catalog.current(alias.bucket, alias.key)
     if aliases.is_used_up(alias):
         if standing is None:
@@ -92,14 +95,13 @@ def check(alias: Alias, offer: Offer) -> int:
         raise SizeMismatch(f"{offer.size} bytes are announced, the alias is for exactly {alias.size}.")
     if alias.sha256 and offer.digests.get("sha256", bytes.fromhex(alias.sha256)).hex() != alias.sha256:
         raise DigestMismatch("The digest announced is not the one that the alias was made for.")
-    vouched = bool(offer.digests or alias.sha256)
-    if offer.size is None and not vouched and _stream_was_cut(alias):
-        raise StreamInterrupted
     return limit
 
 
-def _stream_was_cut(alias: Alias) -> bool:
+def _may_be_a_tail(alias: Alias, offer: Offer) -> bool:
     """curl goes on in the middle of its standard input when it retries: what looks like a body may be a tail."""
+    if offer.size is not None or offer.digests or alias.sha256:
+        return False
     return alias.stream_cut_at is not None or alias.uploads.filter(declared_size=None).exists()
 
 
