@@ -67,7 +67,7 @@ class S3Write(WriteSession):
         declared = self._token.size
         if declared is not None and self.offset + len(left) > declared:
             raise self._wrong_size(self.offset + len(left))
-        if declared is not None and declared > self._part_bytes:
+        if declared is not None and declared > self._part_bytes and not self._collected:
             self._stream(left, declared)
         else:
             self._collect(left)
