@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.base import CHUNK_BYTES, Adapter, WriteMode
-from adapters.errors import AlreadyExists, InvalidKey, SizeMismatch
+from adapters.errors import AlreadyExists, InvalidKey, SizeMismatch, WriteLost
 from adapters.guard import guard
 from adapters.s3 import S3Adapter
 from adapters.s3_bucket import S3Bucket
@@ -113,6 +113,20 @@ def test_abort_leaves_no_multipart_upload(own: S3Adapter) -> None:
         session.write(bytes(2 * PART))
         assert uploads(own) == ["the/prefix/aborted"]
     assert uploads(own) == []
+
+
+def test_upload_that_the_service_has_removed_is_a_lost_write(own: S3Adapter, bucket: S3Bucket) -> None:
+    """Buckets are often told to drop unfinished uploads after some days."""
+    with own.open_write("dropped", size=None) as session:
+        session.write(bytes(PART + 1))
+        token = session.suspend()
+    for upload in bucket.client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]:
+        bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=upload["Key"], UploadId=upload["UploadId"])
+    with pytest.raises(WriteLost):
+        own.resume_write(token)
+    assert own.unfinished_writes("dropped") == [token]
+    own.abort_write(token)
+    assert own.unfinished_writes("dropped") == []
 
 
 def test_second_of_two_creates_is_refused_and_the_first_stays(own: S3Adapter) -> None:
