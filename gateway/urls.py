@@ -9,6 +9,7 @@ from gateway import health, metrics
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("api/v1/", include("gateway.api.urls")),
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("live", health.live),
     path("ready", health.ready),
