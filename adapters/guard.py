@@ -24,6 +24,7 @@ from adapters.base import (
     ReadStream,
     ReportsSpace,
     SignsUrls,
+    Traits,
     WriteMode,
     WriteSession,
 )
@@ -48,10 +49,14 @@ class Guarded(Adapter):
     def __init__(self, inner: Adapter, *, observe: Observe | None = None) -> None:
         self.inner = inner
         self.name = inner.name
-        self.traits = inner.traits
         self.observe = observe
         self.leaks = 0
         self._lock = Lock()
+
+    @property
+    def traits(self) -> Traits:  # type: ignore[override]
+        """The inner adapter's, which may learn more of its server while it works."""
+        return self.inner.traits
 
     @classmethod
     def build(cls, name: str, options: Mapping[str, object], credential: Mapping[str, str]) -> Self:
