@@ -8,7 +8,7 @@ from operator import or_
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.fields.json import KeyTextTransform
+from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
 from staging import aliases, events
@@ -51,7 +51,7 @@ def select(project: Project, selection: Selection) -> QuerySet[Alias]:
     if selection.prefix:
         found = found.filter(key__gte=selection.prefix, key__lt=behind(selection.prefix))
     for place, (name, value) in enumerate(selection.labels.items()):
-        found = found.annotate(**{f"label_{place}": KeyTextTransform(name, "labels")}).filter(
+        found = found.annotate(**{f"label_{place}": KeyTransform(name, "labels")}).filter(
             **{f"label_{place}": value}
         )
     if selection.live is not None:
