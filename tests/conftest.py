@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,16 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from staging import aliases, projects, storages
-from staging.aliases import AliasSpec
-from staging.models import Alias, Bucket, Project, Storage
-from staging.states import AliasMode
+from staging import projects, storages
+from staging.models import Bucket, Project
 from staging.storages import StorageSpec
+from tests.place import Place
+from tests.servers import faulty
+from tests.servers.faulty import Faults
 from tests.servers.gateway import Gateway
 from tests.servers.process import ProgramMissing
+from tests.servers.sshd import Sshd
+from tests.wire.desk import Desk
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -27,25 +29,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.excinfo is not None and call.excinfo.errisinstance(ProgramMissing) and not os.environ.get("CI"):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {call.excinfo.value}")
-
-
-@dataclass
-class Place:
-    """A project with one local storage, a managed bucket on it, and that storage's root mounted."""
-
-    project: Project
-    storage: Storage
-    managed: Bucket
-    mounted: Bucket
-    root: Path
-
-    def alias(self, key: str, mode: AliasMode = AliasMode.READ, *, mounted: bool = False, **spec: Any) -> Alias:
-        """A new alias of the managed bucket, or of the mounted one."""
-        return aliases.create(self.mounted if mounted else self.managed, [AliasSpec(mode, key, **spec)])[0]
-
-    def files(self) -> list[str]:
-        """Every file below the storage's root, unfinished ones too."""
-        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
 
 
 def make_place(project: Project, name: str, spec: StorageSpec, root: Path) -> Place:
@@ -65,10 +48,43 @@ def project(transactional_db: None) -> Project:
 @pytest.fixture
 def place(project: Project, tmp_path: Path) -> Iterator[Place]:
     """A local storage in a temporary folder."""
-    root = Path(settings.LOCAL_ROOTS[0]) / tmp_path.name
-    root.mkdir(parents=True)
-    yield make_place(project, "data", StorageSpec("disk", "local", {"root": str(root)}, tier=1), root)
+    yield _folder_place(project, "local", tmp_path)
     storages.close_adapters()
+
+
+@pytest.fixture
+def faulty_place(project: Project, tmp_path: Path) -> Iterator[Place]:
+    """The same on a storage that fails when ``faults`` says so, here and in ``faulty_gateway``."""
+    faulty.install()
+    yield _folder_place(project, "faulty", tmp_path)
+    storages.close_adapters()
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A real SFTP server; a test that ends it starts it again."""
+    with Sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture
+def sftp_place(project: Project, sshd: Sshd, tmp_path: Path) -> Iterator[Place]:
+    """A storage on the SFTP server, in a folder of its own."""
+    root = sshd.root / tmp_path.name
+    root.mkdir()
+    login = {"host": sshd.host, "port": sshd.port, "username": sshd.user, "host_key": sshd.host_key}
+    options = {**login, "root": str(root), "connect_timeout_s": 3, "stall_timeout_s": 3}
+    secrets = {"private_key": sshd.key_file.read_text()}
+    yield make_place(project, "data", StorageSpec("far", "sftp", options, secrets, tier=2), root)
+    storages.close_adapters()
+
+
+@pytest.fixture
+def faults(faulty_place: Place) -> Iterator[Faults]:
+    """What fails on ``faulty_place``; nothing goes on failing after the test."""
+    found = Faults(faulty_place.root)
+    yield found
+    found.heal()
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +94,41 @@ def gateway_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFact
         yield gateway
 
 
+@pytest.fixture(scope="session")
+def faulty_gateway_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A real gunicorn whose process knows storages that fail."""
+    with Gateway(tmp_path_factory.mktemp("faulty-gateway"), application=faulty.WSGI, **test_installation()) as gateway:
+        yield gateway
+
+
 @pytest.fixture
 def gateway(gateway_process: Gateway, transactional_db: None) -> Gateway:
     """The shared gateway, in a test whose rows it can see."""
     return gateway_process
+
+
+@pytest.fixture
+def desk(gateway: Gateway, place: Place) -> Desk:
+    """Aliases in the local place, and the shared gateway."""
+    return Desk(gateway, place)
+
+
+@pytest.fixture
+def faulty_desk(faulty_gateway_process: Gateway, faulty_place: Place) -> Desk:
+    """Aliases in the place that fails, and the gateway that knows it."""
+    return Desk(faulty_gateway_process, faulty_place)
+
+
+@pytest.fixture
+def sftp_desk(gateway: Gateway, sftp_place: Place) -> Desk:
+    """Aliases on the SFTP server, and the shared gateway."""
+    return Desk(gateway, sftp_place)
+
+
+def _folder_place(project: Project, scheme: str, tmp_path: Path) -> Place:
+    root = Path(settings.LOCAL_ROOTS[0]) / tmp_path.name
+    root.mkdir(parents=True)
+    return make_place(project, "data", StorageSpec("disk", scheme, {"root": str(root)}, tier=1), root)
 
 
 def test_installation() -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Gateway(Server):
     database_url: str = ""
     shared_data_dir: Path | None = None
     config: str = "gunicorn_embedded.py"
+    application: str = "gateway.wsgi:application"
     settings: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
 
@@ -57,7 +58,7 @@ class Gateway(Server):
 
     def launch(self) -> None:
         arguments = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "deploy" / self.config)]
-        self._start("gateway", [*arguments, "--chdir", str(ROOT), "gateway.wsgi:application"])
+        self._start("gateway", [*arguments, "--chdir", str(ROOT), self.application])
         self.processes[0].wait_ready(self.is_ready, what="/ready answers 200")
 
     def start_worker(self) -> Process:

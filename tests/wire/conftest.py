@@ -1,0 +1,24 @@
+"""A desk at a gateway that has next to nothing to spare."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import test_installation as installation
+from tests.place import Place
+from tests.servers.gateway import Gateway
+from tests.wire.desk import Desk
+
+
+@pytest.fixture(scope="session")
+def narrow_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Two streams, one drain, and a client may stall for one second."""
+    narrow = {"WAYBILL_THREADS": "4", "WAYBILL_MAX_STREAMS": "2", "WAYBILL_CLIENT_STALL_S": "1"}
+    with Gateway(tmp_path_factory.mktemp("narrow"), settings=narrow, **installation()) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def narrow(narrow_process: Gateway, place: Place) -> Desk:
+    """Aliases in the local place, and the narrow gateway."""
+    return Desk(narrow_process, place)
