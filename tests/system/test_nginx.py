@@ -18,6 +18,8 @@ from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port
 from tests.servers.process import wait_until
 
+pytestmark = pytest.mark.xdist_group("nginx")
+
 SIZE = 8 * 1024 * 1024
 
 
