@@ -64,11 +64,11 @@ def create(project: Project, name: str, secrets: Mapping[str, str]) -> Credentia
 
 
 def rotate(credential: Credential, changed: Mapping[str, str]) -> None:
-    """Replace the secrets that are given and keep the others.
+    """Replace the secrets that are given and keep the others; an empty one goes.
 
     Raises InvalidRequest where a storage could not use them; the old ones stay then.
     """
-    secrets = {**unseal(credential), **changed}
+    secrets = {name: secret for name, secret in {**unseal(credential), **changed}.items() if secret}
     for storage in credential.storages.all():
         try:
             registry.build(storage.scheme, storage.name, storage.options, secrets).close()
