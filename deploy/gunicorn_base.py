@@ -1,5 +1,6 @@
 """What both gunicorn roles have in common; see gunicorn_control.py, gunicorn_data.py and gunicorn_embedded.py."""
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -26,6 +27,11 @@ keepalive = 15
 timeout = 60
 # gunicorn 27 would open a control socket below the home directory.
 control_socket_disable = True
+
+# glibc gives threads heaps of their own, and each would keep the chunks of the last transfer that its thread served.
+_libc, _M_ARENA_MAX = ctypes.CDLL(None), -8
+if hasattr(_libc, "mallopt"):
+    _libc.mallopt(_M_ARENA_MAX, 1)
 
 if workers > 1:
     # Each process counts for itself; /metrics adds them up through files in this folder.
