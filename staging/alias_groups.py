@@ -51,9 +51,7 @@ def select(project: Project, selection: Selection) -> QuerySet[Alias]:
     if selection.prefix:
         found = found.filter(key__gte=selection.prefix, key__lt=behind(selection.prefix))
     for place, (name, value) in enumerate(selection.labels.items()):
-        found = found.annotate(**{f"label_{place}": KeyTransform(name, "labels")}).filter(
-            **{f"label_{place}": value}
-        )
+        found = found.annotate(**{f"label_{place}": KeyTransform(name, "labels")}).filter(**{f"label_{place}": value})
     if selection.live is not None:
         ended = [aliases.in_state(state) for state in AliasState if state != AliasState.LIVE]
         found = found.filter(aliases.in_state(AliasState.LIVE) if selection.live else reduce(or_, ended))
