@@ -29,8 +29,8 @@ class RequestBody:
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
         self._input = environ["wsgi.input"]
-        self._connection: socket.socket | None = environ.get("gunicorn.socket")
         self.size = _declared(environ)
         self.taken = 0
         self._ended = False
@@ -60,9 +60,7 @@ class RequestBody:
 
         After ``seconds`` no more is waited for, not even by a read that has begun.
         """
-        if self._connection is None:
-            return
-        deadline, watch = time.monotonic() + seconds, threading.Timer(seconds, _stop_reading, [self._connection])
+        deadline, watch = time.monotonic() + seconds, threading.Timer(seconds, stop_reading, [self._environ])
         watch.daemon = True
         watch.start()
         with contextlib.suppress(BodyIncomplete):
@@ -71,25 +69,26 @@ class RequestBody:
         watch.cancel()
 
 
-def limit_stalls(environ: Mapping[str, Any], *, sendfile: bool = False) -> None:
+def limit_stalls(environ: Mapping[str, Any]) -> None:
     """End a read or write of the client's connection on which no byte moves for ``CLIENT_STALL_S``.
 
-    The kernel does it: Python's own timeout bounds the whole of a ``sendall``, so a slow client would be cut off. For
-    ``sendfile`` it is the other way round: Python waits without end for the kernel, and its own timeout is what is
-    taken anew whenever bytes have moved.
+    The kernel does it. Python's own timeout bounds the whole of a ``sendall``, and every timeout of a write counts the
+    time until a good part of the send buffer is free: both would cut off a client that is merely slow.
     """
     connection: socket.socket | None = environ.get("gunicorn.socket")
-    if connection is not None and sendfile:
-        connection.settimeout(settings.CLIENT_STALL_S)
-    elif connection is not None:
+    if connection is not None:
         timeval = struct.pack("ll", settings.CLIENT_STALL_S, 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, settings.CLIENT_STALL_S * 1000)
 
 
-def _stop_reading(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # The client is gone already.
-        connection.shutdown(socket.SHUT_RD)
+def stop_reading(environ: Mapping[str, Any]) -> None:
+    """Take no more from a refused client; the server then closes the connection."""
+    connection: socket.socket | None = environ.get("gunicorn.socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):  # The client is gone already.
+            connection.shutdown(socket.SHUT_RD)
 
 
 def is_stream(environ: Mapping[str, Any]) -> bool:

@@ -112,7 +112,7 @@ def _deliver(
     try:
         stream = reading.open_stream(found, start, stop)
         by_descriptor = found.cannot_change and isinstance(stream, FileBacked)
-        body.limit_stalls(request.META, sendfile=by_descriptor)
+        body.limit_stalls(request.META)
         try:
             response = ObjectResponse(
                 stream,
@@ -240,13 +240,17 @@ class _Refusal(HttpResponse):
 
     def close(self) -> None:
         super().close()
-        if self._may_have_body and DRAINS.acquire(blocking=False):
-            try:
-                RequestBody(self._environ).drain(seconds=DRAIN_S)
-            except (LengthRequired, InvalidRequest):
-                return
-            finally:
-                DRAINS.release()
+        if not self._may_have_body:
+            return
+        if not DRAINS.acquire(blocking=False):
+            body.stop_reading(self._environ)
+            return
+        try:
+            RequestBody(self._environ).drain(seconds=DRAIN_S)
+        except (LengthRequired, InvalidRequest):
+            return
+        finally:
+            DRAINS.release()
 
 
 def _dress(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
