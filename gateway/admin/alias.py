@@ -106,6 +106,11 @@ class AliasAdmin(OwnedAdmin):
                 context["problem"] = str(exc)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """None once it is revoked, which is for good."""
+        revoked = self.seen(request, object_id).revoked_at is not None
+        return [] if revoked else super().get_actions_detail(request, object_id)
+
     @action(description="Extend", permissions=["operate"], icon="more_time", dialog=_EXTEND)
     def extend(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         alias = self.seen(request, object_id)
@@ -142,7 +147,7 @@ class AliasAdmin(OwnedAdmin):
             self.log_change(request, alias, "The alias was revoked.")
         self.message_user(request, f"{len(chosen)} revoked.")
 
-    @display(description="Names", ordering="key")
+    @display(description="Target", ordering="key")
     def target(self, row: Alias) -> str:
         return words.code(f"{row.bucket}/{row.key}")
 

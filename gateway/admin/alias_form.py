@@ -35,7 +35,8 @@ _LIFETIMES = {
 
 def lifetimes() -> list[tuple[int, str]]:
     """The lifetimes on offer: those that the gateway allows."""
-    return [(seconds, words) for seconds, words in _LIFETIMES.items() if seconds <= settings.ALIAS_MAX_LIFETIME_S]
+    offered = {settings.ALIAS_LIFETIME_S: f"{settings.ALIAS_LIFETIME_S} seconds", **_LIFETIMES}
+    return sorted((seconds, words) for seconds, words in offered.items() if seconds <= settings.ALIAS_MAX_LIFETIME_S)
 
 
 class NewAliasForm(ServiceForm):
@@ -56,8 +57,6 @@ class NewAliasForm(ServiceForm):
     lifetime_s = forms.TypedChoiceField(
         label="Valid for",
         coerce=int,
-        empty_value=None,
-        required=False,
         widget=UnfoldAdminSelectWidget(),
         help_text="It can be extended and revoked at any time.",
     )
@@ -107,7 +106,8 @@ class NewAliasForm(ServiceForm):
         self.fields["bucket"].queryset = rows
         if access.sees_several(self.request):
             self.fields["bucket"].label_from_instance = lambda row: f"{row.project} / {row}"
-        self.fields["lifetime_s"].choices = [("", "As usual here"), *lifetimes()]
+        self.fields["lifetime_s"].choices = lifetimes()
+        self.initial.setdefault("lifetime_s", settings.ALIAS_LIFETIME_S)
 
     def serve(self) -> Alias:
         asked = self.cleaned_data
@@ -135,4 +135,4 @@ class ExtendForm(BaseDialogForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["lifetime_s"].choices = lifetimes()
-        self.initial["lifetime_s"] = 7 * 86400
+        self.initial["lifetime_s"] = settings.ALIAS_LIFETIME_S

@@ -106,6 +106,11 @@ class ApiKeyAdmin(OwnedAdmin):
         }
         return TemplateResponse(request, "admin/staging/apikey/issued.html", context)
 
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """None once it is revoked, which is for good."""
+        revoked = self.seen(request, object_id).revoked_at is not None
+        return [] if revoked else super().get_actions_detail(request, object_id)
+
     @action(
         description="Revoke",
         permissions=["operate"],

@@ -77,14 +77,14 @@ class CredentialAdmin(OwnedAdmin):
         self, request: HttpRequest, obj: Credential | None = None, change: bool = False, **options: Any
     ) -> Any:
         if obj is None:
-            return bind(NewCredentialForm, request, **option_fields.secrets_of(request.GET["scheme"], kept=False))
+            return bind(NewCredentialForm, request, **option_fields.secrets_of(request.GET["scheme"]))
         if not self.has_change_permission(request, obj):
             return super().get_form(request, obj, change, **options)
         return bind(RotateForm, request, **_secrets_of(obj))
 
     def get_fieldsets(self, request: HttpRequest, obj: Credential | None = None) -> Any:
         if obj is None:
-            secrets = list(option_fields.secrets_of(request.GET["scheme"], kept=False))
+            secrets = list(option_fields.secrets_of(request.GET["scheme"]))
             note = "Encrypted as they arrive, and never shown again."
             return [
                 (None, {"fields": ["project", "name"]}),
@@ -111,7 +111,7 @@ class CredentialAdmin(OwnedAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "New credential: for which kind of storage?",
-            "kinds": kinds,
+            "kinds": [option_fields.summary(kind) for kind in kinds],
         }
         return TemplateResponse(request, "admin/staging/choose_kind.html", context)
 
@@ -143,5 +143,5 @@ def _secrets_of(credential: Credential) -> dict[str, forms.Field]:
     for scheme in registry.schemes():
         names = {field.name for field in registry.describe(scheme).fields if field.secret}
         if scheme in used or (not used and set(credential.field_names) <= names):
-            fields |= option_fields.secrets_of(scheme, kept=True)
+            fields |= option_fields.secrets_of(scheme, kept=credential.field_names)
     return fields

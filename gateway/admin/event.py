@@ -9,17 +9,20 @@ from gateway.admin import words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from staging.models import Event
 
+_SHORT = 24
+
 
 @admin.register(Event)
 class EventAdmin(OwnedAdmin):
     """Seen only: an event commits with its cause."""
 
-    list_display = ["kind_badge", "subject_code", "project", "created", "fact_words"]
+    list_display = ["kind_badge", "subject_code", "project", "created", "gist"]
     list_filter = [("project", SeenFilter), ("kind", FieldTextFilter)]
     list_select_related = ["project"]
     search_fields = ["subject"]
     search_help_text = "Part of what it is about"
     paginator = InfinitePaginator
+    show_full_result_count = False
     list_fullwidth = True
     fields = ["kind_badge", "subject_code", "project", "created", "fact_words"]
 
@@ -34,6 +37,12 @@ class EventAdmin(OwnedAdmin):
     @display(description="When", ordering="created_at")
     def created(self, row: Event) -> str:
         return words.ago(row.created_at)
+
+    @display(description="Facts")
+    def gist(self, row: Event) -> str:
+        """What fits on a line; ids and digests are on the event's page."""
+        short = {name: words.size(value) if name == "size" else str(value) for name, value in row.facts.items()}
+        return ", ".join(f"{name} {text}" for name, text in short.items() if len(text) <= _SHORT) or words.NOTHING
 
     @display(description="Facts")
     def fact_words(self, row: Event) -> str:

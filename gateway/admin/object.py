@@ -83,6 +83,7 @@ class ObjectAdmin(OwnedAdmin):
     search_fields = ["key"]
     search_help_text = "bucket/prefix, or a prefix"
     paginator = InfinitePaginator
+    show_full_result_count = False
     list_fullwidth = True
     inlines = [ReplicaInline]
     fieldsets = [

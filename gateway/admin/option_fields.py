@@ -1,6 +1,6 @@
 """Form fields for the settings of a kind of storage, drawn from what its adapter says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
@@ -33,9 +33,16 @@ def options_of(scheme: str) -> dict[str, forms.Field]:
     return {OPTION + field.name: _option(field) for field in registry.describe(scheme).fields if not field.secret}
 
 
-def secrets_of(scheme: str, *, kept: bool) -> dict[str, forms.Field]:
-    """The secret settings as fields; ``kept``: an empty one leaves what is sealed as it is."""
-    return {SECRET + field.name: _secret(field, kept) for field in registry.describe(scheme).fields if field.secret}
+def secrets_of(scheme: str, *, kept: Collection[str] | None = None) -> dict[str, forms.Field]:
+    """The secret settings as fields; ``kept`` names those that are set, and stay as they are when left empty."""
+    fields = registry.describe(scheme).fields
+    return {SECRET + field.name: _secret(field, kept) for field in fields if field.secret}
+
+
+def summary(kind: registry.Description) -> dict[str, str]:
+    """One kind of storage, as people choose it."""
+    needed = ", ".join(_label(field.name).lower() for field in kind.fields if field.required)
+    return {"scheme": kind.scheme, "title": kind.title, "needs": f"Needs: {needed}." if needed else "Needs nothing."}
 
 
 def given(cleaned: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -46,11 +53,17 @@ def given(cleaned: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _label(name: str) -> str:
     words = name.removesuffix("_s").replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return words.upper() if len(words) < 3 else words[:1].upper() + words[1:]
+
+
+def _help(field: Field) -> str:
+    if field.help.lower() == _label(field.name).lower():
+        return ""
+    return field.help if field.help.endswith("…") else f"{field.help}."
 
 
 def _option(field: Field) -> forms.Field:
-    words: dict[str, Any] = {"label": _label(field.name), "help_text": f"{field.help}."}
+    words: dict[str, Any] = {"label": _label(field.name), "help_text": _help(field)}
     if field.type == "boolean" and field.default is None:
         choices = [("", "As usual"), ("true", "Yes"), ("false", "No")]
         return forms.TypedChoiceField(
@@ -70,14 +83,15 @@ def _option(field: Field) -> forms.Field:
     return forms.CharField(widget=widget, **words)
 
 
-def _secret(field: Field, kept: bool) -> forms.Field:
-    attributes = {"autocomplete": "new-password", "placeholder": "unchanged" if kept else ""}
+def _secret(field: Field, kept: Collection[str] | None) -> forms.Field:
+    placeholder = "" if kept is None else "unchanged" if field.name in kept else "not set"
+    attributes = {"autocomplete": "new-password", "placeholder": placeholder}
     if field.type == "text":
         widget: forms.Widget = SecretArea(attrs={**attributes, "rows": 3, "class": "wb-masked"})
     else:
         widget = UnfoldAdminPasswordWidget(attrs=attributes)
-    needed = " Required." if field.required and not kept else ""
+    words = f"{_help(field)} Required." if field.required and kept is None else _help(field)
     # Line breaks at the end of a private key are part of it.
     return forms.CharField(
-        label=_label(field.name), help_text=f"{field.help}.{needed}", required=False, strip=False, widget=widget
+        label=_label(field.name), help_text=words.strip(), required=False, strip=False, widget=widget
     )

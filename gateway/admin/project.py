@@ -20,7 +20,8 @@ class MemberInline(TabularInline):
     model = Membership
     fields = ["user", "role"]
     extra = 0
-    verbose_name_plural = "members"
+    hide_title = True
+    verbose_name = "member"
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return True

@@ -62,28 +62,30 @@ class StorageAdmin(OwnedAdmin):
         """Who may run the test; it changes nothing but what is known of the storage."""
         return self.may(request, "test", obj)
 
-    def has_cordon_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Offered while it is active."""
-        return self.may(request, "operate", obj) and self._is(request, obj, StorageState.ACTIVE)
-
-    def has_uncordon_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Offered while it is cordoned."""
-        return self.may(request, "operate", obj) and self._is(request, obj, StorageState.CORDONED)
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Without what the storage's state leaves no sense to."""
+        state = self.seen(request, object_id).state
+        senseless = {
+            "staging_storage_cordon": state != StorageState.ACTIVE,
+            "staging_storage_uncordon": state != StorageState.CORDONED,
+        }
+        offered = super().get_actions_detail(request, object_id)
+        return [deed for deed in offered if not senseless.get(deed.action_name)]
 
     def get_form(self, request: HttpRequest, obj: Storage | None = None, change: bool = False, **options: Any) -> Any:
         if obj is None:
             scheme = request.GET["scheme"]
-            fields = option_fields.options_of(scheme) | option_fields.secrets_of(scheme, kept=False)
+            fields = option_fields.options_of(scheme) | option_fields.secrets_of(scheme)
             form = bind(NewStorageForm, request, **fields)
             form.scheme = scheme
-            if not option_fields.secrets_of(scheme, kept=False):
+            if not option_fields.secrets_of(scheme):
                 del form.base_fields["credential"]
             return form
         if not self.has_change_permission(request, obj):
             return super().get_form(request, obj, change, **options)
         fields = option_fields.options_of(obj.scheme)
         if _has_own_secrets(obj):
-            fields |= option_fields.secrets_of(obj.scheme, kept=obj.credential is not None)
+            fields |= option_fields.secrets_of(obj.scheme, kept=obj.credential.field_names if obj.credential else [])
         return bind(ChangeStorageForm, request, **fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Storage | None = None) -> Any:
@@ -134,13 +136,13 @@ class StorageAdmin(OwnedAdmin):
     def browse(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return browse_page(self, request, self.seen(request, object_id))
 
-    @action(description="Cordon", permissions=["cordon"], icon="front_hand", dialog=_CORDON)
+    @action(description="Cordon", permissions=["operate"], icon="front_hand", dialog=_CORDON)
     def cordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage = self.seen(request, object_id)
         storages.cordon(storage)
         return self.done(request, storage, f"The storage {storage} was cordoned.")
 
-    @action(description="Uncordon", permissions=["uncordon"], icon="waving_hand", dialog=_UNCORDON)
+    @action(description="Uncordon", permissions=["operate"], icon="waving_hand", dialog=_UNCORDON)
     def uncordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage = self.seen(request, object_id)
         storages.uncordon(storage)
@@ -205,12 +207,6 @@ class StorageAdmin(OwnedAdmin):
             self.log_change(request, storage, f"Tested: failed at '{steps[-1].step}'.")
             self.message_user(request, f"The storage {storage} failed: {steps[-1].detail}", messages.ERROR)
 
-    def _is(self, request: HttpRequest, target: Any, state: StorageState) -> bool:
-        if target is None:
-            return True
-        row = target if isinstance(target, Storage) else self.seen(request, target)
-        return row.state == state
-
     def _choose_kind(self, request: HttpRequest) -> HttpResponse:
         if not self.has_add_permission(request):
             return HttpResponseRedirect(reverse("admin:index"))
@@ -218,7 +214,7 @@ class StorageAdmin(OwnedAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "New storage: of which kind?",
-            "kinds": [registry.describe(scheme) for scheme in registry.schemes()],
+            "kinds": [option_fields.summary(registry.describe(scheme)) for scheme in registry.schemes()],
         }
         return TemplateResponse(request, "admin/staging/choose_kind.html", context)
 

@@ -27,6 +27,7 @@ class TransferAdmin(OwnedAdmin):
     search_fields = ["label", "error_code"]
     search_help_text = "Part of the object's name, or an error code"
     paginator = InfinitePaginator
+    show_full_result_count = False
     list_fullwidth = True
     fieldsets = [
         (None, {"fields": ["what", "kind", "state_badge", "progress", "target", "tries"]}),

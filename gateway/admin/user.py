@@ -21,7 +21,8 @@ class ProjectInline(TabularInline):
     model = Membership
     fields = ["project", "role"]
     extra = 0
-    verbose_name_plural = "projects"
+    hide_title = True
+    verbose_name = "project"
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return bool(request.user.is_superuser)

@@ -66,7 +66,7 @@ def ago(when: datetime | None) -> SafeString | str:
     if when is None:
         return "never"
     now = timezone.now()
-    words = f"in {timeuntil(when, now, depth=1)}" if when > now else f"{timesince(when, now, depth=1)} ago"
+    words = f"in {timeuntil(when, now)}" if when > now else f"{timesince(when, now, depth=1)} ago"
     words = "just now" if words.startswith("0") else words
     return format_html(
         '<time datetime="{0}" title="{1}" class="wb-nowrap">{2}</time>', when.isoformat(), moment(when), words
