@@ -196,7 +196,8 @@ def _of_api(exc: Exception) -> Problem | None:
     if isinstance(exc, api_errors.ValidationError):
         return Problem(400, "invalid_request", "The request is not valid.", False, fields=_fields(exc.detail))
     code = re.sub(r"\W+", "_", str(exc.default_code))
-    return Problem(exc.status_code, code, str(exc.detail), exc.status_code in CURL_RETRIES, headers=headers)
+    hint = "Send the body as application/json." if isinstance(exc, api_errors.UnsupportedMediaType) else ""
+    return Problem(exc.status_code, code, str(exc.detail), exc.status_code in CURL_RETRIES, hint, headers)
 
 
 def _fields(detail: Any) -> dict[str, Any]:

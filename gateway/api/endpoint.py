@@ -39,6 +39,11 @@ class Endpoint(APIView):
             raise LengthRequired("A request to the API needs a Content-Length.")
 
     @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Answers hold alias URLs and differ by caller: nothing in between may keep them."""
+        return {**super().default_response_headers, "Cache-Control": "no-store"}
+
+    @property
     def caller(self) -> Caller:
         """Who asks, and for which project."""
         return caller(self.request)

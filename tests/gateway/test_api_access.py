@@ -239,6 +239,11 @@ def test_a_head_request_is_a_get_without_its_body(lab: Lab) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
+def test_no_answer_may_be_kept_by_a_cache(lab: Lab) -> None:
+    for path in ("aliases", "whoami", "storages/none"):
+        assert lab.viewer("GET", path)["Cache-Control"] == "no-store"
+
+
 def test_ids_that_nobody_has_are_not_found(lab: Lab) -> None:
     for path in (f"aliases/{uuid.uuid4()}", f"transfers/{uuid.uuid4()}", "keys/abcdef", "storages/none"):
         lab.admin.refused("GET", path, status=404)

@@ -93,6 +93,7 @@ def test_another_content_type_is_refused(lab: Lab) -> None:
             "POST", "/api/v1/aliases", b"{}", content_type, headers={"Authorization": f"Bearer {lab.operator.text}"}
         )
         assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+        assert "application/json" in answer.json()["hint"]
 
 
 def test_a_body_without_a_length_is_refused(lab: Lab) -> None:
