@@ -7,13 +7,13 @@ import tempfile
 
 _host = os.environ.get("HOST") or "127.0.0.1"
 bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('PORT') or '8080'}"
-worker_class = "gthread"
+worker_class = "gateway.server.Worker"
 workers = int(os.environ.get("WAYBILL_WORKERS") or "1")
 # The access log would hold alias tokens; the gateway logs each request itself, without them.
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
-logger_class = "gateway.logs.ServerLogger"
+logger_class = "gateway.server.ServerLogger"
 # The heartbeat files of workers do not belong on a disk that may stall.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108
 # A proxy on this machine says which scheme the client used.

@@ -6,8 +6,6 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
 
 _TOKEN_IN_PATH = re.compile(r"(/a/)[^/\s\"'?]+")
 
@@ -22,22 +20,6 @@ class RedactingFormatter(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
-
-
-class RedactedLines(logging.Formatter):
-    """Plain lines without tokens."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
-
-
-class ServerLogger(Logger):
-    """gunicorn's own log, which quotes requests that it cannot understand."""
-
-    def setup(self, cfg: Config) -> None:
-        super().setup(cfg)
-        for handler in self.error_log.handlers:
-            handler.setFormatter(RedactedLines(self.error_fmt, self.datefmt))
 
 
 class OnlyCrashes(logging.Filter):
