@@ -182,6 +182,12 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 # Aliases answer "no-referrer" by themselves; here it would make browsers hide the origin that CSRF protection checks.
 SECURE_REFERRER_POLICY = "same-origin"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W004",  # HSTS and the redirect to HTTPS are the proxy's, which ends TLS
+    "security.W008",
+    "security.W009",  # derived from 256 random bits, whatever their count of characters
+    "security.W025",
+]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
