@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from gunicorn.http.body import LengthReader
+from gunicorn.http.unreader import SocketUnreader
 
 from adapters.base import CHUNK_BYTES
 from gateway.refusals import LengthRequired
@@ -31,6 +34,7 @@ class RequestBody:
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._environ = environ
         self._input = environ["wsgi.input"]
+        self._reader = _plain_reader(self._input)
         self.size = _declared(environ)
         self.taken = 0
         self._ended = False
@@ -44,7 +48,7 @@ class RequestBody:
             wanted = min(wanted, self.size - self.taken)
         began = time.monotonic()
         try:
-            chunk: bytes = self._input.read(wanted) if wanted else b""
+            chunk = self._take(wanted) if wanted else b""
         except Exception as exc:
             raise BodyIncomplete(f"The body broke off after {self.taken} bytes ({type(exc).__name__}).") from exc
         is_slow = time.monotonic() - began > SLOW_READ_S
@@ -53,6 +57,25 @@ class RequestBody:
         self._ended = not chunk
         if not chunk and self.size is not None and self.taken < self.size:
             raise BodyIncomplete(f"{self.taken} of {self.size} bytes came.")
+        return chunk
+
+    def _take(self, wanted: int) -> bytes:
+        """The next bytes, ``wanted`` or fewer.
+
+        gunicorn's reader copies what it receives twice. A body of known length is therefore received here as soon as
+        nothing of it is buffered, and counted off where gunicorn looks for the start of the next request.
+        """
+        if self._reader is None:
+            return bytes(self._input.read(wanted))
+        buffered = self._reader.unreader.buf.getbuffer().nbytes
+        if buffered:
+            return bytes(self._reader.read(min(wanted, buffered)))
+        try:
+            chunk: bytes = self._reader.unreader.sock.recv(min(wanted, self._reader.length), socket.MSG_WAITALL)
+        except OSError:
+            self._input.failed = True  # gunicorn closes the connection then.
+            raise
+        self._reader.length -= len(chunk)
         return chunk
 
     def drain(self, *, seconds: float) -> None:
@@ -94,6 +117,14 @@ def stop_reading(environ: Mapping[str, Any]) -> None:
 def is_stream(environ: Mapping[str, Any]) -> bool:
     """Whether the body comes in chunked coding, so that its length is not known before its end."""
     return bool(environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked")
+
+
+def _plain_reader(body: Any) -> LengthReader | None:
+    """gunicorn's reader of a body of known length on a connection without TLS; None for any other body."""
+    reader = getattr(body, "reader", None)
+    if not isinstance(reader, LengthReader) or not isinstance(reader.unreader, SocketUnreader):
+        return None
+    return None if isinstance(reader.unreader.sock, ssl.SSLSocket) else reader
 
 
 def _declared(environ: Mapping[str, Any]) -> int | None:
