@@ -14,7 +14,8 @@ help: ## List the commands.
 up: install ## Set up all that is needed and run gateway, worker and scheduler until Ctrl-C.
 	@exec $(PY) manage.py up
 
-demo: install-servers ## Play a two-job workflow with curl on local disk, SFTP and S3.
+demo: install ## Play a two-job workflow with curl on local disk, SFTP and S3.
+	@$(PY) -m tests.servers.install sshd swift
 	@exec $(PY) -m tests.demo
 
 test: install-servers ## Run all tests, on SQLite and on PostgreSQL.

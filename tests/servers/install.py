@@ -1,5 +1,6 @@
-"""``python -m tests.servers.install``: what the real servers need, installed where that is possible.
+"""``python -m tests.servers.install [SERVER…]``: what the real servers need, installed where that is possible.
 
+With names of servers (modules of this package) it is only what these need.
 As root it installs the Debian packages that are missing; nothing that comes with them is started. As another user it
 prints what to install and goes on. Then it makes Swift's virtual environment. Doing it twice costs nothing.
 """
@@ -10,6 +11,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,12 +24,12 @@ _MODULES = (nginx, postgres, redis, sshd, swift)
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def main() -> None:
-    missing = missing_packages()
+def main(servers: Sequence[str]) -> None:
+    missing = missing_packages(servers)
     if missing and os.getuid() == 0 and shutil.which("apt-get"):
         install_packages(missing)
     elif missing:
-        print("Not installed, so tests that need them are skipped (and fail in CI). As root:")
+        print("Not installed, so what needs them is skipped (and fails in CI). As root:")
         print("    apt-get install --no-install-recommends " + " ".join(missing))
     swift.install()
 
@@ -74,4 +76,4 @@ def services_kept_from_starting() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
