@@ -18,7 +18,7 @@ from gateway.admin import dialogs, option_fields, words
 from gateway.admin.browse import browse_page
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
-from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, fieldsets_of
+from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, credential_field, fieldsets_of
 from gateway.admin.usage import bar
 from staging import storages
 from staging.errors import StagingError
@@ -40,13 +40,7 @@ _UNCORDON = dialogs.confirm("Uncordon this storage?", "It takes new data again."
 class StorageAdmin(OwnedAdmin):
     """Its page shows how full it is and what the last test found, above the settings."""
 
-    needed = {
-        "add": Role.ADMIN,
-        "change": Role.ADMIN,
-        "delete": Role.ADMIN,
-        "operate": Role.ADMIN,
-        "test": Role.OPERATOR,
-    }
+    needed = {"add": Role.ADMIN, "change": Role.ADMIN, "delete": Role.ADMIN, "operate": Role.ADMIN}
     list_display = ["name", "project", "kind", "tier_words", "state_badge", "usage", "last_test", "browse_link"]
     list_filter = [("project", SeenFilter), "scheme", "tier", "state"]
     list_select_related = ["project", "credential"]
@@ -57,10 +51,6 @@ class StorageAdmin(OwnedAdmin):
     actions_detail = ["test_connection", "browse", "cordon", "uncordon"]
     actions_row = ["test_connection", "browse"]
     change_form_outer_before_template = "admin/staging/storage/panel.html"
-
-    def has_test_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may run the test; it changes nothing but what is known of the storage."""
-        return self.may(request, "test", obj)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Without what the storage's state leaves no sense to."""
@@ -75,11 +65,10 @@ class StorageAdmin(OwnedAdmin):
     def get_form(self, request: HttpRequest, obj: Storage | None = None, change: bool = False, **options: Any) -> Any:
         if obj is None:
             scheme = request.GET["scheme"]
-            fields = option_fields.options_of(scheme) | option_fields.secrets_of(scheme)
-            form = bind(NewStorageForm, request, **fields)
+            secrets = option_fields.secrets_of(scheme)
+            shared = {"credential": credential_field(request)} if secrets else {}
+            form = bind(NewStorageForm, request, **option_fields.options_of(scheme), **secrets, **shared)
             form.scheme = scheme
-            if not option_fields.secrets_of(scheme):
-                del form.base_fields["credential"]
             return form
         if not self.has_change_permission(request, obj):
             return super().get_form(request, obj, change, **options)
@@ -126,7 +115,7 @@ class StorageAdmin(OwnedAdmin):
     def delete_model(self, request: HttpRequest, obj: Storage) -> None:
         storages.delete(obj)
 
-    @action(description="Test connection", permissions=["test"], icon="network_check", dialog=_TEST)
+    @action(description="Test connection", permissions=["operate"], icon="network_check", dialog=_TEST)
     def test_connection(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage = self.seen(request, object_id)
         self._test(request, storage)
@@ -148,11 +137,10 @@ class StorageAdmin(OwnedAdmin):
         storages.uncordon(storage)
         return self.done(request, storage, f"The storage {storage} was uncordoned.")
 
-    @admin.action(description="Test connection", permissions=["test"])
+    @admin.action(description="Test connection", permissions=["operate"])
     def test_chosen(self, request: HttpRequest, rows: QuerySet[Storage]) -> None:
-        for storage in rows:
-            if self.has_test_permission(request, storage):
-                self._test(request, storage)
+        for storage in self.chosen(request, rows):
+            self._test(request, storage)
 
     @display(description="Kind", ordering="scheme")
     def kind(self, row: Storage) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from adapters import registry
@@ -48,19 +49,10 @@ class NewStorageForm(_SettingsForm):
         widget=UnfoldAdminTextInputWidget(),
         help_text="Short and lasting: lower-case letters, digits, '.', '_' and '-'.",
     )
-    credential = forms.ModelChoiceField(
-        Credential.objects.none(),
-        required=False,
-        empty_label="Enter the secrets below",
-        widget=UnfoldAdminSelectWidget(),
-        help_text="Or one that exists, shared with other storages.",
-    )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        mine = access.projects(self.request, Role.ADMIN)
-        self.fields["project"].queryset = mine
-        self.fields["credential"].queryset = Credential.objects.filter(project__in=mine)
+        self.fields["project"].queryset = access.projects(self.request, Role.ADMIN)
 
     def serve(self) -> Storage:
         asked = self.cleaned_data
@@ -74,6 +66,17 @@ class NewStorageForm(_SettingsForm):
             capacity_bytes=asked["capacity_bytes"],
         )
         return storages.create(asked["project"], spec)
+
+
+def credential_field(request: HttpRequest) -> forms.Field:
+    """For the kinds of storage that have secrets: one that exists, in place of new secrets."""
+    return forms.ModelChoiceField(
+        Credential.objects.filter(project__in=access.projects(request, Role.ADMIN)),
+        required=False,
+        empty_label="Enter the secrets below",
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Or one that exists, shared with other storages.",
+    )
 
 
 class ChangeStorageForm(_SettingsForm):

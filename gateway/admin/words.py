@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -17,7 +18,10 @@ from unfold.widgets import UnfoldAdminExpandableTextareaWidget, UnfoldAdminTextI
 NOTHING = "—"
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTPE]?)(?P<binary>i?)B?", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>\d{1,19}(?:\.\d{1,9})?)\s*(?P<unit>[KMGTPE]?)(?P<binary>i?)B?", re.IGNORECASE)
+
+#: As much as a column of the database holds.
+_MOST = 2**63 - 1
 
 #: The colours of all states; one word means the same everywhere.
 _COLOURS = {
@@ -125,11 +129,10 @@ class SizeField(forms.CharField):
         if match is None:
             raise forms.ValidationError("Write a size like 500 MB, 10 GiB or a number of bytes.")
         power = "BKMGTPE".index(match["unit"].upper() or "B")
-        return (
-            int(float(match["number"]) * (1024 if match["binary"] else 1000) ** power)
-            if power
-            else int(text.rstrip("Bb "))
-        )
+        count = Decimal(match["number"]) * (1024 if match["binary"] else 1000) ** power
+        if count > _MOST or (power == 0 and count % 1):
+            raise forms.ValidationError("Write a whole number of bytes, and fewer than 8 EiB.")
+        return int(count)
 
 
 class LabelsField(forms.CharField):

@@ -1,0 +1,227 @@
+"""Storages and their credentials in the admin: forms from the adapters' own words, secrets that never come back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+
+from staging import credentials, storages
+from staging.models import Credential, Storage
+from staging.states import StorageState
+from staging.storages import StorageSpec
+from tests.gateway.admin.conftest import CANARY, People, errors_in, page
+from tests.gateway.conftest import Lab
+
+pytestmark = pytest.mark.django_db
+
+SFTP = {
+    "name": "hpc",
+    "tier": "2",
+    "capacity_bytes": "",
+    "option_host": "sftp.example.org",
+    "option_port": "2222",
+    "option_username": "waybill",
+    "option_root": "/srv/data",
+    "option_host_key_fingerprint": "SHA256:" + "A" * 43,
+    "option_connect_timeout_s": "10",
+    "option_stall_timeout_s": "60",
+    "option_max_connections": "4",
+}
+
+
+def add(scheme: str) -> str:
+    return f"{page('storage', 'add')}?scheme={scheme}"
+
+
+@pytest.fixture
+def hpc(lab: Lab, people: People) -> Storage:
+    """An SFTP storage that was registered in the admin."""
+    people.admin.saves(add("sftp"), project=lab.project.pk, secret_password=f"{CANARY}-password", **SFTP)
+    return Storage.objects.get(name="hpc")
+
+
+def test_the_kind_is_chosen_before_the_settings(lab: Lab, people: People) -> None:
+    kinds = people.admin.get(page("storage", "add"))
+    for scheme in ("memory", "local", "sftp", "s3"):
+        assert f"?scheme={scheme}" in kinds
+        assert 'name="name"' in people.admin.get(add(scheme))
+    assert "?scheme=sftp" in people.admin.get(add("gopher"))
+
+
+def test_a_local_storage_is_added_and_shows_its_own_page(lab: Lab, people: People, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    shown = people.admin.saves(
+        add("local"),
+        project=lab.project.pk,
+        name="new",
+        tier="1",
+        capacity_bytes="1.5 GiB",
+        option_root=str(tmp_path / "new"),
+    )
+    made = Storage.objects.get(name="new")
+    assert (made.tier, made.capacity_bytes, made.options["root"]) == (1, 3 * 2**29, str(tmp_path / "new"))
+    assert f"file://{tmp_path}/new/" in shown
+    assert LogEntry.objects.filter(object_id=str(made.pk), user=people.admin.user).exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("option_root", "/etc"),
+        ("option_root", "relative"),
+        ("option_root", ""),
+        ("name", "Not A Name"),
+        ("name", "disk"),
+        ("capacity_bytes", "a lot"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field(lab: Lab, people: People, tmp_path: Path, field: str, value: str) -> None:
+    form = {"project": lab.project.pk, "name": "new", "tier": "1", "option_root": str(tmp_path / "new"), field: value}
+    assert list(errors_in(people.admin.send(add("local"), **form))) == [field]
+    assert not Storage.objects.filter(name="new").exists()
+
+
+def test_an_adapters_own_refusal_is_said_at_its_field(lab: Lab, people: People) -> None:
+    form = SFTP | {"option_host_key_fingerprint": "MD5:aa"}
+    answer = people.admin.send(add("sftp"), project=lab.project.pk, secret_password=f"{CANARY}-typed", **form)
+    assert list(errors_in(answer)) == ["option_host_key_fingerprint"]
+    assert CANARY not in answer.content.decode(), "not even with an error elsewhere"
+
+
+def test_a_missing_secret_is_said_at_its_field(lab: Lab, people: People) -> None:
+    form = {"project": lab.project.pk, "name": "s3", "tier": "2", "option_bucket": "b", "option_region": "us-east-1"}
+    found = errors_in(people.admin.send(add("s3"), secret_access_key="x", **form))
+    assert list(found) == ["secret_secret_key"]
+
+
+def test_secrets_are_sealed_and_on_no_page(lab: Lab, people: People, hpc: Storage) -> None:
+    assert credentials.unseal(hpc.credential) == {"password": f"{CANARY}-password"}
+    shown = [
+        people.root.get(address)
+        for address in (
+            "/admin/",
+            page("storage", "changelist"),
+            page("storage", "change", hpc.pk),
+            page("storage", "history", hpc.pk),
+            page("credential", "changelist"),
+            page("credential", "change", hpc.credential.pk),
+            page("event", "changelist"),
+        )
+    ]
+    assert not [text for text in shown if CANARY in text]
+    assert "password" in shown[5]
+
+
+def test_an_empty_secret_keeps_the_one_that_is_set(lab: Lab, people: People, hpc: Storage) -> None:
+    form = SFTP | {"option_host": "new.example.org"}
+    people.admin.saves(page("storage", "change", hpc.pk), **form)
+    hpc.refresh_from_db()
+    assert hpc.options["host"] == "new.example.org"
+    assert credentials.unseal(hpc.credential) == {"password": f"{CANARY}-password"}
+    people.admin.saves(page("storage", "change", hpc.pk), secret_password="next", **form)
+    assert credentials.unseal(Credential.objects.get(pk=hpc.credential.pk)) == {"password": "next"}
+
+
+def test_a_credential_is_rotated_on_its_own_page(lab: Lab, people: People, hpc: Storage) -> None:
+    address = page("credential", "change", hpc.credential.pk)
+    found = errors_in(people.admin.send(address, secret_private_key="no key"))
+    assert list(found) == ["secret_private_key"]
+    people.admin.saves(address, secret_password="rotated")
+    assert credentials.unseal(Credential.objects.get(pk=hpc.credential.pk)) == {"password": "rotated"}
+
+
+def test_a_shared_credential_is_chosen_and_not_changed_with_one_storage(lab: Lab, people: People) -> None:
+    address = f"{page('credential', 'add')}?scheme=sftp"
+    people.admin.saves(address, project=lab.project.pk, name="shared", secret_password="x")
+    shared = Credential.objects.get(name="shared")
+    for name in ("one", "two"):
+        people.admin.saves(add("sftp"), project=lab.project.pk, credential=shared.pk, **(SFTP | {"name": name}))
+    one = Storage.objects.get(name="one")
+    assert one.credential == shared
+    shown = people.admin.get(page("storage", "change", one.pk))
+    assert "secret_password" not in shown
+    assert page("credential", "change", shared.pk) in shown
+
+
+def test_a_credential_in_use_is_not_deleted(lab: Lab, people: People, hpc: Storage) -> None:
+    answer = people.admin.send(page("credential", "delete", hpc.credential.pk), post="yes")
+    assert "is used by the storages hpc" in people.admin.get(answer["Location"])
+    assert Credential.objects.filter(pk=hpc.credential.pk).exists()
+
+
+def test_the_connection_test_shows_each_step(transactional_db: None, lab: Lab, people: People) -> None:
+    shown = people.admin.confirms(page("storage", "test_connection", lab.storage.pk))
+    assert "passed all" in shown
+    assert shown.count("wb-step-ok") >= 5
+    assert "wb-step-failed" not in shown
+
+
+def test_a_failing_connection_test_says_what_to_do(transactional_db: None, lab: Lab, people: People) -> None:
+    (lab.root / "in").rmdir()
+    lab.root.rmdir()
+    shown = people.admin.confirms(page("storage", "test_connection", lab.storage.pk))
+    lab.storage.refresh_from_db()
+    assert shown.count("wb-step-failed") == 1
+    assert lab.storage.test_steps[-1]["detail"] in shown
+    people.admin.client.post(
+        page("storage", "changelist"), {"action": "test_chosen", "_selected_action": [str(lab.storage.pk)]}
+    )
+    assert "failed" in people.admin.get(page("storage", "changelist"))
+
+
+def test_a_cordoned_storage_takes_nothing_until_it_is_uncordoned(lab: Lab, people: People) -> None:
+    address = page("storage", "change", lab.storage.pk)
+    assert page("storage", "uncordon", lab.storage.pk) not in people.admin.get(address)
+    shown = people.admin.confirms(page("storage", "cordon", lab.storage.pk))
+    assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.CORDONED
+    assert page("storage", "cordon", lab.storage.pk) not in shown
+    people.admin.confirms(page("storage", "uncordon", lab.storage.pk))
+    assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.ACTIVE
+
+
+def test_a_storage_in_use_is_not_deleted_and_an_empty_one_is(lab: Lab, people: People) -> None:
+    answer = people.admin.send(page("storage", "delete", lab.storage.pk), post="yes")
+    assert "Buckets lie on the storage disk" in people.admin.get(answer["Location"])
+    empty = storages.create(lab.project, StorageSpec("empty", "memory", {}))
+    people.admin.saves(page("storage", "delete", empty.pk), post="yes")
+    assert not Storage.objects.filter(name="empty").exists()
+    assert not LogEntry.objects.filter(object_id=str(lab.storage.pk), action_flag=3).exists()
+
+
+def test_a_capacity_below_what_is_used_is_refused(lab: Lab, people: People) -> None:
+    Storage.objects.filter(pk=lab.storage.pk).update(used_bytes=2000)
+    form = {"tier": "1", "capacity_bytes": "1 kB", "option_root": str(lab.root)}
+    address = page("storage", "change", lab.storage.pk)
+    assert list(errors_in(people.admin.send(address, **form))) == ["capacity_bytes"]
+
+
+def test_browsing_shows_folders_and_files_and_leads_to_an_alias(
+    transactional_db: None, lab: Lab, people: People
+) -> None:
+    (lab.root / "in" / "ü b.txt").write_text("x")
+    address = page("storage", "browse", lab.storage.pk)
+    assert "?prefix=in%2F" in people.viewer.get(address)
+    listed = people.operator.get(f"{address}?prefix=in/")
+    assert "ü b.txt" in listed
+    assert "Make an alias" in listed
+    assert "Make an alias" not in people.viewer.get(f"{address}?prefix=in/")
+    assert "Nothing is here" in people.viewer.get(f"{address}?prefix=nowhere/")
+    assert "not valid" in people.viewer.get(f"{address}?prefix=../")
+
+
+def test_a_viewer_sees_the_settings_without_a_form(lab: Lab, people: People, hpc: Storage) -> None:
+    shown = people.viewer.get(page("storage", "change", hpc.pk))
+    assert "sftp.example.org" in shown
+    assert "option_host" not in shown
+
+
+def test_lists_ask_the_same_number_of_questions_however_many_rows(
+    lab: Lab, people: People, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(30):
+        storages.create(lab.project, StorageSpec(f"more-{number}", "memory", {}))
+    lab.note(*(f"key-{number}" for number in range(60)))
+    for address in ("/admin/", *(page(model, "changelist") for model in ("storage", "bucket", "object", "event"))):
+        with django_assert_max_num_queries(30):
+            people.root.get(address)
