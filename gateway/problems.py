@@ -69,6 +69,7 @@ _STATUS: dict[type[Exception], int] = {
     storage_errors.Offline: 502,
     storage_errors.TimedOut: 504,
     storage_errors.Truncated: 502,
+    storage_errors.AdapterError: 502,
     OperationalError: 503,
     InterfaceError: 503,
 }

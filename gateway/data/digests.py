@@ -22,7 +22,8 @@ def offered(headers: Mapping[str, str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for name, pattern in (("Repr-Digest", _STRUCTURED), ("Content-Digest", _STRUCTURED), ("Digest", _PLAIN)):
         for algorithm, value in _pairs(name, pattern, headers.get(name)):
-            _add(found, name, algorithm, _decoded(name, value))
+            if algorithm.lower() in _ALGORITHMS:
+                _add(found, name, algorithm, _decoded(name, value))
     if md5 := headers.get("Content-MD5"):
         _add(found, "Content-MD5", "md5", _decoded("Content-MD5", md5.strip()))
     if sha256 := headers.get("Waybill-Sha256"):
@@ -56,9 +57,7 @@ def _decoded(name: str, value: str) -> bytes:
 
 
 def _add(found: dict[str, bytes], header: str, algorithm: str, digest: bytes) -> None:
-    name = _ALGORITHMS.get(algorithm.lower())
-    if name is None:
-        return
+    name = _ALGORITHMS[algorithm.lower()]
     if len(digest) != hashlib.new(name, usedforsecurity=False).digest_size:
         raise InvalidRequest(f"The {algorithm} in {header} has {len(digest)} bytes.")
     if found.setdefault(name, digest) != digest:
