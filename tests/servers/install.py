@@ -1,6 +1,7 @@
 """``python -m tests.servers.install [SERVER…]``: what the real servers need, installed where that is possible.
 
-With names of servers (modules of this package) it is only what these need.
+With names of servers (modules of this package) it installs only what these need.
+
 As root it installs the Debian packages that are missing; nothing that comes with them is started. As another user it
 prints what to install and goes on. Then it makes Swift's virtual environment. Doing it twice costs nothing.
 """
@@ -20,7 +21,7 @@ from tests.servers import nginx, postgres, redis, sshd, swift
 #: What tests need that no server module names: the admin's browser, and the client that jobs use.
 OTHER_PACKAGES = ("chromium", "curl")
 
-_MODULES = (nginx, postgres, redis, sshd, swift)
+_MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -31,12 +32,14 @@ def main(servers: Sequence[str]) -> None:
     elif missing:
         print("Not installed, so what needs them is skipped (and fails in CI). As root:")
         print("    apt-get install --no-install-recommends " + " ".join(missing))
-    swift.install()
+    if not servers or "swift" in servers:
+        swift.install()
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages of all server modules that are not installed; all of them where there is no dpkg."""
-    wanted = {*OTHER_PACKAGES, *(package for module in _MODULES for package in module.APT_PACKAGES)}
+def missing_packages(servers: Sequence[str] = ()) -> list[str]:
+    """The Debian packages that are not installed, of these servers or of all; all of them where there is no dpkg."""
+    others = ("curl",) if servers else OTHER_PACKAGES
+    wanted = {*others, *(package for name in servers or _MODULES for package in _MODULES[name].APT_PACKAGES)}
     if shutil.which("dpkg-query") is None:
         return sorted(wanted)
     answer = subprocess.run(
