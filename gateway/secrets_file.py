@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import os
+import secrets
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -35,7 +36,7 @@ def derive(key: str, purpose: str) -> str:
 def _read_or_make(path: Path) -> str:
     """Two processes that start at once must agree, so the file appears by a link that only one of them can make."""
     if not path.exists():
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         fresh.touch(mode=0o600)
         fresh.write_text(Fernet.generate_key().decode() + "\n")
         try:
