@@ -11,6 +11,7 @@ import pytest
 from gateway.data.body import LEAST_READ_BYTES, RequestBody, is_stream
 from gateway.refusals import LengthRequired
 from staging.errors import BodyIncomplete, InvalidRequest
+from tests.servers.process import wait_until
 
 
 class BrokenInput:
@@ -77,7 +78,9 @@ def test_a_drain_ends_by_itself_while_a_read_waits_for_a_client_that_sends_nothi
         began = time.monotonic()
         body.drain(seconds=0.2)
         assert time.monotonic() - began < 5
-        assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+        wait_until(
+            lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()), what="it ends"
+        )
 
 
 def test_a_drain_takes_what_is_there_and_leaves_the_next_request() -> None:
