@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ def main() -> int:
     options = _arguments()
     if shutil.which("wrk") is None and os.getuid() == 0:
         install_packages(APT_PACKAGES)
+    # A bench that is told to end takes its servers along.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="waybill-bench-", dir=_roomy(options.size)))
     try:
         _set_up_django(folder / "data")
@@ -79,6 +82,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
     # These import the models, for which Django has to be set up.
     from tests.bench import clients, page, programme
 
+    machine = facts.collect()
     results = programme.run(
         folder,
         parts=options.only,
@@ -88,9 +92,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
         seconds=options.seconds,
         report=lambda line: print(line, flush=True),
     )
-    text = page.write(
-        results, facts.collect(), rounds=options.rounds, connections=clients.CONNECTIONS, seconds=options.seconds
-    )
+    text = page.write(results, machine, rounds=options.rounds, connections=clients.CONNECTIONS, seconds=options.seconds)
     print(f"\n{text}")
     if options.only == PARTS and not options.quick:
         PAGE.write_text(text)

@@ -28,6 +28,7 @@ def collect() -> dict[str, str]:
         "memory": f"{_memory_bytes() / 1024**3:.0f} GiB",
         "system": f"{_distribution()}, Linux {platform.release()}, Python {platform.python_version()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "load before": f"{os.getloadavg()[0]:.1f} processes wanted a core in the minute before",
         "programs": ", ".join(f"{name} {_program(*how)}" for name, how in _PROGRAMS.items()),
     }
 

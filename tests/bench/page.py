@@ -48,34 +48,44 @@ def write(results: Sequence[Result], facts: Mapping[str, str], *, rounds: int, c
 
 def _table(results: Sequence[Result]) -> Iterator[str]:
     large = results[0].contest.large
-    speed, cost = ("MB/s", "CPU s/GiB") if large else ("files a second", "CPU ms a file")
-    yield f"| work | by | {speed} | Waybill's part of it | bar | {cost} | more memory |"
-    yield "|---|---|---|---|---|---|---|"
+    columns = ["work", "by", "MB/s" if large else "files a second", "Waybill's part of it", "bar"]
+    columns += ["CPU s/GiB", "more memory"] if large else ["CPU ms a file"]
+    yield _line(columns)
+    yield "|" + "---|" * len(columns)
     for result in results:
         contest, ours = result.contest, result.waybill
-        missed = " **missed**" if contest.least_rate and ours.rate < contest.least_rate else ""
-        bar = f"{contest.least_rate:,.0f} a second{missed}" if contest.least_rate else ""
-        yield _row(f"**{contest.title}**", ours, "", bar, large, _memory(result))
+        bar = _bar(contest.least_rate, ",.0f", " a second", missed=ours.rate < (contest.least_rate or 0))
+        yield _line([f"**{contest.title}**", *_scores(ours, large), "", bar, _cpu(ours, large), *_memory(result)])
         for rival in contest.rivals:
             theirs = result.scores[rival.name]
             ratios = ours.ratios(theirs)
-            missed = " **missed**" if rival.bar is not None and median(ratios) < rival.bar else ""
-            bar = f"{rival.bar:.2f}{missed}" if rival.bar is not None else ""
-            yield _row("", theirs, _spread(ratios, ".2f"), bar, large, "")
+            bar = _bar(rival.bar, ".2f", "", missed=median(ratios) < (rival.bar or 0))
+            cells = ["", *_scores(theirs, large), _spread(ratios, ".2f"), bar, _cpu(theirs, large)]
+            yield _line([*cells, ""] if large else cells)
 
 
-def _row(work: str, score: Score, ratio: str, bar: str, large: bool, memory: str) -> str:
-    scale, unit = (1e6, GIB) if large else (1, 1000)
-    rates = _spread([rate / scale for rate in score.rates], ",.0f")
-    cpu = f"{median(score.cpu) * unit:.2f}" if score.cpu else ""
-    return f"| {work} | {score.contender.name} | {rates} | {ratio} | {bar} | {cpu} | {memory} |"
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _memory(result: Result) -> str:
+def _scores(score: Score, large: bool) -> list[str]:
+    scale = 1e6 if large else 1
+    return [score.contender.name, _spread([rate / scale for rate in score.rates], ",.0f")]
+
+
+def _cpu(score: Score, large: bool) -> str:
+    return f"{median(score.cpu) * (GIB if large else 1000):.2f}" if score.cpu else ""
+
+
+def _bar(least: float | None, form: str, unit: str, *, missed: bool) -> str:
+    return "" if least is None else f"{least:{form}}{unit}{' **missed**' if missed else ''}"
+
+
+def _memory(result: Result) -> list[str]:
     extra, most = result.waybill.extra_bytes, result.contest.most_extra_bytes
     if extra is None or most is None:
-        return ""
-    return f"{extra / MIB:.1f} MiB{' **missed**' if extra > most else ''} (bar {most // MIB})"
+        return []
+    return [f"{extra / MIB:.1f} MiB{' **missed**' if extra > most else ''} (bar {most // MIB})"]
 
 
 def _spread(values: Sequence[float], form: str) -> str:
