@@ -139,7 +139,7 @@ def _is_locked(user: str) -> bool:
     try:
         lines = Path("/etc/shadow").read_text().splitlines()
     except OSError:
-        return False  # What we may not read, a server that runs as us may not read either.
+        return True  # A server that runs as us cannot read it either, and takes some system users to be locked.
     return any(line.startswith(f"{user}:!") for line in lines)
 
 
