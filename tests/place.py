@@ -1,12 +1,16 @@
 """What a test of data works in: a project, a storage, and buckets on it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from staging import aliases
+from django.utils import timezone
+
+from staging import aliases, janitor
 from staging.aliases import AliasSpec
-from staging.models import Alias, Bucket, Project, Storage
+from staging.janitor import Sweep
+from staging.models import Alias, Bucket, Project, Storage, Upload
 from staging.states import AliasMode
 
 
@@ -27,3 +31,16 @@ class Place:
     def files(self) -> list[str]:
         """Every file below the storage's root, unfinished ones too."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+
+    def assert_nothing_is_left(self) -> None:
+        """No reservation, no file and no counted byte besides what the catalog lists."""
+        storage = Storage.objects.get(pk=self.storage.pk)
+        listed = {replica.key: replica.size for replica in storage.replicas.all()}
+        assert not storage.uploads.exists()
+        assert (storage.reserved_bytes, storage.used_bytes) == (0, sum(listed.values()))
+        assert set(self.files()) == set(listed)
+
+    def sweep(self) -> Sweep:
+        """Run the janitor as if every lease had run out."""
+        Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        return janitor.sweep()

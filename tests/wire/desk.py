@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staging import aliases, catalog
-from staging.models import Event, Object, Storage, Upload
+from staging.models import Event, Object, Upload
 from staging.states import AliasMode, OnExists
 from tests.place import Place
 from tests.servers.gateway import Gateway
@@ -86,12 +86,7 @@ class Desk:
 
     def assert_nothing_is_left(self) -> None:
         """No reservation, no file and no counted byte besides what the catalog lists."""
-        assert not Upload.objects.exists()
-        storage = Storage.objects.get(pk=self.place.storage.pk)
-        listed = {replica.key: replica.size for replica in storage.replicas.all()}
-        assert storage.reserved_bytes == 0
-        assert storage.used_bytes == sum(listed.values())
-        assert set(self.place.files()) == set(listed)
+        self.place.assert_nothing_is_left()
 
     def current(self, key: str = KEY, *, mounted: bool = False) -> Object | None:
         return catalog.current(self.place.mounted if mounted else self.place.managed, key)
