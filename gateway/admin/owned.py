@@ -33,6 +33,7 @@ class OwnedAdmin(ModelAdmin):
     needed: ClassVar[Mapping[str, Role]] = {}
 
     list_filter_submit = True
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     warn_unsaved_form = True
 

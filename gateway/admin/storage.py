@@ -128,14 +128,12 @@ class StorageAdmin(OwnedAdmin):
     @action(description="Cordon", permissions=["operate"], icon="front_hand", dialog=_CORDON)
     def cordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage = self.seen(request, object_id)
-        storages.cordon(storage)
-        return self.done(request, storage, f"The storage {storage} was cordoned.")
+        return self._moved(request, storage, "cordoned", moved=storages.cordon(storage))
 
     @action(description="Uncordon", permissions=["operate"], icon="waving_hand", dialog=_UNCORDON)
     def uncordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage = self.seen(request, object_id)
-        storages.uncordon(storage)
-        return self.done(request, storage, f"The storage {storage} was uncordoned.")
+        return self._moved(request, storage, "uncordoned", moved=storages.uncordon(storage))
 
     @admin.action(description="Test connection", permissions=["operate"])
     def test_chosen(self, request: HttpRequest, rows: QuerySet[Storage]) -> None:
@@ -181,6 +179,12 @@ class StorageAdmin(OwnedAdmin):
             return "none"
         link = reverse("admin:staging_credential_change", args=[row.credential.pk])
         return format_html('<a class="text-link" href="{}">{}</a>', link, row.credential)
+
+    def _moved(self, request: HttpRequest, storage: Storage, word: str, *, moved: bool) -> HttpResponse:
+        if moved:
+            return self.done(request, storage, f"The storage {storage} was {word}.")
+        self.message_user(request, f"The storage {storage} cannot be {word} any more.", messages.WARNING)
+        return self.back_to(storage)
 
     def _test(self, request: HttpRequest, storage: Storage) -> None:
         try:

@@ -61,7 +61,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return bool(request.user.is_superuser)
 
-    has_add_permission = has_change_permission = has_delete_permission = has_view_permission
+    has_add_permission = has_change_permission = has_view_permission
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never: what the user did would go from every history. An inactive user cannot sign in."""
+        return False
 
     @display(description="Name", ordering="last_name")
     def full_name(self, user: User) -> str:

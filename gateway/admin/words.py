@@ -101,9 +101,7 @@ def table(rows: Iterable[tuple[Any, Any]]) -> SafeString | str:
 
 def facts(values: Mapping[str, Any]) -> SafeString | str:
     """A JSON object as a table."""
-    return table(
-        (name, value if isinstance(value, str | int | float) else str(value)) for name, value in values.items()
-    )
+    return table((name, NOTHING if value in ("", None) else str(value)) for name, value in values.items())
 
 
 class SizeField(forms.CharField):

@@ -176,6 +176,7 @@ def test_a_cordoned_storage_takes_nothing_until_it_is_uncordoned(lab: Lab, peopl
     shown = people.admin.confirms(page("storage", "cordon", lab.storage.pk))
     assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.CORDONED
     assert page("storage", "cordon", lab.storage.pk) not in shown
+    assert "cannot be cordoned any more" in people.admin.confirms(page("storage", "cordon", lab.storage.pk))
     people.admin.confirms(page("storage", "uncordon", lab.storage.pk))
     assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.ACTIVE
 
