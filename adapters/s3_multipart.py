@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_PARTS = 10_000
 _MIB = 1024 * 1024
 #: Each part costs a wait, so they are few; a resumed write sends the part again in which it was interrupted.
-_PARTS_AIMED_AT = 16
+_PARTS_AIMED_AT = 8
 #: 5 TiB, the largest object, is 5,120 of these.
 _MAX_PART_BYTES = 1024 * _MIB
 _MD5 = re.compile("[0-9a-f]{32}")

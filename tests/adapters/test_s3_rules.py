@@ -23,7 +23,7 @@ CREDENTIAL = {"access_key": "the-access-key", "secret_key": "the-secret-key"}
 
 @pytest.mark.parametrize(
     ("declared", "expected"),
-    [(8 * MIB + 1, 8 * MIB), (128 * MIB, 8 * MIB), (128 * MIB + 1, 9 * MIB), (GIB, 64 * MIB), (5 * 1024 * GIB, GIB)],
+    [(8 * MIB + 1, 8 * MIB), (64 * MIB, 8 * MIB), (64 * MIB + 1, 9 * MIB), (GIB, 128 * MIB), (5 * 1024 * GIB, GIB)],
 )
 def test_parts_grow_with_the_declared_size(declared: int, expected: int) -> None:
     assert part_size(declared, least=8 * MIB) == expected
