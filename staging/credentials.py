@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from adapters import registry
 from staging import events
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Credential, Project
@@ -61,25 +60,6 @@ def create(project: Project, name: str, secrets: Mapping[str, str]) -> Credentia
     except IntegrityError as exc:
         raise NameTaken(f"A credential named {name!r} exists in this project.") from exc
     return credential
-
-
-def rotate(credential: Credential, changed: Mapping[str, str]) -> None:
-    """Replace the secrets that are given and keep the others; an empty one goes.
-
-    Raises InvalidRequest where a storage could not use them; the old ones stay then.
-    """
-    secrets = {name: secret for name, secret in {**unseal(credential), **changed}.items() if secret}
-    for storage in credential.storages.all():
-        try:
-            registry.build(storage.scheme, storage.name, storage.options, secrets).close()
-        except registry.InvalidSettings as exc:
-            raise InvalidRequest(f"The storage {storage.name} could not use these.", fields=exc.problems) from exc
-        except ValueError as exc:
-            setting, _, problem = str(exc).partition(": ")
-            raise InvalidRequest(f"The storage {storage.name} could not use these.", fields={setting: problem}) from exc
-    with transaction.atomic():
-        store(credential, secrets)
-        events.record(credential.project_id, "credential.rotated", credential.name, fields=sorted(changed))
 
 
 def delete(credential: Credential) -> None:

@@ -146,6 +146,19 @@ def update(storage: Storage, *, options: Mapping[str, Any] | None, secrets: Mapp
     return storage
 
 
+def rotate(credential: Credential, changed: Mapping[str, str]) -> None:
+    """Replace the secrets that are given and keep the others; an empty one goes.
+
+    Raises InvalidRequest naming the storage that could not use them; the old ones stay then.
+    """
+    secrets = {name: secret for name, secret in {**credentials.unseal(credential), **changed}.items() if secret}
+    for storage in credential.storages.all():
+        _try_settings(storage.scheme, storage.options, secrets, f"The storage {storage.name} could not use these.")
+    with transaction.atomic():
+        credentials.store(credential, secrets)
+        events.record(credential.project_id, "credential.rotated", credential.name, fields=sorted(changed))
+
+
 def resize(storage: Storage, *, tier: int, capacity_bytes: int | None) -> None:
     """Change the tier and the capacity (None: no limit). Raises InvalidRequest below what is used and reserved."""
     fits = Storage.objects.filter(pk=storage.pk)
@@ -222,17 +235,25 @@ def _validated(
     if scheme not in registry.schemes():
         known = ", ".join(registry.schemes())
         raise InvalidRequest(f"There is no kind of storage {scheme!r}.", fields={"scheme": f"one of {known}"})
+    checked_options, checked_secrets = _try_settings(scheme, options, secrets, "The storage's settings are not valid.")
+    base = registry.base_uri(scheme, checked_options)
+    if base.startswith("file://"):
+        _check_folder(project, scheme, _folder(base))
+    return checked_options, checked_secrets
+
+
+def _try_settings(
+    scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str], complaint: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings as an adapter takes them. Raises InvalidRequest with the complaint and each field that is wrong."""
     try:
         checked_options, checked_secrets = registry.validate(scheme, options, secrets)
         registry.build(scheme, "", checked_options, checked_secrets).close()
-        base = registry.base_uri(scheme, checked_options)
     except registry.InvalidSettings as exc:
-        raise InvalidRequest("The storage's settings are not valid.", fields=exc.problems) from exc
+        raise InvalidRequest(complaint, fields=exc.problems) from exc
     except ValueError as exc:
         setting, _, problem = str(exc).partition(": ")
-        raise InvalidRequest("The storage's settings are not valid.", fields={setting: problem}) from exc
-    if base.startswith("file://"):
-        _check_folder(project, scheme, _folder(base))
+        raise InvalidRequest(complaint, fields={setting: problem}) from exc
     return dict(checked_options), dict(checked_secrets)
 
 

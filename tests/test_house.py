@@ -74,7 +74,7 @@ def test_every_module_says_in_its_first_line_what_it_is_for() -> None:
 def test_only_storages_builds_adapters() -> None:
     # A credential is tried on its storages before it is kept, and nothing built for that outlives the call.
     builders = {name for name in modules("gateway", "staging", "workers") if ("registry", "build") in set(calls(name))}
-    assert builders <= {"staging/storages.py", "staging/credentials.py"}
+    assert builders <= {"staging/storages.py"}
     drivers = re.compile(r"adapters\.(local|memory|s3|sftp)")
     assert not [name for name in modules("gateway", "staging", "workers") if any(map(drivers.match, imports(name)))]
 

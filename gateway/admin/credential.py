@@ -16,7 +16,7 @@ from gateway.admin import access, option_fields, words
 from gateway.admin.option_fields import SECRET
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import ServiceForm, bind
-from staging import credentials
+from staging import credentials, storages
 from staging.models import Credential, Project
 from staging.states import Role
 
@@ -55,7 +55,7 @@ class RotateForm(_SecretsForm):
     def serve(self) -> Credential:
         changed = option_fields.given(self.cleaned_data, SECRET)
         if changed:
-            credentials.rotate(self.instance, changed)
+            storages.rotate(self.instance, changed)
         return self.instance
 
 

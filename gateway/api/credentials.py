@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Name, TextMap
 from gateway.api.paging import ListQuery, Pager, answer, page_of
-from staging import credentials
+from staging import credentials, storages
 from staging.models import Credential
 
 
@@ -74,7 +74,7 @@ class OneCredential(Endpoint):
         """Replace secrets. Storages use the new ones from their next connection on."""
         change = CredentialChange.of(request)
         credential = self._credential(name)
-        credentials.rotate(credential, change["secrets"])
+        storages.rotate(credential, change["secrets"])
         return Response(CredentialAnswer(credential).data)
 
     @extend_schema(operation_id="deleteCredential", responses={204: None})

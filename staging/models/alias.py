@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from staging.models.api_key import ApiKey
 from staging.models.bucket import Bucket
-from staging.models.fields import KeyField, state_check
+from staging.models.fields import KeyField, is_sha256, state_check
 from staging.models.project import Project
 from staging.states import AliasMode, OnExists
 
@@ -48,9 +48,7 @@ class Alias(models.Model):
         constraints = [
             state_check("mode", AliasMode, "alias_mode_known"),
             state_check("on_exists", OnExists, "alias_on_exists_known"),
-            models.CheckConstraint(
-                condition=Q(sha256="") | Q(sha256__regex=r"^[0-9a-f]{64}$"), name="alias_sha256_is_hex"
-            ),
+            models.CheckConstraint(condition=Q(sha256="") | is_sha256("sha256"), name="alias_sha256_is_whole"),
             models.CheckConstraint(condition=Q(size__isnull=True) | Q(size__gte=0), name="alias_size_positive"),
             models.CheckConstraint(
                 condition=Q(max_bytes__isnull=True) | Q(max_bytes__gte=0), name="alias_max_bytes_positive"

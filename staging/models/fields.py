@@ -5,6 +5,8 @@ from typing import Any
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Length, Lower
+from django.db.models.lookups import Exact
 
 from adapters.keys import MAX_KEY_BYTES
 
@@ -31,6 +33,11 @@ def behind(prefix: str) -> str:
     LIKE would not do: on SQLite it takes capitals and small letters for the same.
     """
     return prefix + "\U0010ffff" * (MAX_KEY_BYTES // 4 + 1)
+
+
+def is_sha256(field: str) -> models.Q:
+    """The condition that a column looks like a digest. A regular expression would need Django to open the database."""
+    return models.Q(Exact(Length(field), 64)) & models.Q(Exact(models.F(field), Lower(field)))
 
 
 def state_check(field: str, choices: type[models.TextChoices], name: str) -> models.CheckConstraint:

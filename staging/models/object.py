@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from staging.models.bucket import Bucket
-from staging.models.fields import KeyField, state_check
+from staging.models.fields import KeyField, is_sha256, state_check
 from staging.states import ObjectState
 
 
@@ -32,7 +32,7 @@ class Object(models.Model):
             models.UniqueConstraint(fields=["bucket", "key", "version"], name="object_version_once"),
             models.UniqueConstraint(fields=["bucket", "key"], condition=Q(current=True), name="object_one_current"),
             models.CheckConstraint(condition=Q(size__gte=0), name="object_size_positive"),
-            models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="object_sha256_is_hex"),
+            models.CheckConstraint(condition=is_sha256("sha256"), name="object_sha256_is_whole"),
             models.CheckConstraint(
                 condition=Q(current=False) | ~Q(state=ObjectState.DELETING), name="object_deleting_is_not_current"
             ),
