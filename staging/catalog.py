@@ -128,23 +128,24 @@ def drop(upload: Upload) -> None:
             )
 
 
-def register(upload: Upload, storage_version: str) -> Registered:
+def register(upload: Upload, storage_version: str, *, late: bool = False) -> Registered:
     """The row after the bytes: make the published upload the key's current version.
 
     Where equal content stands there already the object is that one, ``replayed``, and the upload stays for the caller
-    to clean up. Raises ContentDiffers (the upload stays too) and LeaseLost.
+    to clean up. A ``late`` upload, whose writer is gone, replaces nothing that was committed after it began. Raises
+    ContentDiffers (the upload stays too) and LeaseLost.
     """
     for attempt in range(_RACES):
         try:
             with transaction.atomic():
-                return _register(upload, storage_version)
+                return _register(upload, storage_version, late)
         except IntegrityError:
             if attempt == _RACES - 1:
                 raise
     raise AssertionError("unreachable")
 
 
-def _register(upload: Upload, storage_version: str) -> Registered:
+def _register(upload: Upload, storage_version: str, late: bool) -> Registered:
     alias, size = upload.alias, upload.size
     if size is None or not upload.sha256:
         raise ValueError("the content must be noted before it is registered")
@@ -154,7 +155,10 @@ def _register(upload: Upload, storage_version: str) -> Registered:
     # In a mounted bucket equal content that was written anew is another version all the same.
     if standing and is_equal and (not bucket.mounted or _is_published(standing, storage_version)):
         return Registered(standing, replayed=True)
-    if standing and not bucket.mounted and alias.on_exists == OnExists.FAIL:
+    may_replace = alias.on_exists == OnExists.REPLACE and not (
+        late and standing and standing.created_at > upload.created_at
+    )
+    if standing and not bucket.mounted and not may_replace:
         raise ContentDiffers(f"{bucket}/{alias.key} was committed with other content meanwhile.")
     deleted, _ = _owned(upload).delete()
     if not deleted:

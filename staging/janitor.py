@@ -89,7 +89,7 @@ def _adopt(adapter: Adapter, upload: Upload) -> bool:
             pump(stream, lambda _: None, hasher, on_progress=lambda _: lease.keep())
             if hasher.finish()["sha256"].hex() != upload.sha256:
                 return False
-        return not catalog.register(upload, stream.stat.version).replayed
+        return not catalog.register(upload, stream.stat.version, late=True).replayed
     except (NotFound, ContentDiffers):
         return False
 

@@ -48,7 +48,7 @@ def project(transactional_db: None) -> Project:
 @pytest.fixture
 def place(project: Project, tmp_path: Path) -> Iterator[Place]:
     """A local storage in a temporary folder."""
-    yield _folder_place(project, "local", tmp_path)
+    yield _folder_place(project, "disk", "local", tmp_path)
     storages.close_adapters()
 
 
@@ -56,7 +56,7 @@ def place(project: Project, tmp_path: Path) -> Iterator[Place]:
 def faulty_place(project: Project, tmp_path: Path) -> Iterator[Place]:
     """The same on a storage that fails when ``faults`` says so, here and in ``faulty_gateway``."""
     faulty.install()
-    yield _folder_place(project, "faulty", tmp_path)
+    yield _folder_place(project, "frail", "faulty", tmp_path)
     storages.close_adapters()
 
 
@@ -75,7 +75,7 @@ def sftp_place(project: Project, sshd: Sshd, tmp_path: Path) -> Iterator[Place]:
     login = {"host": sshd.host, "port": sshd.port, "username": sshd.user, "host_key": sshd.host_key}
     options = {**login, "root": str(root), "connect_timeout_s": 3, "stall_timeout_s": 3}
     secrets = {"private_key": sshd.key_file.read_text()}
-    yield make_place(project, "data", StorageSpec("far", "sftp", options, secrets, tier=2), root)
+    yield make_place(project, "far-data", StorageSpec("far", "sftp", options, secrets, tier=2), root)
     storages.close_adapters()
 
 
@@ -125,10 +125,10 @@ def sftp_desk(gateway: Gateway, sftp_place: Place) -> Desk:
     return Desk(gateway, sftp_place)
 
 
-def _folder_place(project: Project, scheme: str, tmp_path: Path) -> Place:
-    root = Path(settings.LOCAL_ROOTS[0]) / tmp_path.name
+def _folder_place(project: Project, name: str, scheme: str, tmp_path: Path) -> Place:
+    root = Path(settings.LOCAL_ROOTS[0]) / tmp_path.name / scheme
     root.mkdir(parents=True)
-    return make_place(project, "data", StorageSpec("disk", scheme, {"root": str(root)}, tier=1), root)
+    return make_place(project, f"{name}-data", StorageSpec(name, scheme, {"root": str(root)}, tier=1), root)
 
 
 def test_installation() -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Credentials: sealed, rotated, shown to nobody."""
+
+import pytest
+from cryptography.fernet import Fernet
+from pytest_django import Settings
+
+from staging import credentials, storages
+from staging.errors import InUse, InvalidRequest, NameTaken
+from staging.models import Credential, Event, Project
+from staging.storages import StorageSpec
+from tests.place import Place
+from tests.servers.sshd import Sshd
+from tests.staging.bodies import put
+
+SECRETS = {"password": "correct horse", "passphrase": "battery staple"}
+
+
+def test_what_is_kept_is_sealed_and_only_names_are_readable(project: Project) -> None:
+    credential = credentials.create(project, "login", SECRETS)
+    row = repr(Credential.objects.values_list().get()) + repr(list(Event.objects.values_list()))
+    assert not [secret for secret in SECRETS.values() if secret in row]
+    assert credential.field_names == ["passphrase", "password"]
+    assert credentials.unseal(Credential.objects.get()) == SECRETS
+
+
+def test_a_credential_needs_a_free_name_and_a_secret(project: Project) -> None:
+    credentials.create(project, "login", SECRETS)
+    with pytest.raises(NameTaken):
+        credentials.create(project, "login", SECRETS)
+    for name, secrets in (("Not a name", SECRETS), ("empty", {})):
+        with pytest.raises(InvalidRequest):
+            credentials.create(project, name, secrets)
+    assert Credential.objects.count() == 1
+
+
+def test_the_newest_key_seals_and_the_older_ones_open_until_all_are_sealed_anew(
+    project: Project, settings: Settings
+) -> None:
+    credential = credentials.create(project, "login", SECRETS)
+    settings.SECRET_KEYS = [Fernet.generate_key().decode(), *settings.SECRET_KEYS]
+    assert credentials.unseal(credential) == SECRETS
+    assert credentials.reseal_all() == 1
+    settings.SECRET_KEYS = settings.SECRET_KEYS[:1]
+    credential.refresh_from_db()
+    assert credentials.unseal(credential) == SECRETS
+    settings.SECRET_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(InvalidRequest, match="login"):
+        credentials.unseal(credential)
+
+
+def test_a_rotation_reaches_adapters_that_are_in_use(sftp_place: Place, sshd: Sshd) -> None:
+    put(sftp_place, b"before")
+    before = storages.adapter_for(sftp_place.storage)
+    credential = sftp_place.storage.credential
+    assert credential
+    storages.rotate(credential, {"private_key": sshd.locked_key_file.read_text(), "passphrase": sshd.passphrase})
+    credential.refresh_from_db()
+    assert (credential.revision, credential.rotated_at is None) == (2, False)
+    sftp_place.storage.refresh_from_db()
+    assert storages.adapter_for(sftp_place.storage) is not before
+    assert put(sftp_place, b"before").replayed
+    put(sftp_place, b"after", key="d/after")
+    with pytest.raises(InvalidRequest):
+        storages.rotate(credential, {"colour": "red"})
+    credential.refresh_from_db()
+    assert credentials.unseal(credential)["passphrase"] == sshd.passphrase
+
+
+def test_a_credential_in_use_stays(project: Project, sftp_place: Place) -> None:
+    credential = sftp_place.storage.credential
+    assert credential
+    with pytest.raises(InUse, match="far"):
+        credentials.delete(credential)
+    free = credentials.create(project, "free", SECRETS)
+    credentials.delete(free)
+    assert not Credential.objects.filter(name="free").exists()
+
+
+def test_secrets_of_another_project_cannot_be_used(project: Project, sftp_place: Place) -> None:
+    other = Project.objects.create(name="other")
+    spec = StorageSpec("theft", "sftp", sftp_place.storage.options, credential=sftp_place.storage.credential)
+    with pytest.raises(InvalidRequest, match="credential"):
+        storages.create(other, spec)
+    assert not other.storages.exists()

@@ -1,0 +1,200 @@
+"""After a crash at any point the janitor adopts what was whole and removes what was not, once."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from adapters.errors import Offline
+from staging import aliases, catalog, janitor, placement
+from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
+from staging.states import AliasMode, OnExists
+from staging.storages import adapter_for
+from tests.place import Place
+from tests.servers.faulty import Faults
+from tests.staging.bodies import KEY, put
+from tests.wire.desk import sha256
+
+DATA = b"what a crashed writer left" * 1000
+
+BOTH = pytest.mark.parametrize("mounted", [False, True], ids=["managed", "mounted"])
+
+
+def crashed(
+    place: Place,
+    *,
+    mounted: bool = False,
+    written: bytes | None = None,
+    noted: bool = False,
+    published: bool = False,
+    declared: bool = True,
+    **spec: Any,
+) -> Upload:
+    """An upload whose writer died: after its reservation, while writing, before publish, or before registering."""
+    alias = place.alias(KEY, AliasMode.WRITE, mounted=mounted, **spec)
+    upload_id = uuid.uuid4()
+    key = placement.planned_key(alias.bucket, KEY, str(upload_id))
+    declared_size = len(DATA) if declared else None
+    upload = catalog.reserve(alias, place.storage, key, upload_id, declared_size, "text/plain")
+    if not declared:
+        catalog.grow_reservation(upload, len(DATA))
+    if written is not None:
+        session = adapter_for(place.storage).open_write(key, size=None)
+        if mounted:
+            catalog.note_token(upload, session.token)
+        session.write(written)
+        if noted:
+            catalog.note_content(upload, len(DATA), sha256(DATA))
+        if published:
+            session.publish()
+        else:
+            session.suspend()
+    return upload
+
+
+@BOTH
+@pytest.mark.parametrize("declared", [True, False], ids=["known length", "stream"])
+def test_bytes_that_were_published_and_are_whole_are_adopted(place: Place, mounted: bool, declared: bool) -> None:
+    upload = crashed(place, mounted=mounted, declared=declared, written=DATA, noted=True, published=True)
+    swept = place.sweep()
+    assert (swept.adopted, swept.removed) == (1, 0)
+    made = Object.objects.get()
+    assert (made.id, made.size, made.sha256, made.content_type) == (upload.id, len(DATA), sha256(DATA), "text/plain")
+    assert Event.objects.filter(kind="object.created").count() == 1
+    place.assert_nothing_is_left()
+    assert put(place, DATA, mounted=mounted).replayed
+
+
+@BOTH
+@pytest.mark.parametrize("written", [None, b"", DATA[:10], DATA])
+@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
+def test_a_write_that_was_not_published_is_removed(
+    place: Place, mounted: bool, written: bytes | None, noted: bool
+) -> None:
+    crashed(place, mounted=mounted, written=written, noted=noted)
+    assert place.sweep().removed == 1
+    assert place.files() == []
+    assert not Object.objects.exists()
+    place.assert_nothing_is_left()
+
+
+def test_published_bytes_that_are_not_those_that_were_noted_are_removed(place: Place) -> None:
+    for wrong in (DATA[::-1], DATA + b"!"):
+        crashed(place, written=wrong, noted=True, published=True)
+        assert place.sweep().removed == 1
+        place.assert_nothing_is_left()
+
+
+def test_a_file_of_somebody_else_at_a_mounted_key_is_never_removed(place: Place) -> None:
+    upload = crashed(place, mounted=True, written=b"partial", noted=True)
+    theirs = place.root / upload.key
+    theirs.write_bytes(b"somebody else's")
+    assert place.sweep().removed == 1
+    assert theirs.read_bytes() == b"somebody else's"
+    assert not Object.objects.exists()
+
+
+@pytest.mark.parametrize("content", [DATA, b"other"], ids=["equal", "other"])
+@pytest.mark.parametrize("on_exists", [OnExists.FAIL, OnExists.REPLACE])
+def test_what_was_committed_meanwhile_stands(place: Place, on_exists: OnExists, content: bytes) -> None:
+    crashed(place, written=DATA, noted=True, published=True, on_exists=on_exists)
+    standing = put(place, content).object
+    assert place.sweep().removed == 1
+    assert Object.objects.get() == standing
+    place.assert_nothing_is_left()
+
+
+def test_what_was_committed_before_is_replaced_by_what_a_crashed_writer_had_published(place: Place) -> None:
+    put(place, b"older")
+    crashed(place, written=DATA, noted=True, published=True, on_exists=OnExists.REPLACE)
+    assert place.sweep().adopted == 1
+    assert Object.objects.get(current=True).sha256 == sha256(DATA)
+
+
+def test_a_living_upload_is_left_alone(place: Place) -> None:
+    upload = crashed(place, written=DATA[:5])
+    assert janitor.sweep().removed == 0
+    assert Upload.objects.get() == upload
+    assert len(place.files()) == 1
+
+
+def test_a_storage_that_is_down_is_come_back_to_and_does_not_stop_the_others(
+    place: Place, faulty_place: Place, faults: Faults
+) -> None:
+    faults.fail("read", Offline)
+    stuck = crashed(faulty_place, written=DATA, noted=True, published=True)
+    crashed(place, written=DATA[:5])
+    swept = place.sweep()
+    assert (swept.removed, swept.postponed) == (1, 1)
+    faults.heal()
+    assert janitor.sweep().adopted == 0, "the claim's lease still runs"
+    assert faulty_place.sweep().adopted == 1
+    assert Object.objects.get().id == stuck.id
+
+
+def test_a_storage_whose_credential_cannot_be_opened_does_not_stop_the_others(place: Place, sftp_place: Place) -> None:
+    crashed(sftp_place, written=None)
+    credential = Storage.objects.get(pk=sftp_place.storage.pk).credential
+    assert credential
+    credential.sealed, credential.revision = b"sealed by a key that is gone", 99
+    credential.save()
+    crashed(place, written=DATA[:5])
+    swept = place.sweep()
+    assert (swept.removed, swept.postponed) == (1, 1)
+
+
+def test_space_that_a_late_writer_reserved_before_the_claim_is_given_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = crashed(place, declared=False)
+    settle = janitor._settle
+
+    def grow_first(found: Upload, done: janitor.Sweep) -> None:
+        catalog.grow_reservation(upload, 2 * len(DATA))
+        settle(found, done)
+
+    monkeypatch.setattr(janitor, "_settle", grow_first)
+    assert place.sweep().removed == 1
+    place.assert_nothing_is_left()
+
+
+def test_two_janitors_settle_an_upload_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashed(place, written=DATA, noted=True, published=True)
+    settle = janitor._settle
+
+    def both(found: Upload, done: janitor.Sweep) -> None:
+        other = Upload.objects.select_related("alias__bucket", "storage__credential").get(pk=found.pk)
+        settle(found, done)
+        settle(other, done)
+
+    monkeypatch.setattr(janitor, "_settle", both)
+    swept = place.sweep()
+    assert (swept.adopted, swept.removed, swept.postponed) == (1, 0, 0)
+    assert Event.objects.filter(kind="object.created").count() == 1
+
+
+def test_a_stream_that_crashed_is_remembered_on_its_alias(place: Place) -> None:
+    upload = crashed(place, declared=False, written=DATA[:5])
+    place.sweep()
+    assert Alias.objects.get(pk=upload.alias_id).stream_cut_at is not None
+
+
+def test_what_is_old_is_forgotten_and_what_is_not_is_kept(place: Place, settings: Settings) -> None:
+    long_ago = timezone.now() - timedelta(days=400)
+    gone, kept = put(place, b"1", key="d/1").object, put(place, b"2", key="d/2").object
+    catalog.delete(gone)
+    for replica in gone.replicas.all():
+        catalog.forget(replica)
+    Object.objects.filter(pk=gone.pk).update(retired_at=long_ago)
+    expired = place.alias("d/old")
+    Alias.objects.filter(pk=expired.pk).update(expires_at=long_ago)
+    Event.objects.filter(kind="alias.created").update(created_at=long_ago)
+    assert janitor.sweep().purged >= 3
+    assert Object.objects.get() == kept
+    assert not Alias.objects.filter(pk=expired.pk).exists()
+    assert not Event.objects.filter(kind="alias.created").exists()
+    assert not IdempotencyKey.objects.exists()
+    assert aliases.state_of(place.alias("d/new")) == "live"

@@ -1,0 +1,125 @@
+"""Transfers: claimed once, fenced, retried while it may help, and never forgotten."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from adapters.errors import AccessDenied, Offline
+from staging import catalog, transfers
+from staging.models import Object, Replica, Storage, Transfer
+from staging.states import OnExists, TransferState
+from tests.place import Place
+from tests.servers.faulty import Faults
+from tests.staging.bodies import put
+
+
+def deleted(place: Place) -> Transfer:
+    catalog.delete(put(place, b"x" * 10).object)
+    return Transfer.objects.get()
+
+
+def test_the_bytes_of_a_deleted_object_go_and_their_space_is_free(place: Place) -> None:
+    transfer = deleted(place)
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.bytes_done, transfer.attempts) == (TransferState.DONE, 10, 1)
+    assert transfer.finished_at is not None
+    assert place.files() == []
+    place.assert_nothing_is_left()
+
+
+def test_a_message_that_comes_twice_late_or_for_nothing_does_no_harm(place: Place) -> None:
+    transfer = deleted(place)
+    for _ in range(3):
+        transfers.run(str(transfer.pk))
+    transfers.run("00000000-0000-0000-0000-000000000000")
+    transfer.refresh_from_db()
+    assert transfer.attempts == 1
+
+
+def test_a_transfer_is_not_run_before_its_time(place: Place) -> None:
+    put(place, b"old")
+    put(place, b"new", on_exists=OnExists.REPLACE)
+    transfers.run(str(Transfer.objects.get().pk))
+    assert Transfer.objects.get().state == TransferState.QUEUED
+    assert len(place.files()) == 2
+
+
+def test_a_fault_that_may_pass_is_tried_again_later_and_the_first_error_is_kept(
+    faulty_place: Place, faults: Faults
+) -> None:
+    transfer = deleted(faulty_place)
+    faults.fail("delete", Offline)
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.error_code, transfer.lease_expires_at) == (TransferState.QUEUED, "offline", None)
+    faults.heal()
+    Transfer.objects.update(not_before=timezone.now())
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.error_code, transfer.attempts) == (TransferState.DONE, "offline", 2)
+    faulty_place.assert_nothing_is_left()
+
+
+def test_a_fault_that_stays_or_repeats_too_often_fails_the_transfer(faulty_place: Place, faults: Faults) -> None:
+    transfer = deleted(faulty_place)
+    faults.fail("delete", AccessDenied)
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.error_code) == (TransferState.FAILED, "access_denied")
+    faults.fail("delete", Offline)
+    Transfer.objects.update(state=TransferState.QUEUED, attempts=11, not_before=timezone.now())
+    transfers.run(str(transfer.pk))
+    assert Transfer.objects.get().state == TransferState.FAILED
+    assert Replica.objects.count() == 1, "the bytes are still there, and listed"
+
+
+def test_a_storage_that_cannot_be_built_fails_the_transfer_and_not_the_worker(sftp_place: Place) -> None:
+    transfer = deleted(sftp_place)
+    credential = Storage.objects.get(pk=sftp_place.storage.pk).credential
+    assert credential
+    credential.sealed, credential.revision = b"sealed by a key that is gone", 99
+    credential.save()
+    transfers.run(str(transfer.pk))
+    assert Transfer.objects.get().state == TransferState.FAILED
+
+
+def test_the_sweep_takes_up_what_lost_its_worker(place: Place) -> None:
+    transfer = deleted(place)
+    past = timezone.now() - timedelta(seconds=1)
+    Transfer.objects.update(state=TransferState.RUNNING, lease_expires_at=past, fence=1)
+    assert transfers.sweep() == 1
+    assert Transfer.objects.get().state == TransferState.QUEUED
+    transfers.run(str(transfer.pk))
+    place.assert_nothing_is_left()
+
+
+def test_a_worker_that_comes_late_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    transfer = deleted(place)
+    late = transfers._claim(str(transfer.pk))
+    assert late
+    Transfer.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    transfers.run(str(transfer.pk))
+    after = Transfer.objects.values().get()
+    transfers._delete_bytes(late)
+    transfers._fail(late, Offline(storage="disk"))
+    assert Transfer.objects.values().get() == after
+    place.assert_nothing_is_left()
+
+
+def test_only_ended_transfers_are_forgotten(place: Place) -> None:
+    transfer = deleted(place)
+    future = timezone.now() + timedelta(days=1)
+    assert transfers.purge(future) == 0
+    transfers.run(str(transfer.pk))
+    assert transfers.purge(timezone.now() - timedelta(days=1)) == 0
+    assert transfers.purge(future) == 1
+    assert Object.objects.count() == 1
+
+
+@pytest.mark.parametrize(("attempt", "most"), [(1, 4), (2, 8), (8, 512), (9, 900), (1000, 900)])
+def test_waits_double_up_to_their_cap(attempt: int, most: float) -> None:
+    assert transfers.retry_delay_s(attempt, chance=0) == 0
+    assert transfers.retry_delay_s(attempt, chance=1) == most
+    assert 0 <= transfers.retry_delay_s(attempt) <= most
