@@ -152,7 +152,7 @@ def test_the_catalogs_invariants_hold(faulty_place: Place, faults: Faults) -> No
     run_state_machine_as_test(
         machine_on(faulty_place, faults),
         settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
     assert janitor.sweep().removed == 0

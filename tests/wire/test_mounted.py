@@ -11,7 +11,7 @@ from tests.wire.curl import curl
 from tests.wire.desk import KEY, Desk
 from tests.wire.line import LineCut
 
-DATA = b"0123456789abcdef" * 1_000_000
+DATA = b"0123456789abcdef" * 600_000
 
 
 def put_there(desk: Desk, data: bytes = DATA) -> Path:

@@ -148,7 +148,7 @@ def test_trap_7_a_retried_stream_never_ends_well_with_wrong_bytes(desk: Desk, pa
     path = desk.write()
     with CuttingProxy(desk.port) as proxy:
         proxy.cut_after(passed)
-        running = begin([*PATIENT, "--retry", "4", "-T", "-", desk.url(path, port=proxy.port)], stdin=subprocess.PIPE)
+        running = begin([*PATIENT, "--retry", "2", "-T", "-", desk.url(path, port=proxy.port)], stdin=subprocess.PIPE)
         assert running.stdin
         feeder = threading.Thread(target=feed, args=(running.stdin,))
         feeder.start()
