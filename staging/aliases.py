@@ -181,11 +181,13 @@ def expiry(lifetime_s: int) -> datetime:
     return timezone.now() + timedelta(seconds=lifetime_s)
 
 
-def revoke(alias: Alias) -> None:
-    """End the alias now and for good; requests that run already finish. Repeating it does nothing."""
+def revoke(alias: Alias) -> bool:
+    """End the alias now and for good; requests that run already finish. False where that was done before."""
     with transaction.atomic():
-        if Alias.objects.filter(pk=alias.pk, revoked_at=None).update(revoked_at=timezone.now()):
-            events.record_aliases("alias.revoked", [alias])
+        if not Alias.objects.filter(pk=alias.pk, revoked_at=None).update(revoked_at=timezone.now()):
+            return False
+        events.record_aliases("alias.revoked", [alias])
+        return True
 
 
 def count_delivery(alias: Alias) -> None:

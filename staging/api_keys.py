@@ -53,9 +53,9 @@ def find_key(text: str) -> ApiKey | None:
     return key
 
 
-def revoke_key(key: ApiKey) -> None:
-    """End the key now and for good. Repeating it does nothing."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+def revoke_key(key: ApiKey) -> bool:
+    """End the key now and for good. False where that was done before."""
+    return ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
 
 
 def _digest(secret: str) -> str:

@@ -124,7 +124,9 @@ class AliasAdmin(OwnedAdmin):
     @action(description="Revoke", permissions=["operate"], icon="block", variant=ActionVariant.DANGER, dialog=_REVOKE)
     def revoke(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         alias = self.seen(request, object_id)
-        aliases.revoke(alias)
+        if not aliases.revoke(alias):
+            self.message_user(request, "The alias had been revoked already.", messages.WARNING)
+            return self.back_to(alias)
         return self.done(request, alias, "The alias was revoked.")
 
     @admin.action(description="Extend by the usual lifetime", permissions=["operate"])
@@ -141,11 +143,10 @@ class AliasAdmin(OwnedAdmin):
 
     @admin.action(description="Revoke", permissions=["operate"])
     def revoke_chosen(self, request: HttpRequest, rows: QuerySet[Alias]) -> None:
-        chosen = self.chosen(request, rows)
-        for alias in chosen:
-            aliases.revoke(alias)
+        revoked = [alias for alias in self.chosen(request, rows) if aliases.revoke(alias)]
+        for alias in revoked:
             self.log_change(request, alias, "The alias was revoked.")
-        self.message_user(request, f"{len(chosen)} revoked.")
+        self.message_user(request, f"{len(revoked)} revoked.")
 
     @display(description="Target", ordering="key")
     def target(self, row: Alias) -> str:
@@ -157,7 +158,8 @@ class AliasAdmin(OwnedAdmin):
 
     @display(description="State")
     def state_badge(self, row: Alias) -> str:
-        return words.badge(aliases.state_of(row))
+        state = aliases.state_of(row)
+        return words.ended(state) if state == AliasState.REVOKED else words.badge(state)
 
     @display(description="Expires", ordering="expires_at")
     def expiry(self, row: Alias) -> str:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -122,7 +122,9 @@ class ApiKeyAdmin(OwnedAdmin):
     )
     def revoke(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         key = self.seen(request, object_id)
-        api_keys.revoke_key(key)
+        if not api_keys.revoke_key(key):
+            self.message_user(request, f"The API key {key} had been revoked already.", messages.WARNING)
+            return self.back_to(key)
         return self.done(request, key, f"The API key {key} was revoked.")
 
     @display(description="Label", ordering="label")
@@ -140,7 +142,7 @@ class ApiKeyAdmin(OwnedAdmin):
     @display(description="State")
     def state(self, row: ApiKey) -> str:
         if row.revoked_at:
-            return words.badge("revoked")
+            return words.ended("revoked")
         expired = row.expires_at is not None and row.expires_at <= timezone.now()
         return words.badge("expired" if expired else "active")
 

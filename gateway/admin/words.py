@@ -88,6 +88,11 @@ def badge(text: str, colour: str | None = None) -> SafeString:
     return SafeString(render_to_string("unfold/helpers/label.html", {"text": text, "type": kind}).strip())
 
 
+def ended(text: str) -> SafeString:
+    """The label of a state that nothing leads out of; a list offers no actions in its row."""
+    return format_html('<span class="wb-ended">{}</span>', badge(text))
+
+
 def code(text: str) -> SafeString | str:
     """A key, digest or id, which may break anywhere rather than run out of its box."""
     return format_html('<code class="wb-code">{}</code>', text) if text else NOTHING

@@ -99,6 +99,30 @@ def test_a_revoked_alias_is_not_extended(lab: Lab, people: People) -> None:
     assert "A revoked alias cannot be extended" in shown
 
 
+def test_a_revoked_alias_is_not_revoked_again_and_its_row_offers_nothing(lab: Lab, people: People) -> None:
+    alias = make(lab)
+    assert "wb-ended" not in people.operator.get(page("alias", "changelist"))
+    assert "The alias was revoked." in people.operator.confirms(page("alias", "revoke", alias.pk))
+    assert "had been revoked already" in people.operator.confirms(page("alias", "revoke", alias.pk))
+    assert "wb-ended" in people.operator.get(page("alias", "changelist"))
+
+
+def test_an_empty_list_and_a_search_without_a_hit_say_which_they_are(lab: Lab, people: People) -> None:
+    empty = people.operator.get(page("alias", "changelist"))
+    assert "No aliases yet" in empty
+    assert "New alias" in empty
+    assert "New alias" not in people.viewer.get(page("alias", "changelist"))
+    assert "Nothing found" in people.operator.get(page("alias", "changelist") + "?q=none")
+
+
+def test_the_way_to_a_page_spells_names_as_they_are(lab: Lab, people: People) -> None:
+    alias = make(lab, "a/small/letter")
+    shown = people.operator.get(page("alias", "change", alias.pk))
+    assert f">{alias}</a>" in shown
+    assert ">Staging</a>" not in shown
+    assert ">New</span>" in people.operator.get(page("alias", "add"))
+
+
 def test_several_are_revoked_or_extended_from_the_list(lab: Lab, people: People) -> None:
     some = [make(lab, f"k{number}") for number in range(3)]
     aliases.revoke(some[2])
