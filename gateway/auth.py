@@ -34,7 +34,7 @@ class Caller:
 
 def caller(request: Request) -> Caller:
     """The caller that ``HasProject`` let in."""
-    found: Caller = request._request.waybill_caller  # type: ignore[attr-defined]
+    found: Caller = request._request.waybill_caller
     return found
 
 
@@ -67,7 +67,7 @@ class HasProject(BasePermission):
         found = _from_key(request) or _from_session(request)
         if found is None:
             return False
-        request._request.waybill_caller = found  # type: ignore[attr-defined]
+        request._request.waybill_caller = found
         default = Role.VIEWER if request.method in SAFE_METHODS else Role.ADMIN
         return found.role.allows(getattr(view, "roles", {}).get(request.method, default))
 
@@ -89,7 +89,7 @@ def _from_session(request: Request) -> Caller | None:
     return Caller(found[0].project, Role(found[0].role), None) if len(found) == 1 else None
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class ApiKeyScheme(OpenApiAuthenticationExtension):
     """How the OpenAPI document describes API keys."""
 
     target_class = "gateway.auth.ApiKeyAuthentication"

@@ -20,7 +20,7 @@ class ProblemAnswer(serializers.Serializer[Any]):
     retryable = serializers.BooleanField(help_text="Whether the same request may succeed later by itself.")
     hint = serializers.CharField(allow_blank=True)
     request_id = serializers.CharField()
-    fields = serializers.DictField(required=False, help_text="What is wrong, by field.")  # type: ignore[assignment]
+    fields = serializers.DictField(required=False, help_text="What is wrong, by field.")
 
 
 IDEMPOTENCY_KEY = OpenApiParameter(

@@ -114,7 +114,7 @@ class SchemeAnswer(serializers.Serializer[Any]):
 
     scheme = serializers.CharField()
     title = serializers.CharField()
-    fields = FieldAnswer(many=True)  # type: ignore[assignment]
+    fields = FieldAnswer(many=True)
 
 
 class Schemes(Endpoint):

@@ -38,10 +38,10 @@ class ObjectResponse(StreamingHttpResponse):
         self._stream, self._on_end, self._began = stream, on_end, time.monotonic()
         self._expected, self._sent, self._ended = stream.stop - stream.start, 0, False
         if by_descriptor:
-            super().__init__(self._pieces(b""), **kwargs)  # type: ignore[arg-type]
+            super().__init__(self._pieces(b""), **kwargs)
             self.file_to_stream = _File(stream, self)
         else:
-            super().__init__(self._pieces(stream.read(CHUNK_BYTES)), **kwargs)  # type: ignore[arg-type]
+            super().__init__(self._pieces(stream.read(CHUNK_BYTES)), **kwargs)
         self["Content-Length"] = str(self._expected)
 
     def count(self, sent: int) -> None:

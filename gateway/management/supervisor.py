@@ -19,7 +19,7 @@ STOP_WITHIN_S = 25
 honcho.manager.KILL_WAIT = STOP_WITHIN_S
 
 
-class Supervisor(honcho.manager.Manager):  # type: ignore[misc]
+class Supervisor(honcho.manager.Manager):
     """Calls ``on_ready`` once the gateway serves; ``was_asked`` tells a stop by a signal from one by a failure."""
 
     def __init__(self, on_ready: Callable[[], object]) -> None:
