@@ -1,19 +1,20 @@
 """The catalog: the one place that writes objects and replicas."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max, Q, Sum
+from django.db.models import F, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from staging import aliases, events, queue
 from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Object, Replica, Storage, Transfer, Upload
 from staging.prepared import Prepared
+from staging.purging import purge
 from staging.states import AliasState, ObjectState, OnExists, ReplicaState, TransferKind
 
 #: How often a registration is tried anew when another version of the key was registered at the same moment.
@@ -274,12 +275,9 @@ def drop_bucket(bucket: Bucket) -> None:
     bucket.delete()
 
 
-def purge_tombstones(before: datetime, limit: int = 1000) -> int:
-    """Remove the rows of versions that were retired before ``before`` and have no replica left."""
-    old = Object.objects.filter(current=False, retired_at__lt=before, replicas__isnull=True)
-    ids: Iterable[uuid.UUID] = list(old.values_list("pk", flat=True)[:limit])
-    deleted, _ = Object.objects.filter(pk__in=ids).delete()
-    return deleted
+def purge_tombstones(before: datetime) -> int:
+    """Remove rows of versions that were retired before ``before`` and have no replica left; returns how many."""
+    return purge(Object.objects.filter(current=False, retired_at__lt=before, replicas__isnull=True))
 
 
 def _schedule_delete(replica: Replica, target: Object, not_before: datetime) -> None:
@@ -301,5 +299,6 @@ def _is_published(standing: Object, storage_version: str) -> bool:
     return standing.replicas.filter(storage_version=storage_version).exists()
 
 
-def _owned(upload: Upload):  # type: ignore[no-untyped-def]
+def _owned(upload: Upload) -> QuerySet[Upload]:
+    """The upload's row as long as nobody else has taken it over."""
     return Upload.objects.filter(pk=upload.pk, fence=upload.fence)

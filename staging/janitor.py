@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.utils import timezone
 
 from adapters.base import Adapter
@@ -17,6 +16,7 @@ from staging.errors import ContentDiffers, StagingError
 from staging.leases import UploadLease
 from staging.models import Alias, Event, IdempotencyKey, Upload
 from staging.pump import Hasher, pump
+from staging.purging import purge
 from staging.storages import adapter_for
 
 log = structlog.get_logger(__name__)
@@ -101,12 +101,7 @@ def _purge() -> int:
     ended = Q(expires_at__lt=old) | Q(revoked_at__lt=old)
     return (
         purged
-        + _delete_some(Alias.objects.filter(ended, uploads__isnull=True))
-        + _delete_some(Event.objects.filter(created_at__lt=now - timedelta(seconds=settings.EVENTS_KEEP_S)))
-        + _delete_some(IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2)))
+        + purge(Alias.objects.filter(ended, uploads__isnull=True))
+        + purge(Event.objects.filter(created_at__lt=now - timedelta(seconds=settings.EVENTS_KEEP_S)))
+        + purge(IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2)))
     )
-
-
-def _delete_some(rows: QuerySet[Any], limit: int = 1000) -> int:
-    """Delete a bounded number of rows, so that no run holds a lock for long."""
-    return sum(row.delete()[0] for row in rows[:limit])

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from adapters.errors import AdapterError
-from staging import catalog, queue
+from staging import catalog, purging, queue
 from staging.connections import release
 from staging.errors import StagingError
 from staging.models import Transfer
@@ -48,11 +48,9 @@ def sweep(limit: int = 500) -> int:
     return len(ids)
 
 
-def purge(before: datetime, limit: int = 1000) -> int:
-    """Remove the rows of transfers that ended well before ``before``."""
-    old = Transfer.objects.filter(state=TransferState.DONE, finished_at__lt=before).values_list("pk", flat=True)[:limit]
-    deleted, _ = Transfer.objects.filter(pk__in=list(old)).delete()
-    return deleted
+def purge(before: datetime) -> int:
+    """Remove rows of transfers that ended well before ``before``; returns how many."""
+    return purging.purge(Transfer.objects.filter(state=TransferState.DONE, finished_at__lt=before))
 
 
 def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:

@@ -274,7 +274,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='object',
-            index=models.Index(fields=['state', 'created_at'], name='object_by_state'),
+            index=models.Index(condition=models.Q(('current', False)), fields=['retired_at'], name='object_tombstones'),
         ),
         migrations.AddConstraint(
             model_name='object',
@@ -312,6 +312,10 @@ class Migration(migrations.Migration):
             model_name='event',
             index=models.Index(fields=['project', 'id'], name='event_by_project'),
         ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(fields=['created_at'], name='event_by_age'),
+        ),
         migrations.AddConstraint(
             model_name='credential',
             constraint=models.UniqueConstraint(fields=('project', 'name'), name='credential_name_once'),
@@ -331,6 +335,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='alias',
             index=models.Index(fields=['expires_at'], name='alias_by_expiry'),
+        ),
+        migrations.AddIndex(
+            model_name='alias',
+            index=models.Index(condition=models.Q(('revoked_at__isnull', False)), fields=['revoked_at'], name='alias_revoked'),
         ),
         migrations.AddConstraint(
             model_name='alias',
@@ -402,11 +410,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='transfer',
+            index=models.Index(fields=['project', '-created_at', '-id'], name='transfer_by_project'),
+        ),
+        migrations.AddIndex(
+            model_name='transfer',
             index=models.Index(condition=models.Q(('state', 'queued')), fields=['not_before'], name='transfer_next'),
         ),
         migrations.AddIndex(
             model_name='transfer',
             index=models.Index(condition=models.Q(('state', 'running')), fields=['lease_expires_at'], name='transfer_leases'),
+        ),
+        migrations.AddIndex(
+            model_name='transfer',
+            index=models.Index(condition=models.Q(('state', 'done')), fields=['finished_at'], name='transfer_ended'),
         ),
         migrations.AddConstraint(
             model_name='transfer',

@@ -58,6 +58,7 @@ class Alias(models.Model):
             models.Index(fields=["project", "-created_at", "-id"], name="alias_by_project"),
             models.Index(fields=["bucket", "key", "mode"], name="alias_by_target"),
             models.Index(fields=["expires_at"], name="alias_by_expiry"),
+            models.Index(fields=["revoked_at"], condition=Q(revoked_at__isnull=False), name="alias_revoked"),
         ]
 
     def __str__(self) -> str:

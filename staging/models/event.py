@@ -16,7 +16,10 @@ class Event(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["project", "id"], name="event_by_project")]
+        indexes = [
+            models.Index(fields=["project", "id"], name="event_by_project"),
+            models.Index(fields=["created_at"], name="event_by_age"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject}"

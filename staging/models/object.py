@@ -38,7 +38,7 @@ class Object(models.Model):
             ),
             state_check("state", ObjectState, "object_state_known"),
         ]
-        indexes = [models.Index(fields=["state", "created_at"], name="object_by_state")]
+        indexes = [models.Index(fields=["retired_at"], condition=Q(current=False), name="object_tombstones")]
 
     def __str__(self) -> str:
         return f"{self.key} (version {self.version})"

@@ -10,7 +10,7 @@ from staging.states import ReplicaState
 
 
 class Replica(models.Model):
-    """One copy of one version. ``dirty`` copies are the only ones so far and are not evicted.
+    """One copy of one version. A ``dirty`` one is not yet where the bucket's policy wants its bytes to be safe.
 
     ``storage_version`` is what the storage called this content when it was published.
     """

@@ -48,8 +48,10 @@ class Transfer(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["project", "-created_at", "-id"], name="transfer_by_project"),
             models.Index(fields=["not_before"], condition=Q(state=TransferState.QUEUED), name="transfer_next"),
             models.Index(fields=["lease_expires_at"], condition=Q(state=TransferState.RUNNING), name="transfer_leases"),
+            models.Index(fields=["finished_at"], condition=Q(state=TransferState.DONE), name="transfer_ended"),
         ]
 
     def __str__(self) -> str:
