@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 from adapters.errors import InvalidKey
 
@@ -53,11 +52,6 @@ def check_prefix(prefix: str, *, storage: str = "") -> str:
     if prefix:
         check_key(f"{folder}{slash}{cut}" if cut else folder or "/", storage=storage)
     return prefix
-
-
-def new_token() -> str:
-    """32 hexadecimal digits, unguessable."""
-    return secrets.token_hex(16)
 
 
 def partial_key(key: str, token: str) -> str:

@@ -165,8 +165,10 @@ def in_state(state: AliasState) -> Q:
 def extend(alias: Alias, lifetime_s: int) -> datetime:
     """Let the alias live ``lifetime_s`` from now; an expired one lives again. Raises AliasRevoked."""
     expires_at = expiry(lifetime_s)
-    if not Alias.objects.filter(pk=alias.pk, revoked_at=None).update(expires_at=expires_at):
-        raise AliasRevoked("A revoked alias cannot be extended.")
+    with transaction.atomic():
+        if not Alias.objects.filter(pk=alias.pk, revoked_at=None).update(expires_at=expires_at):
+            raise AliasRevoked("A revoked alias cannot be extended.")
+        events.record_aliases("alias.extended", [alias])
     alias.expires_at = expires_at
     return expires_at
 

@@ -1,6 +1,5 @@
 """Buckets: how they are made, given another policy, and removed."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from adapters.keys import check_prefix
 from staging import catalog, events
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Project, Storage
-from staging.models.fields import NAME_PATTERN
+from staging.models.fields import NAME_RULE, is_name
 from staging.placement import MANAGED_FOLDER, Policy
 from staging.storages import root_bucket_name
 
@@ -32,8 +31,8 @@ def create(project: Project, spec: BucketSpec) -> Bucket:
     """Make an empty bucket. Raises InvalidRequest naming what is wrong, or NameTaken."""
     prefix = _checked_prefix(spec)
     wrong: dict[str, str] = {}
-    if not re.fullmatch(NAME_PATTERN, spec.name):
-        wrong["name"] = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+    if not is_name(spec.name):
+        wrong["name"] = NAME_RULE
     if spec.storage.project_id != project.pk:
         wrong["storage"] = "it belongs to another project"
     if wrong:

@@ -1,7 +1,6 @@
 """Credentials: sealed by the key ring on the way in, opened only to build an adapter, and shown to nobody."""
 
 import json
-import re
 from collections.abc import Mapping
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -12,7 +11,7 @@ from django.utils import timezone
 from staging import events
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Credential, Project
-from staging.models.fields import NAME_PATTERN
+from staging.models.fields import NAME_RULE, is_name
 
 
 def _ring() -> MultiFernet:
@@ -48,9 +47,8 @@ def store(credential: Credential, secrets: Mapping[str, str]) -> Credential:
 
 def create(project: Project, name: str, secrets: Mapping[str, str]) -> Credential:
     """Keep secrets that storages may then share. Raises InvalidRequest or NameTaken."""
-    if not re.fullmatch(NAME_PATTERN, name):
-        rule = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
-        raise InvalidRequest(f"The name {name!r} is not valid.", fields={"name": rule})
+    if not is_name(name):
+        raise InvalidRequest(f"The name {name!r} is not valid.", fields={"name": NAME_RULE})
     if not secrets:
         raise InvalidRequest("A credential needs at least one secret.")
     try:

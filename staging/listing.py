@@ -58,8 +58,10 @@ def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str =
     except InvalidKey as exc:
         raise InvalidRequest("The prefix is not valid.", fields={"prefix": exc.detail}) from exc
     size = max(1, min(limit, MAX_PAGE))
-    list_one_more = _mounted if bucket.mounted else _folded if folded else _flat
-    found = list_one_more(bucket, prefix, folded, after, size + 1)
+    if bucket.mounted:
+        found = _mounted(bucket, prefix, after, size + 1, folded=folded)
+    else:
+        found = (_folded if folded else _flat)(bucket, prefix, after, size + 1)
     shown = found[:size]
     return Page(
         objects=[entry for entry in shown if isinstance(entry, Entry)],
@@ -72,12 +74,12 @@ def _name(entry: Entry | str) -> str:
     return entry if isinstance(entry, str) else entry.key
 
 
-def _flat(bucket: Bucket, prefix: str, _folded: bool, after: str, count: int) -> list[Entry | str]:
+def _flat(bucket: Bucket, prefix: str, after: str, count: int) -> list[Entry | str]:
     rows = Object.objects.filter(bucket=bucket, current=True, key__gt=after, key__gte=prefix, key__lt=behind(prefix))
     return [_entry(row) for row in rows.order_by("key")[:count]]
 
 
-def _folded(bucket: Bucket, prefix: str, _folded: bool, after: str, count: int) -> list[Entry | str]:
+def _folded(bucket: Bucket, prefix: str, after: str, count: int) -> list[Entry | str]:
     names = [_fold(key, prefix) for key in _first_keys(bucket, prefix, after, count)]
     keys = [name for name in names if not name.endswith("/")]
     rows = {row.key: row for row in Object.objects.filter(bucket=bucket, current=True, key__in=keys)}
@@ -139,7 +141,7 @@ def _entry(row: Object) -> Entry:
     )
 
 
-def _mounted(bucket: Bucket, prefix: str, folded: bool, after: str, count: int) -> list[Entry | str]:
+def _mounted(bucket: Bucket, prefix: str, after: str, count: int, *, folded: bool) -> list[Entry | str]:
     """Straight from the storage."""
     root = bucket.prefix
     entries: list[Entry | str] = []

@@ -110,9 +110,9 @@ def _look_mounted(bucket: Bucket, key: str, record: Object | None) -> Known:
         stat = adapter_for(bucket.storage).stat(place.key)
     except NothingThere as exc:
         raise _absent(bucket, key) from exc
-    place.size, place.storage_version, place.verified_at = stat.size, stat.version, None
+    place.size, place.storage_version = stat.size, stat.version
     replicas = list(record.replicas.all()) if record else []
-    ours = record if any((r.size, r.storage_version) == (stat.size, stat.version) for r in replicas) else None
+    ours = record if record and placement.still_holds(replicas, stat, record.size) else None
     return Known(
         bucket=bucket,
         key=key,

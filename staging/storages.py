@@ -1,6 +1,5 @@
 """Storages: the one place that builds adapters; also how storages are registered, changed and tested."""
 
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from staging import catalog, credentials, events
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Credential, Project, Storage
-from staging.models.fields import NAME_PATTERN
+from staging.models.fields import NAME_RULE, is_name
 from staging.states import StorageState
 
 #: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
@@ -87,9 +86,8 @@ def create(project: Project, spec: StorageSpec) -> Storage:
 
     Raises InvalidRequest or NameTaken; nothing is left then.
     """
-    if not re.fullmatch(NAME_PATTERN, spec.name):
-        rule = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
-        raise InvalidRequest(f"The name {spec.name!r} is not valid.", fields={"name": rule})
+    if not is_name(spec.name):
+        raise InvalidRequest(f"The name {spec.name!r} is not valid.", fields={"name": NAME_RULE})
     if spec.credential and spec.credential.project_id != project.pk:
         raise InvalidRequest("The credential cannot be used.", fields={"credential": "it belongs to another project"})
     options, secrets = _validated(project, spec.scheme, spec.options, _secrets_of(spec))
@@ -178,6 +176,13 @@ def cordon(storage: Storage) -> bool:
 def uncordon(storage: Storage) -> bool:
     """Let new data come again. False where the storage was not cordoned."""
     return _change_state(storage, StorageState.CORDONED, StorageState.ACTIVE)
+
+
+def set_state(storage: Storage, wanted: StorageState) -> None:
+    """Cordon or uncordon, unless it is so already. Raises InvalidRequest where the storage's state forbids it."""
+    move = cordon if wanted == StorageState.CORDONED else uncordon
+    if storage.state != wanted and not move(storage):
+        raise InvalidRequest(f"A storage that is {storage.state} cannot become {wanted}.")
 
 
 def delete(storage: Storage) -> None:

@@ -6,7 +6,7 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from staging.models.fields import NAME_PATTERN
+from staging.models.fields import NAME_PATTERN, NAME_RULE
 
 MAX_WHOLE = 2**63 - 1
 
@@ -32,8 +32,7 @@ class Name(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=63, **kwargs)
-        words = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit."
-        self.validators.append(RegexValidator(NAME_PATTERN.replace("$", r"\Z"), words))
+        self.validators.append(RegexValidator(NAME_PATTERN.replace("$", r"\Z"), f"{NAME_RULE}."))
 
 
 class Whole(serializers.IntegerField):

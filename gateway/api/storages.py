@@ -15,7 +15,6 @@ from gateway.api.fields import Body, Name, Settings, Text, TextMap, Whole
 from gateway.api.objects import ObjectsPage, ObjectsQuery, list_objects
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import storages
-from staging.errors import InvalidRequest
 from staging.models import Storage
 from staging.states import StorageState
 
@@ -184,10 +183,8 @@ class OneStorage(StorageEndpoint):
             if "tier" in change or "capacity_bytes" in change:
                 capacity = change.get("capacity_bytes", storage.capacity_bytes)
                 storages.resize(storage, tier=change.get("tier", storage.tier), capacity_bytes=capacity)
-            if change.get("state", storage.state) != storage.state:
-                move = storages.cordon if change["state"] == StorageState.CORDONED else storages.uncordon
-                if not move(storage):
-                    raise InvalidRequest(f"A storage that is {storage.state} cannot become {change['state']}.")
+            if "state" in change:
+                storages.set_state(storage, StorageState(change["state"]))
         return Response(StorageAnswer(storage).data)
 
     @extend_schema(operation_id="deleteStorage", responses={204: None})

@@ -1,5 +1,6 @@
 """Columns that SQLite and PostgreSQL would otherwise treat differently."""
 
+import re
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -12,7 +13,8 @@ from adapters.keys import MAX_KEY_BYTES
 
 #: Names of projects, storages, buckets and credentials.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-validate_name = RegexValidator(NAME_PATTERN, "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
+NAME_RULE = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+validate_name = RegexValidator(NAME_PATTERN, NAME_RULE)
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
@@ -25,6 +27,11 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         collation = {"postgresql": "C", "sqlite": "BINARY"}.get(connection.vendor)
         return {**super().db_parameters(connection), "collation": collation}
+
+
+def is_name(text: str) -> bool:
+    """Whether a project, storage, bucket or credential may be called this; ``NAME_RULE`` says it in words."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
 
 
 def behind(prefix: str) -> str:

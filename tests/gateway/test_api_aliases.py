@@ -297,6 +297,7 @@ def test_an_alias_is_extended_and_revoked(lab: Lab) -> None:
     longer = lab.operator("PATCH", path, {"lifetime_s": 30 * 86400}).json()
     assert longer["expires_at"] > made["expires_at"]
     assert longer["url"] == made["url"]
+    assert Event.objects.filter(kind="alias.extended").count() == 1
     for wrong in ({"lifetime_s": 0}, {"lifetime_s": "1"}, {"expires_at": "2099-01-01"}, {}, []):
         lab.operator.refused("PATCH", path, wrong, status=400)
     assert lab.operator("DELETE", path).status_code == 204
