@@ -108,7 +108,7 @@ class Problem:
             "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
         }
         if self.fields:
-            document["fields"] = self.fields
+            document["fields"] = _sentences(self.fields)
         return document
 
     def all_headers(self) -> dict[str, str]:
@@ -118,6 +118,13 @@ class Problem:
             "Waybill-Error-Code": self.code,
             "Waybill-Retryable": "true" if self.retryable else "false",
         }
+
+
+def _sentences(found: Any) -> Any:
+    """Lists of sentences by name at every depth, whoever found the faults."""
+    if isinstance(found, Mapping):
+        return {name: _sentences(faults) for name, faults in found.items()}
+    return [str(fault) for fault in found] if isinstance(found, list) else [str(found)]
 
 
 def of(exc: Exception) -> Problem:

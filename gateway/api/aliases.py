@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from gateway import links
 from gateway.api.endpoint import Endpoint, one
-from gateway.api.fields import Body, Flag, Text, TextMap, Whole
+from gateway.api.fields import Body, Choice, Flag, Text, TextMap, Whole
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import alias_groups, alias_targets, aliases
 from staging.alias_groups import Selection
@@ -89,11 +89,11 @@ class AliasBody(Body):
     bucket = Text(required=False, max_length=64)
     key = Text(required=False)
     uri = Text(required=False, max_length=4096, help_text="For instance sftp://host/path/file.")
-    mode = serializers.ChoiceField(MODES)
+    mode = Choice(MODES)
     lifetime_s = Whole(required=False, min_value=1, help_text="From now on; a default applies.")
     max_uses = Whole(required=False, min_value=1, max_value=2**31 - 1, allow_null=True)
     max_bytes = Whole(required=False, allow_null=True)
-    on_exists = serializers.ChoiceField(OnExists.choices, required=False)
+    on_exists = Choice(OnExists.choices, required=False)
     sha256 = Text(required=False, max_length=64, help_text="Of the only content that a write alias takes.")
     size = Whole(required=False, allow_null=True)
     content_type = Text(required=False, allow_blank=True, max_length=255)
@@ -116,7 +116,7 @@ class AliasChange(Body):
 class GroupBody(Body):
     """What the aliases have in common; at least one field."""
 
-    mode = serializers.ChoiceField(AliasMode.choices, required=False)
+    mode = Choice(AliasMode.choices, required=False)
     bucket = Text(required=False, max_length=64)
     key = Text(required=False)
     prefix = Text(required=False)
@@ -133,7 +133,7 @@ class ExtendBody(GroupBody):
 class AliasQuery(ListQuery):
     """Which aliases to list."""
 
-    mode = serializers.ChoiceField(AliasMode.choices, required=False)
+    mode = Choice(AliasMode.choices, required=False)
     bucket = serializers.CharField(required=False)
     key = serializers.CharField(required=False, trim_whitespace=False)
     prefix = serializers.CharField(required=False, trim_whitespace=False, help_text="The beginning of the key.")

@@ -52,6 +52,16 @@ class Whole(serializers.IntegerField):
         return int(data)
 
 
+class Choice(serializers.ChoiceField):
+    """One of a few words; a refusal tells which."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Nothing but these words."""
+        if not isinstance(data, str) or data not in self.choices:
+            raise serializers.ValidationError(f"One of these was expected: {', '.join(map(str, self.choices))}.")
+        return super().to_internal_value(data)
+
+
 class Flag(serializers.BooleanField):
     """``true`` or ``false``."""
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.api.endpoint import Endpoint, one
-from gateway.api.fields import Body, Text, Whole
+from gateway.api.fields import Body, Choice, Text, Whole
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import api_keys
 from staging.models import ApiKey
@@ -50,7 +50,7 @@ class KeyBody(Body):
     """A key to issue."""
 
     label = Text(max_length=100)
-    role = serializers.ChoiceField(Role.choices)
+    role = Choice(Role.choices)
     lifetime_s = Whole(required=False, min_value=1, max_value=MAX_LIFETIME_S, help_text="Without it, it never expires.")
 
 

@@ -20,7 +20,9 @@ class ProblemAnswer(serializers.Serializer[Any]):
     retryable = serializers.BooleanField(help_text="Whether the same request may succeed later by itself.")
     hint = serializers.CharField(allow_blank=True)
     request_id = serializers.CharField()
-    fields = serializers.DictField(required=False, help_text="What is wrong, by field.")
+    fields = serializers.DictField(
+        required=False, help_text="What is wrong: sentences by field; of a list, by place and field."
+    )
 
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -33,6 +35,15 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 class Description(AutoSchema):
     """Adds what all operations share: problems, and the Idempotency-Key of those that create."""
+
+    def get_summary(self) -> str:
+        """What stands beside the path while the operation is folded: the first sentence of its description."""
+        return str(super().get_description()).partition("\n")[0].partition(". ")[0].removesuffix(".")
+
+    def get_description(self) -> str:
+        """Nothing where the summary says it all."""
+        description = str(super().get_description())
+        return "" if description.removesuffix(".") == self.get_summary() else description
 
     def get_override_parameters(self) -> list[Any]:
         """The header of creating calls."""

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from adapters import registry
 from gateway.api.endpoint import Endpoint, one
-from gateway.api.fields import Body, Name, Settings, Text, TextMap, Whole
+from gateway.api.fields import Body, Choice, Name, Settings, Text, TextMap, Whole
 from gateway.api.objects import ObjectsPage, ObjectsQuery, list_objects
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import storages
@@ -87,7 +87,7 @@ class StorageChange(Body):
     )
     tier = Whole(required=False, max_value=2)
     capacity_bytes = Whole(required=False, allow_null=True)
-    state = serializers.ChoiceField(STATES, required=False)
+    state = Choice(STATES, required=False)
 
 
 class TestAnswer(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.api.endpoint import Endpoint, one
+from gateway.api.fields import Choice
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging.models import Transfer
 from staging.states import TransferKind, TransferState
@@ -43,8 +44,8 @@ class TransferAnswer(serializers.ModelSerializer[Transfer]):
 class TransferQuery(ListQuery):
     """Which transfers to list."""
 
-    state = serializers.ChoiceField(TransferState.choices, required=False)
-    kind = serializers.ChoiceField(TransferKind.choices, required=False)
+    state = Choice(TransferState.choices, required=False)
+    kind = Choice(TransferKind.choices, required=False)
 
 
 class Transfers(Endpoint):

@@ -87,6 +87,8 @@ def test_a_list_with_one_that_is_wrong_makes_none_and_says_which(lab: Lab, bad: 
     problem = lab.operator.refused("POST", "aliases", [READ, bad, WRITE], status=400)
     assert list(problem["fields"]) == ["1"]
     assert list(problem["fields"]["1"]) == [field]
+    assert all(isinstance(sentence, str) for sentence in problem["fields"]["1"][field])
+    assert isinstance(problem["fields"]["1"][field], list)
     assert not Alias.objects.exists()
 
 

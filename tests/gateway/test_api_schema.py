@@ -55,7 +55,7 @@ def test_each_operation_has_a_name_of_its_own_and_a_text(document: dict[str, Any
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
-    assert all(operation["description"] for operation in operations)
+    assert all(operation["summary"] for operation in operations)
 
 
 def test_the_browsable_page_comes_from_this_gateway_alone() -> None:

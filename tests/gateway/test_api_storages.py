@@ -185,7 +185,7 @@ def test_a_shared_credential_is_rotated_by_its_own_name_only(lab: Lab) -> None:
     lab.admin.make("storages", sftp("one", credential_name="shared"))
     lab.admin.make("storages", sftp("two", credential_name="shared"))
     problem = lab.admin.refused("PATCH", "storages/one", {"credential": {"password": "new"}}, status=400)
-    assert "shared" in problem["fields"]["credential"]
+    assert "shared" in problem["fields"]["credential"][0]
 
 
 def test_a_credential_in_use_stays(lab: Lab) -> None:
