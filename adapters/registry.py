@@ -11,10 +11,10 @@ from adapters.guard import Observe, guard
 
 #: The title of each kind and where its adapter is. Imported when asked for: some drivers take long to load.
 _KINDS = {
-    "memory": ("Memory of one process", "adapters.memory:MemoryAdapter"),
     "local": ("Local folder", "adapters.local:LocalAdapter"),
     "sftp": ("SFTP", "adapters.sftp:SftpAdapter"),
     "s3": ("S3", "adapters.s3:S3Adapter"),
+    "memory": ("Memory of one process", "adapters.memory:MemoryAdapter"),
 }
 _TYPES: dict[str, tuple[type, str]] = {
     "string": (str, "one line of text"),

@@ -48,7 +48,8 @@ def check(bucket: S3Bucket) -> list[CheckStep]:
                 steps.append(CheckStep(step, True, trial()))
             except AdapterError as exc:
                 remedy = next((words for kind, words in _REMEDIES if isinstance(exc, kind)), "")
-                steps.append(CheckStep(step, False, f"{exc}. {remedy}".removesuffix(" ")))
+                found = f"{exc.summary} ({exc.detail})" if exc.detail else exc.summary
+                steps.append(CheckStep(step, False, f"{found}. {remedy}".removesuffix(" ")))
                 break
     finally:
         with suppress(AdapterError):  # The step that failed is what the operator has to hear of.

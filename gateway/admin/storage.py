@@ -197,7 +197,8 @@ class StorageAdmin(OwnedAdmin):
             self.message_user(request, f"The storage {storage} passed all {len(steps)} steps.", messages.SUCCESS)
         else:
             self.log_change(request, storage, f"Tested: failed at '{steps[-1].step}'.")
-            self.message_user(request, f"The storage {storage} failed: {steps[-1].detail}", messages.ERROR)
+            failed = f"The storage {storage} failed at the step '{steps[-1].step}': {steps[-1].detail}"
+            self.message_user(request, failed, messages.ERROR)
 
     def _choose_kind(self, request: HttpRequest) -> HttpResponse:
         if not self.has_add_permission(request):

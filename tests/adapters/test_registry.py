@@ -43,7 +43,7 @@ def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_is_described() -> None:
-    assert registry.schemes() == ("memory", "local", "sftp", "s3")
+    assert registry.schemes() == ("local", "sftp", "s3", "memory")
     for scheme in registry.schemes():
         described = registry.describe(scheme)
         assert described.scheme == scheme
