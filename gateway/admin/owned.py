@@ -123,8 +123,9 @@ class OwnedAdmin(ModelAdmin):
             return HttpResponseRedirect(reverse(f"admin:{self._route('change')}", args=[object_id]))
 
     def get_deleted_objects(self, objs: Sequence[Model], request: HttpRequest) -> tuple[list[str], dict, set, list]:
-        """The rows themselves: a service refuses to take along anything that would be missed."""
-        return [str(obj) for obj in objs], {self.opts.verbose_name_plural: len(objs)}, set(), []
+        """A sentence for each: a service refuses to take along anything that would be missed."""
+        fate = "This is for good. It is refused as long as anything depends on it."
+        return [fate for _ in objs], {self.opts.verbose_name_plural: len(objs)}, set(), []
 
     def url_of(self, row: Model) -> str:
         """The row's page."""
