@@ -65,7 +65,7 @@ def test_a_killed_client_leaves_nothing(desk: Desk, how: str, tmp_path: Path) ->
         )
         writing.write(DATA[:50_000])
         writing.flush()
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         uploading.kill()
         uploading.communicate()
     wait_until(lambda: not Upload.objects.exists(), what="the gateway cleans up by itself")
@@ -84,7 +84,7 @@ def test_a_gateway_killed_in_mid_upload_leaves_what_the_janitor_removes(
     with desk.line() as line:
         line.begin("PUT", write, {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(DATA))})
         line.send(b"200000\r\n" + DATA[: 2 * MIB] + b"\r\n" if chunked else DATA[: 2 * MIB])
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         wait_until(lambda: len(desk.place.files()) == 2, what="bytes have come to the storage")
         kill(desk.gateway)
     assert desk.ask("GET", path).body == b"old"
@@ -156,7 +156,7 @@ def test_a_real_worker_settles_what_a_killed_gateway_left_and_removes_what_was_d
         with desk.line() as line:
             line.begin("PUT", desk.write(), {"Content-Length": str(len(DATA))})
             line.send(DATA[:MIB])
-            desk.wait_until_an_upload_runs()
+            desk.wait_until_uploads_run()
             gateway.kill()
         gateway.start_worker()
         wait_until(Path(settings.DATA_DIR, "broker").is_dir, what="the embedded broker is there")

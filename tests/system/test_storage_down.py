@@ -50,7 +50,7 @@ def test_down_in_the_middle_of_an_upload(sftp_desk: Desk, server: Sshd) -> None:
     with desk.line() as line:
         line.begin("PUT", desk.write("d/new"), {"Content-Length": str(len(DATA))})
         line.send(DATA[: len(DATA) // 2])
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         server.kill()
         line.send(DATA[len(DATA) // 2 :])
         answer = line.answer()
@@ -64,7 +64,7 @@ def test_down_before_publish(sftp_desk: Desk, server: Sshd) -> None:
     with desk.line() as line:
         line.begin("PUT", desk.write("d/new"), {"Content-Length": str(len(DATA))})
         line.send(DATA[:-1])
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         server.kill()
         line.send(DATA[-1:])
         assert line.answer().status in (502, 504)

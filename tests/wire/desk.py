@@ -72,8 +72,8 @@ class Desk:
         assert answer.status in (200, 503, 404), answer
         return answer.body if answer.status == 200 else None
 
-    def wait_until_an_upload_runs(self, count: int = 1) -> None:
-        """Return once so many reservations stand."""
+    def wait_until_uploads_run(self, count: int = 1) -> None:
+        """Return once so many reservations stand; a gateway cleans up behind clients that went away."""
         wait_until(lambda: Upload.objects.count() == count, what=f"{count} uploads are reserved")
 
     def versions(self, key: str = KEY) -> int:

@@ -20,7 +20,7 @@ def test_a_request_sent_right_behind_a_body_is_answered(desk: Desk, size: int, a
             line.send(first + body + second)
         else:
             line.send(first + body[: size // 2])
-            desk.wait_until_an_upload_runs()
+            desk.wait_until_uploads_run()
             line.send(body[size // 2 :] + second)
         stored, found = line.answer(), line.answer()
     assert (stored.status, stored["Waybill-Sha256"]) == (201, sha256(body))

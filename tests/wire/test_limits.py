@@ -31,8 +31,9 @@ def slots_taken(desk: Desk) -> Iterator[list[Line]]:
         reader.wait_for_some()
         writer = lines.enter_context(desk.line())
         writer.begin("PUT", desk.write("d/slow"), {"Content-Length": "10"})
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         yield [reader, writer]
+    desk.wait_until_uploads_run(0)
 
 
 def test_with_all_slots_taken_the_next_is_told_to_come_back_and_health_answers(narrow: Desk) -> None:
@@ -134,9 +135,10 @@ def test_slow_streams_hold_no_database_connection(desk: Desk) -> None:
             writer = lines.enter_context(desk.line())
             writer.begin("PUT", desk.write(f"d/{number}"), {"Content-Length": str(2 * MIB)})
             writer.send(b"x" * MIB)
-        desk.wait_until_an_upload_runs(10)
+        desk.wait_until_uploads_run(10)
         wait_until(lambda: connections_in_use() == 0, what="no query runs and no transaction is open", timeout_s=10)
         assert connections_open() < 10, "each stream keeps a connection of the pool"
+    desk.wait_until_uploads_run(0)
 
 
 def connections_in_use() -> int:

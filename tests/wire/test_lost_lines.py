@@ -74,7 +74,7 @@ def test_the_one_liners_survive_a_killed_and_restarted_gateway(own_gateway: Desk
     down = desk.stored(DATA, "d/down")
     upload = begin([*PATIENT, "--limit-rate", "8M", "-T", file, desk.url(desk.write())])
     download = begin([*PATIENT, "--limit-rate", "8M", "-o", target, desk.url(down)])
-    desk.wait_until_an_upload_runs()
+    desk.wait_until_uploads_run()
     desk.gateway.kill()
     restart = threading.Thread(target=desk.gateway.start)
     restart.start()
@@ -93,7 +93,7 @@ def test_a_gateway_that_is_stopped_lets_a_running_upload_finish(own_gateway: Des
     with desk.line() as line:
         line.begin("PUT", desk.write(), {"Content-Length": "10"})
         line.send(b"01234")
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         stop = threading.Thread(target=desk.gateway.stop)
         stop.start()
         wait_until(lambda: not is_listening(desk.port), what="no new connection is taken")

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from staging import aliases, catalog, storages
-from staging.models import Bucket
+from staging.models import Alias, Bucket
 from staging.storages import StorageSpec
+from tests.servers.process import wait_until
 from tests.wire.curl import curl
 from tests.wire.desk import KEY, Desk, sha256
 
@@ -226,6 +227,7 @@ def test_uses_count_whole_deliveries_only(desk: Desk) -> None:
     ]:
         assert desk.ask(method, path, headers).status in (200, 206, 304, 416, 412)
     assert desk.ask("GET", path).body == large
+    wait_until(lambda: Alias.objects.filter(uses=1, max_uses=1).exists(), what="the delivery is counted")
     used_up = desk.ask("GET", path)
     assert (used_up.status, used_up.code) == (410, "alias_used_up")
 

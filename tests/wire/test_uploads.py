@@ -215,7 +215,7 @@ def test_expiry_is_checked_when_a_request_starts_and_a_running_one_finishes(desk
     with desk.line() as line:
         line.begin("PUT", path, {"Content-Length": "10"})
         line.send(b"12345")
-        desk.wait_until_an_upload_runs()
+        desk.wait_until_uploads_run()
         aliases.revoke(alias)
         line.send(b"67890")
         assert line.answer().status == 201
@@ -245,7 +245,7 @@ def at_once(desk: Desk, uploads: list[tuple[str, bytes]]) -> list[Answer]:
     for line, (path, data) in zip(lines, uploads, strict=True):
         line.begin("PUT", path, {"Content-Length": str(len(data))})
         line.send(data[:-1])
-    desk.wait_until_an_upload_runs(len(uploads))
+    desk.wait_until_uploads_run(len(uploads))
     threads = [
         threading.Thread(target=line.send, args=(data[-1:],)) for line, (_, data) in zip(lines, uploads, strict=True)
     ]
