@@ -1,0 +1,1 @@
+"""Tests of the Celery side, which mirrors ``workers/``."""

@@ -1,0 +1,41 @@
+"""What is sent is what a worker knows: names of tasks stand in three places that no import joins."""
+
+from django.conf import settings
+from kombu import Connection
+
+from staging import catalog
+from staging.models import Transfer
+from staging.states import TransferState
+from tests.place import Place
+from tests.staging.bodies import put
+from workers import app, tasks
+from workers.schedule import SCHEDULE
+
+
+def test_the_message_of_a_transfer_names_a_task_that_does_it(place: Place) -> None:
+    app.loader.import_default_modules()
+    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    with (
+        Connection(settings.CELERY_BROKER_URL, transport_options=options) as broker,
+        broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE) as queue,
+    ):
+        queue.clear()
+        catalog.delete(put(place, b"x" * 10).object)
+        message = queue.get(timeout=10)
+        message.ack()
+    arguments, _, _ = message.decode()
+    app.tasks[message.headers["task"]](*arguments)
+    assert Transfer.objects.get(pk=arguments[0]).state == TransferState.DONE
+    assert place.files() == []
+
+
+def test_every_entry_of_the_schedule_names_a_task() -> None:
+    app.loader.import_default_modules()
+    assert {entry["task"] for entry in SCHEDULE.values()} <= set(app.tasks)
+
+
+def test_the_sweeps_find_nothing_to_do_on_a_quiet_day(place: Place) -> None:
+    put(place, b"x" * 10)
+    tasks.sweep_transfers()
+    tasks.sweep_leftovers()
+    assert len(place.files()) == 1
