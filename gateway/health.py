@@ -31,7 +31,7 @@ def _catalog() -> str:
         return (
             f"the catalog does not answer ({type(exc).__name__}); is DATABASE_URL right, and `manage.py migrate` run?"
         )
-    return f"{len(behind)} migrations have not been applied: run `manage.py migrate`" if behind else ""
+    return f"migrations that have not been applied: {len(behind)}; run `manage.py migrate`" if behind else ""
 
 
 def _data_folder() -> str:

@@ -1,5 +1,6 @@
 """Preflight: what must be right before `manage.py up` starts anything; each fault is one sentence."""
 
+import errno
 import socket
 
 import psycopg
@@ -26,9 +27,10 @@ def check_port() -> None:
         try:
             listener.bind((settings.HOST, settings.PORT))
         except OSError as exc:
+            taken = exc.errno == errno.EADDRINUSE
+            remedy = "Is a gateway running already? Another port: make up PORT=9000" if taken else "Set HOST and PORT."
             raise CommandError(
-                f"Port {settings.PORT} of {settings.HOST} cannot be used ({exc.strerror}). "
-                "Is a gateway running already? Another port: make up PORT=9000"
+                f"Port {settings.PORT} of {settings.HOST} cannot be used ({exc.strerror}). {remedy}"
             ) from exc
 
 

@@ -18,9 +18,16 @@ from tests.servers.gateway import ROOT
 from tests.servers.ports import free_port
 from tests.servers.process import Process, ProgramMissing, ServerFailed
 
+WORDS = """\
+Job 1 computes a file and uploads it; job 2 downloads it, checks its SHA-256, computes and uploads its result. Each is a
+process that is given the URLs of its aliases and nothing else: no login, no library, only curl. The engine asks the
+REST API for the aliases and looks at what came of them. Each line ends in the seconds since its storage's turn began.
+"""
+
 
 def main() -> int:
     """0 when all went well; a storage that is skipped is a failure in CI alone."""
+    print(WORDS, flush=True)
     skipped, played = [], []
     with tempfile.TemporaryDirectory(prefix="waybill-demo-") as name:
         try:

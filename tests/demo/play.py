@@ -134,7 +134,7 @@ def _expect(what: str, found: object, wanted: object) -> None:
 
 def _described(stored: dict[str, Any]) -> str:
     places = ", ".join(f"{r['storage']} (tier {r['tier']}, {r['state']})" for r in stored["replicas"])
-    return f"{stored['size']:,} bytes, sha256 {stored['digests']['sha256']}, on {places}"
+    return f"{stored['size']} bytes, sha256 {stored['digests']['sha256']}, on {places}"
 
 
 def _sha256(file: Path) -> str:

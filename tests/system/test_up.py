@@ -93,6 +93,7 @@ def test_when_one_process_ends_all_end_and_it_says_so(settings: dict[str, str], 
     ("name", "value", "sentence"),
     [
         ("PORT", "no port", "PORT='no port' is not usable, expected a whole number from 1 to 65535"),
+        ("HOST", "192.0.2.1", "of 192.0.2.1 cannot be used (Cannot assign requested address). Set HOST and PORT."),
         ("DATA_DIR", "/proc", "DATA_DIR='/proc' is not usable, expected a folder that can be made or written"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL='(not shown)' is not usable, expected postgres://"),
         ("DATABASE_URL", "postgres://u:hidden@127.0.0.1:1/x", "The database of DATABASE_URL does not let us in"),

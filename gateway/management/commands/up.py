@@ -71,7 +71,7 @@ def _welcome() -> str:
     create = f"{call} '{body}' $WAYBILL_URL/api/v1/aliases | {pick}"
     return f"""
 Waybill is ready:  {url}
-Web admin:         {url}/admin/
+Web admin:         {url}/admin/  (sign in as 'admin')
 API documentation: {url}/api/v1/docs
 
 Create an alias, upload and download with curl (paste these three lines into another terminal):
