@@ -189,6 +189,13 @@ def api_exception_handler(exc: Exception, _context: Mapping[str, Any]) -> Respon
     return response
 
 
+_HINTS: dict[type[Exception], str] = {
+    api_errors.UnsupportedMediaType: "Send the body as application/json.",
+    api_errors.NotAuthenticated: "Send an API key: Authorization: Bearer …",
+    api_errors.AuthenticationFailed: "Ask an administrator of the project for a new key.",
+}
+
+
 def _of_api(exc: Exception) -> Problem | None:
     if isinstance(exc, Http404):
         return Problem(404, "not_found", "There is no such thing in this project.", False)
@@ -204,7 +211,7 @@ def _of_api(exc: Exception) -> Problem | None:
     if isinstance(exc, api_errors.ValidationError):
         return Problem(400, "invalid_request", "The request is not valid.", False, fields=_fields(exc.detail))
     code = re.sub(r"\W+", "_", str(exc.default_code))
-    hint = "Send the body as application/json." if isinstance(exc, api_errors.UnsupportedMediaType) else ""
+    hint = next((words for kind, words in _HINTS.items() if isinstance(exc, kind)), "")
     return Problem(exc.status_code, code, str(exc.detail), exc.status_code in CURL_RETRIES, hint, headers)
 
 

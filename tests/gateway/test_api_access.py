@@ -192,6 +192,7 @@ def test_without_a_key_nothing_is_shown(lab: Lab) -> None:
     for path in ("", "storages", "aliases", "no/such/address"):
         answer = Client().get(f"/api/v1/{path}")
         assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+        assert "Authorization: Bearer" in answer.json()["hint"]
 
 
 def test_revoked_and_expired_keys_are_refused(lab: Lab) -> None:
