@@ -173,10 +173,6 @@ class AliasAdmin(OwnedAdmin):
     def last_used(self, row: Alias) -> str:
         return words.ago(row.last_used_at)
 
-    @display(description="Created", ordering="created_at")
-    def created(self, row: Alias) -> str:
-        return words.ago(row.created_at)
-
     @display(description="If the key is taken")
     def taken(self, row: Alias) -> str:
         return "Other content is refused" if row.on_exists == "fail" else "It is replaced by a new version"
@@ -199,10 +195,6 @@ class AliasAdmin(OwnedAdmin):
     @display(description="Made by")
     def made_by(self, row: Alias) -> str:
         return f"API key {row.created_by}" if row.created_by else "a person, see History"
-
-    @display(description="Id")
-    def identity(self, row: Alias) -> str:
-        return words.code(str(row.pk))
 
 
 def aliases_of(target: Object) -> str:

@@ -12,18 +12,17 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from gateway.admin import access, dialogs, words
+from gateway.admin import dialogs, words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
-from gateway.admin.service_form import ServiceForm, bind
+from gateway.admin.service_form import InProjectForm, bind
 from staging import api_keys
-from staging.models import ApiKey, Project
+from staging.models import ApiKey
 from staging.states import Role
 
 
-class ApiKeyForm(ServiceForm):
+class ApiKeyForm(InProjectForm):
     """What a new key is for. ``text`` is the key itself, which is known only now."""
 
-    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
     label = forms.CharField(
         max_length=100,
         widget=UnfoldAdminTextInputWidget(),
@@ -48,10 +47,6 @@ class ApiKeyForm(ServiceForm):
     class Meta:
         model = ApiKey
         fields: list[str] = []
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["project"].queryset = access.projects(self.request, Role.ADMIN)
 
     def serve(self) -> ApiKey:
         asked = self.cleaned_data
@@ -153,7 +148,3 @@ class ApiKeyAdmin(OwnedAdmin):
     @display(description="Last used", ordering="last_used_at")
     def last_used(self, row: ApiKey) -> str:
         return words.ago(row.last_used_at)
-
-    @display(description="Created", ordering="created_at")
-    def created(self, row: ApiKey) -> str:
-        return words.ago(row.created_at)

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from gateway.admin import access, words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import ServiceForm, bind
-from gateway.admin.words import SizeField
+from gateway.admin.words import NameField, SizeField
 from staging import buckets
 from staging.buckets import BucketSpec
 from staging.models import Bucket, Storage
@@ -42,11 +42,7 @@ class NewBucketForm(_PolicyForm):
     """A bucket lies on one storage and belongs to that storage's project."""
 
     storage = forms.ModelChoiceField(Storage.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
-    name = forms.CharField(
-        max_length=63,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Short and lasting: lower-case letters, digits, '.', '_' and '-'.",
-    )
+    name = NameField()
     mounted = forms.TypedChoiceField(
         label="Kind",
         choices=[("", "Managed: Waybill decides where the bytes lie"), ("yes", "Mounted: mirrors a folder, in place")],
@@ -148,7 +144,3 @@ class BucketAdmin(OwnedAdmin):
     def objects_link(self, row: Bucket) -> str:
         link = f"{reverse('admin:staging_object_changelist')}?{urlencode({'bucket__id__exact': row.pk})}"
         return format_html('<a class="text-link" href="{}">Show objects</a>', link)
-
-    @display(description="Created", ordering="created_at")
-    def created(self, row: Bucket) -> str:
-        return words.ago(row.created_at)

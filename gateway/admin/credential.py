@@ -9,15 +9,15 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from adapters import registry
-from gateway.admin import access, option_fields, words
+from gateway.admin import option_fields, words
 from gateway.admin.option_fields import SECRET
 from gateway.admin.owned import OwnedAdmin, SeenFilter
-from gateway.admin.service_form import ServiceForm, bind
+from gateway.admin.service_form import InProjectForm, ServiceForm, bind
+from gateway.admin.words import NameField
 from staging import credentials, storages
-from staging.models import Credential, Project
+from staging.models import Credential
 from staging.states import Role
 
 
@@ -30,19 +30,10 @@ class _SecretsForm(ServiceForm):
         return next((prefix + name for prefix in (SECRET, "") if prefix + name in self.fields), None)
 
 
-class NewCredentialForm(_SecretsForm):
+class NewCredentialForm(_SecretsForm, InProjectForm):
     """Secrets of their own, which storages may share."""
 
-    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
-    name = forms.CharField(
-        max_length=63,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Short and lasting: lower-case letters, digits, '.', '_' and '-'.",
-    )
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["project"].queryset = access.projects(self.request, Role.ADMIN)
+    name = NameField()
 
     def serve(self) -> Credential:
         asked = self.cleaned_data
@@ -130,10 +121,6 @@ class CredentialAdmin(OwnedAdmin):
     @display(description="Rotated", ordering="rotated_at")
     def rotated(self, row: Credential) -> str:
         return words.ago(row.rotated_at)
-
-    @display(description="Created", ordering="created_at")
-    def created(self, row: Credential) -> str:
-        return words.ago(row.created_at)
 
 
 def _secrets_of(credential: Credential) -> dict[str, forms.Field]:

@@ -162,10 +162,6 @@ class ObjectAdmin(OwnedAdmin):
     def durability(self, row: Object) -> str:
         return words.badge(placement.durability(row.replicas.all())) if row.current else words.NOTHING
 
-    @display(description="Created", ordering="created_at")
-    def created(self, row: Object) -> str:
-        return words.ago(row.created_at)
-
     @display(description="SHA-256")
     def sha256_code(self, row: Object) -> str:
         return words.code(row.sha256)
@@ -173,10 +169,6 @@ class ObjectAdmin(OwnedAdmin):
     @display(description="Metadata")
     def metadata_words(self, row: Object) -> str:
         return words.facts(row.metadata)
-
-    @display(description="Id")
-    def identity(self, row: Object) -> str:
-        return words.code(str(row.pk))
 
     @display(description="Aliases")
     def alias_words(self, row: Object) -> str:

@@ -11,9 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.decorators import display
 
 from adapters.errors import AdapterError
-from gateway.admin import access
+from gateway.admin import access, words
 from staging.errors import StagingError
 from staging.states import Role
 
@@ -126,6 +127,14 @@ class OwnedAdmin(ModelAdmin):
         """A sentence for each: a service refuses to take along anything that would be missed."""
         fate = "This is for good. It is refused as long as anything depends on it."
         return [fate for _ in objs], {self.opts.verbose_name_plural: len(objs)}, set(), []
+
+    @display(description="Created", ordering="created_at")
+    def created(self, row: Any) -> str:
+        return words.ago(row.created_at)
+
+    @display(description="Id")
+    def identity(self, row: Model) -> str:
+        return words.code(str(row.pk))
 
     def url_of(self, row: Model) -> str:
         """The row's page."""

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from gateway.admin import access, words
+from gateway.admin import access
 from gateway.admin.owned import OwnedAdmin
 from staging.models import Membership, Project
 from staging.states import Role
@@ -75,7 +75,3 @@ class ProjectAdmin(OwnedAdmin):
     @display(description="Members", ordering="memberships_count")
     def member_count(self, row: Any) -> int:
         return row.memberships_count
-
-    @display(description="Created", ordering="created_at")
-    def created(self, row: Project) -> str:
-        return words.ago(row.created_at)

@@ -8,8 +8,12 @@ from django import forms
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminSelectWidget
 
+from gateway.admin import access
 from staging.errors import InvalidRequest, NameTaken, StagingError
+from staging.models import Project
+from staging.states import Role
 
 
 class ServiceForm(forms.ModelForm):
@@ -53,6 +57,16 @@ class ServiceForm(forms.ModelForm):
             self.add_error(self.field_of("name"), str(exc))
         except StagingError as exc:
             self.add_error(None, str(exc))
+
+
+class InProjectForm(ServiceForm):
+    """Makes something in one of the projects that the person administers."""
+
+    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["project"].queryset = access.projects(self.request, Role.ADMIN)
 
 
 def bind(form: type[ServiceForm], request: HttpRequest, **fields: forms.Field) -> type[ServiceForm]:

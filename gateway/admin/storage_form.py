@@ -4,15 +4,15 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from adapters import registry
 from gateway.admin import access, option_fields
 from gateway.admin.option_fields import OPTION, SECRET
-from gateway.admin.service_form import ServiceForm
-from gateway.admin.words import SizeField
+from gateway.admin.service_form import InProjectForm, ServiceForm
+from gateway.admin.words import NameField, SizeField
 from staging import storages
-from staging.models import Credential, Project, Storage
+from staging.models import Credential, Storage
 from staging.states import Role
 from staging.storages import StorageSpec
 
@@ -38,21 +38,12 @@ class _SettingsForm(ServiceForm):
         return next(found, None)
 
 
-class NewStorageForm(_SettingsForm):
+class NewStorageForm(_SettingsForm, InProjectForm):
     """Registers a storage of the kind that ``scheme`` names."""
 
     scheme: str
 
-    project = forms.ModelChoiceField(Project.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
-    name = forms.CharField(
-        max_length=63,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Short and lasting: lower-case letters, digits, '.', '_' and '-'.",
-    )
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["project"].queryset = access.projects(self.request, Role.ADMIN)
+    name = NameField()
 
     def serve(self) -> Storage:
         asked = self.cleaned_data

@@ -58,10 +58,6 @@ class TransferAdmin(OwnedAdmin):
     def tries(self, row: Transfer) -> str:
         return f"{row.attempts} of {row.max_attempts}"
 
-    @display(description="Created", ordering="created_at")
-    def created(self, row: Transfer) -> str:
-        return words.ago(row.created_at)
-
     @display(description="Not before")
     def due(self, row: Transfer) -> str:
         return words.ago(row.not_before)
@@ -77,7 +73,3 @@ class TransferAdmin(OwnedAdmin):
     @display(description="Lease ends")
     def lease(self, row: Transfer) -> str:
         return words.ago(row.lease_expires_at) if row.lease_expires_at else "no worker has it"
-
-    @display(description="Id")
-    def identity(self, row: Transfer) -> str:
-        return words.code(str(row.pk))

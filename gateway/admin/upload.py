@@ -49,7 +49,3 @@ class UploadAdmin(OwnedAdmin):
     @display(description="Lease ends", ordering="lease_expires_at")
     def lease(self, row: Upload) -> str:
         return words.ago(row.lease_expires_at)
-
-    @display(description="Id")
-    def identity(self, row: Upload) -> str:
-        return words.code(str(row.pk))

@@ -47,9 +47,13 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
         ("Access", {"fields": ["is_active", "is_staff", "is_superuser"]}),
     ]
     add_fieldsets = [
-        (None, {"fields": ["username", "usable_password", "password1", "password2"]}),
+        (None, {"fields": ["username", "password1", "password2"]}),
         ("Access", {"fields": ["is_staff", "is_superuser"]}),
     ]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, object]:
+        """Whoever gets a password here is to sign in here."""
+        return {"is_staff": True, **super().get_changeform_initial_data(request)}
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> list[type[TabularInline]]:
         """Projects once the user exists."""

@@ -109,6 +109,14 @@ def facts(values: Mapping[str, Any]) -> SafeString | str:
     return table((name, NOTHING if value in ("", None) else str(value)) for name, value in values.items())
 
 
+class NameField(forms.CharField):
+    """What a storage, bucket or credential is to be called; the domain has the last word on it."""
+
+    def __init__(self) -> None:
+        rule = "Short and lasting: lower-case letters, digits, '.', '_' and '-'."
+        super().__init__(max_length=63, widget=UnfoldAdminTextInputWidget(), help_text=rule)
+
+
 class SizeField(forms.CharField):
     """A number of bytes, written as ``500 MB``, ``10 GiB`` or ``1048576``; None where it is empty."""
 
