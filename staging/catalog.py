@@ -129,24 +129,24 @@ def drop(upload: Upload) -> None:
             )
 
 
-def register(upload: Upload, storage_version: str, *, late: bool = False) -> Registered:
+def register(upload: Upload, storage_version: str, *, late: bool = False, lost: Object | None = None) -> Registered:
     """The row after the bytes: make the published upload the key's current version.
 
     Where equal content stands there already the object is that one, ``replayed``, and the upload stays for the caller
-    to clean up. A ``late`` upload, whose writer is gone, replaces nothing that was committed after it began. Raises
-    ContentDiffers (the upload stays too) and LeaseLost.
+    to clean up. A ``late`` upload, whose writer is gone, replaces nothing that was committed after it began. A version
+    that has ``lost`` its bytes is replaced by equal ones. Raises ContentDiffers (the upload stays too) and LeaseLost.
     """
     for attempt in range(_RACES):
         try:
             with transaction.atomic():
-                return _register(upload, storage_version, late)
+                return _register(upload, storage_version, late, lost)
         except IntegrityError:
             if attempt == _RACES - 1:
                 raise
     raise AssertionError("unreachable")
 
 
-def _register(upload: Upload, storage_version: str, late: bool) -> Registered:
+def _register(upload: Upload, storage_version: str, late: bool, lost: Object | None) -> Registered:
     alias, size = upload.alias, upload.size
     if size is None or not upload.sha256:
         raise ValueError("the content must be noted before it is registered")
@@ -154,12 +154,13 @@ def _register(upload: Upload, storage_version: str, late: bool) -> Registered:
     standing = Object.objects.filter(bucket=bucket, key=alias.key, current=True).first()
     is_equal = standing is not None and (standing.size, standing.sha256) == (size, upload.sha256)
     # In a mounted bucket equal content that was written anew is another version all the same.
-    if standing and is_equal and (not bucket.mounted or _is_published(standing, storage_version)):
+    heals = is_equal and standing == lost
+    if standing and is_equal and not heals and (not bucket.mounted or _is_published(standing, storage_version)):
         return Registered(standing, replayed=True)
     may_replace = alias.on_exists == OnExists.REPLACE and not (
         late and standing and standing.created_at > upload.created_at
     )
-    if standing and not bucket.mounted and not may_replace:
+    if standing and not bucket.mounted and not may_replace and not heals:
         raise ContentDiffers(f"{bucket}/{alias.key} was committed with other content meanwhile.")
     deleted, _ = _owned(upload).delete()
     if not deleted:

@@ -11,7 +11,7 @@ from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, Ver
 from staging import aliases, catalog, placement
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing
-from staging.models import Alias, Replica
+from staging.models import Alias, Object, Replica
 from staging.states import ObjectState
 from staging.storages import adapter_for
 
@@ -54,6 +54,16 @@ def find(alias: Alias) -> Found:
     can be read, and the errors of a mounted storage.
     """
     return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
+
+
+def has_bytes(standing: Object) -> bool:
+    """Whether the version may still be read: false only where every storage says that its bytes are not there.
+
+    A storage that cannot be asked now is not doubted.
+    """
+    copies, mounted = placement.reading_order(standing.replicas.all()), standing.bucket.mounted
+    release()
+    return any(_may_hold(replica, mounted) for replica in copies)
 
 
 def open_stream(found: Found, start: int, stop: int) -> ReadStream:
@@ -112,6 +122,16 @@ def _find_mounted(alias: Alias) -> Found:
 def _opaque(stat: ObjectStat) -> str:
     """A storage's version as an entity tag: no character of it needs quoting, and it tells nothing of the storage."""
     return hashlib.sha256(f"{stat.size}:{stat.version}".encode()).hexdigest()[:32]
+
+
+def _may_hold(replica: Replica, mounted: bool) -> bool:
+    try:
+        stat = adapter_for(replica.storage).stat(replica.key)
+    except NotFound:
+        return False
+    except AdapterError:
+        return True
+    return placement.still_holds([replica], stat, replica.size) if mounted else stat.size == replica.size
 
 
 def _open(found: Found, copy: Copy, start: int, stop: int) -> ReadStream:

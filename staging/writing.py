@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from adapters.base import Adapter, ObjectStat, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
-from staging import aliases, catalog, placement
+from staging import aliases, catalog, placement, reading
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
@@ -66,10 +66,10 @@ def receive(alias: Alias, offer: Offer, body: Source) -> Receipt:
         raise StreamInterrupted if alias.allow_empty_stream or body.read(1) else StreamEmpty
     standing = catalog.current(alias.bucket, alias.key)
     if aliases.is_used_up(alias):
-        if standing is None:
+        if standing is None or not reading.has_bytes(standing):
             raise AliasUsedUp
         return _replay(standing, alias, offer, body, limit, AliasUsedUp)
-    if standing and not alias.bucket.mounted and alias.on_exists == OnExists.FAIL:
+    if standing and not alias.bucket.mounted and alias.on_exists == OnExists.FAIL and reading.has_bytes(standing):
         return _replay(standing, alias, offer, body, limit, ContentDiffers)
     storage = placement.landing(alias.bucket)
     upload_id = uuid.uuid4()
@@ -123,6 +123,7 @@ class _Reception:
         self.upload, self.offer, self.limit = upload, offer, limit
         self.session: WriteSession | None = None
         self.publishing = False
+        self.lost: Object | None = None
         self.lease = UploadLease(upload)
 
     def run(self, body: Source, standing: Object | None) -> Receipt:
@@ -130,9 +131,11 @@ class _Reception:
         try:
             self.session = self._open(adapter)
             size, sha256 = take(body, self.session.write, self.upload.alias, self.offer, on_progress=self._progress)
-            if standing and (standing.size, standing.sha256) == (size, sha256) and self._is_in_place(adapter, standing):
-                self.give_up()
-                return _receipt(standing, replayed=True)
+            if standing and (standing.size, standing.sha256) == (size, sha256):
+                if self._is_in_place(adapter, standing):
+                    self.give_up()
+                    return _receipt(standing, replayed=True)
+                self.lost = standing
             catalog.note_content(self.upload, size, sha256)
             release()
             self.publishing = True
@@ -182,9 +185,9 @@ class _Reception:
         release()
 
     def _is_in_place(self, adapter: Adapter, standing: Object) -> bool:
-        """Whether what the catalog knows still lies at the key: in a mounted bucket others write to it too."""
+        """Whether what the catalog knows is still there: in a mounted bucket others write to the key too."""
         if not self.upload.alias.bucket.mounted:
-            return True
+            return reading.has_bytes(standing)
         try:
             stat = adapter.stat(self.upload.key)
         except NotFound:
@@ -212,7 +215,7 @@ class _Reception:
 
     def _register(self, adapter: Adapter, stat: ObjectStat, *, replayed: bool) -> Receipt:
         try:
-            registered = catalog.register(self.upload, stat.version)
+            registered = catalog.register(self.upload, stat.version, lost=self.lost)
         except ContentDiffers:
             self._remove_published(adapter)
             raise

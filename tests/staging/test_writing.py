@@ -13,7 +13,16 @@ from pytest_django import Settings
 
 from adapters.errors import AdapterError, Offline, OutOfSpace, TimedOut, Unavailable
 from staging import aliases, catalog, storages, writing
-from staging.errors import BodyIncomplete, ContentDiffers, LeaseLost, NoSpace, StagingError, StorageClosed, TooLarge
+from staging.errors import (
+    AliasUsedUp,
+    BodyIncomplete,
+    ContentDiffers,
+    LeaseLost,
+    NoSpace,
+    StagingError,
+    StorageClosed,
+    TooLarge,
+)
 from staging.models import Alias, Event, Object, Storage, Upload
 from staging.states import AliasMode, OnExists
 from staging.writing import Offer, Receipt
@@ -266,3 +275,44 @@ def test_a_body_of_unknown_length_after_one_that_broke_off_needs_a_digest(place:
     assert Alias.objects.get(pk=alias.pk).stream_cut_at is None
     assert aliases.state_of(alias) == "live"
     assert catalog.current(place.managed, KEY) is not None
+
+
+def bytes_vanish(place: Place, how: str) -> None:
+    (path,) = (place.root / name for name in place.files())
+    path.unlink() if how == "gone" else path.write_bytes(b"cut")
+
+
+@pytest.mark.parametrize("on_exists", list(OnExists))
+@pytest.mark.parametrize("how", ["gone", "cut"])
+def test_equal_bytes_heal_an_object_whose_own_have_vanished(place: Place, how: str, on_exists: OnExists) -> None:
+    put(place, DATA)
+    bytes_vanish(place, how)
+    healed = put(place, DATA, on_exists=on_exists)
+    assert (healed.replayed, healed.object.version) == (False, 2)
+    assert (place.root / healed.object.replicas.get().key).read_bytes() == DATA
+    assert put(place, DATA, on_exists=on_exists).replayed
+
+
+def test_other_bytes_do_not_take_the_place_of_those_that_have_vanished(place: Place) -> None:
+    put(place, DATA)
+    bytes_vanish(place, "gone")
+    with pytest.raises(ContentDiffers):
+        put(place, b"other")
+    assert Object.objects.get().current
+
+
+@BOTH
+def test_a_used_up_alias_does_not_call_stored_what_has_vanished(place: Place, mounted: bool) -> None:
+    alias = place.alias(KEY, AliasMode.WRITE, mounted=mounted, max_uses=1)
+    writing.receive(alias, Offer(len(DATA)), Body(DATA))
+    alias.refresh_from_db()
+    assert writing.receive(alias, Offer(len(DATA)), Body(DATA)).replayed
+    bytes_vanish(place, "cut")
+    with pytest.raises(AliasUsedUp):
+        writing.receive(alias, Offer(len(DATA)), Body(DATA))
+
+
+def test_a_replay_does_not_need_the_storage(faulty_place: Place, faults: Faults) -> None:
+    put(faulty_place, DATA)
+    faults.fail("stat", Offline)
+    assert put(faulty_place, DATA).replayed
