@@ -1,12 +1,21 @@
-"""What the gateway changes in gunicorn: its log and how it stops. Named in deploy/gunicorn_base.py."""
+"""What the gateway changes in gunicorn: its log, how it stops and how long it waits; see deploy/gunicorn_base.py."""
 
 import logging
+import socket
+import struct
+import sys
+from typing import Any
 
+from django.conf import settings
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.logs import redact
+
+#: How long a client may send nothing in the middle of a request's head or of a document for the API or the admin.
+#: The bodies of aliases have ``CLIENT_STALL_S``.
+REQUEST_STALL_S = 15
 
 
 class RedactedLines(logging.Formatter):
@@ -24,13 +33,25 @@ class ServerLogger(Logger):
         for handler in self.error_log.handlers:
             handler.setFormatter(RedactedLines(self.error_fmt, self.datefmt))
 
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """A client that stalled in the middle of a request is no crash of ours."""
+        level = logging.DEBUG if isinstance(sys.exception(), BlockingIOError) else logging.ERROR
+        self.error_log.log(level, msg, *args, exc_info=True, **kwargs)
+
 
 class Worker(ThreadWorker):
-    """gunicorn's threads; once told to stop it refuses new connections.
+    """gunicorn's threads; once told to stop it refuses new connections, and it waits for no client for ever.
 
-    gunicorn itself would keep them waiting, unanswered, until the last stream has ended. A client that is refused
-    tries again (``curl --retry-connrefused``), and a proxy takes another gateway.
+    gunicorn itself waits without end for the rest of a request, so that some dozens of clients whose network is gone
+    would take all threads; and when it stops it keeps new connections waiting, unanswered, until the last stream has
+    ended. A client that is refused tries again (``curl --retry-connrefused``), and a proxy takes another gateway.
     """
+
+    def handle(self, conn: TConn) -> Any:
+        """One request; what comes back is gunicorn's business."""
+        seconds = min(REQUEST_STALL_S, settings.CLIENT_STALL_S)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", seconds, 0))
+        return super().handle(conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)

@@ -24,7 +24,10 @@ class BoundedJSONParser(BaseParser):
     ) -> Any:
         """The document. Raises ParseError and DocumentTooLarge, neither of which quotes from it."""
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        raw = stream.read(most + 1)
+        try:
+            raw = stream.read(most + 1)
+        except OSError as exc:
+            raise ParseError("The body did not come whole.") from exc
         if len(raw) > most:
             raise DocumentTooLarge(f"A request body may have {most} bytes.")
         try:

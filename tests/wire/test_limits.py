@@ -158,3 +158,16 @@ def _count(condition: str) -> int:
         )
         (count,) = cursor.fetchone()
     return int(count)
+
+
+@pytest.mark.parametrize("unfinished", ["head", "document"])
+def test_clients_that_stop_in_the_middle_of_a_request_give_their_threads_back(narrow: Desk, unfinished: str) -> None:
+    with ExitStack() as lines:
+        for _ in range(8):  # twice the threads
+            line = lines.enter_context(narrow.line())
+            if unfinished == "head":
+                line.send(b"GET /live HTTP/1.1\r\nHost: loc")
+            else:
+                line.begin("POST", "/admin/login/", {"Content-Length": "100"})
+        assert narrow.ask("GET", "/live").status == 200
+    assert "Traceback" not in narrow.gateway.log.read_text()
