@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from adapters.errors import InvalidKey
-from adapters.keys import check_prefix
+from adapters.keys import check_key
 from staging import catalog, events
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Project, Storage
@@ -89,10 +89,11 @@ def _checked_prefix(spec: BucketSpec) -> str:
     if not spec.mounted and prefix:
         raise InvalidRequest("Only a mounted bucket has a folder.", fields={"prefix": "leave it empty"})
     try:
-        check_prefix(prefix)
+        if prefix:
+            check_key(prefix)
     except InvalidKey as exc:
         raise InvalidRequest("The folder is not valid.", fields={"prefix": exc.detail}) from exc
-    if prefix.split("/")[0] == MANAGED_FOLDER:
+    if MANAGED_FOLDER in prefix.split("/"):
         raise InvalidRequest(
             "The folder is not valid.", fields={"prefix": f"'{MANAGED_FOLDER}' belongs to managed buckets"}
         )

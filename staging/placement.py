@@ -40,8 +40,8 @@ def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
 
 
 def is_reserved(bucket: Bucket, key: str) -> bool:
-    """Whether a key of a mounted bucket lies where the bytes of managed buckets are kept."""
-    return bucket.mounted and f"{bucket.prefix}{key}".split("/")[0] == MANAGED_FOLDER
+    """Whether a key of a mounted bucket lies where the bytes of managed buckets are kept, of this or another storage."""
+    return bucket.mounted and MANAGED_FOLDER in f"{bucket.prefix}{key}".split("/")
 
 
 def landing(bucket: Bucket) -> Storage:

@@ -20,6 +20,7 @@ from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Credential, Project, Storage
 from staging.models.fields import NAME_RULE, is_name
+from staging.placement import MANAGED_FOLDER
 from staging.states import StorageState
 
 #: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
@@ -242,6 +243,8 @@ def _validated(
         raise InvalidRequest(f"There is no kind of storage {scheme!r}.", fields={"scheme": f"one of {known}"})
     checked_options, checked_secrets = _try_settings(scheme, options, secrets, "The storage's settings are not valid.")
     base = registry.base_uri(scheme, checked_options)
+    if MANAGED_FOLDER in base.split("/"):
+        raise InvalidRequest(f"The storage's root lies within '{MANAGED_FOLDER}', which belongs to managed buckets.")
     if base.startswith("file://"):
         _check_folder(project, scheme, _folder(base))
     return checked_options, checked_secrets

@@ -275,3 +275,13 @@ def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
         }
     ]
     assert {field["name"] for field in kinds["sftp"]["fields"] if field["secret"]} >= {"password", "private_key"}
+
+
+def test_managed_bytes_are_out_of_reach_through_a_storage_above_or_below(lab: Lab) -> None:
+    above = {"name": "above", "scheme": "local", "options": {"root": str(lab.root.parent)}}
+    lab.admin.make("storages", above)
+    aimed = {"bucket": "~above", "key": f"{lab.root.name}/.waybill/1/ab/cd", "mode": "write", "on_exists": "replace"}
+    assert "key" in lab.operator.refused("POST", "aliases", aimed, status=400)["fields"]
+    assert lab.admin("DELETE", f"buckets/~above/objects/{aimed['key']}").status_code == 404
+    below = {"name": "below", "scheme": "local", "options": {"root": str(lab.root / ".waybill/1")}}
+    lab.admin.refused("POST", "storages", below, status=400)
