@@ -53,6 +53,9 @@ elif _database["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
+    if not DATABASE_URL:
+        # SQLite would let everybody read it; the files beside it get the same permissions.
+        Path(_database["NAME"]).touch(mode=0o600)
     _database["CONN_MAX_AGE"] = None
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 else:

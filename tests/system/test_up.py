@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,13 @@ def test_a_taken_port_is_named(settings: dict[str, str]) -> None:
         answer = subprocess.run(MAKE_UP, cwd=ROOT, env=settings, text=True, capture_output=True, timeout=60)
     assert answer.returncode != 0
     assert f"Port {settings['PORT']} of 127.0.0.1 cannot be used (Address already in use)" in answer.stderr
+
+
+def test_a_catalog_in_a_folder_that_others_may_enter_is_read_by_its_owner_alone(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    folder = Path(settings["DATA_DIR"])
+    folder.mkdir(mode=0o755)
+    subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "-v0"], env=settings, check=True)
+    readable = [path.name for path in folder.iterdir() if path.is_file() and path.stat().st_mode & 0o077]
+    assert readable == []
