@@ -40,7 +40,7 @@ def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
 
 
 def is_reserved(bucket: Bucket, key: str) -> bool:
-    """Whether a key of a mounted bucket lies where the bytes of managed buckets are kept, of this or another storage."""
+    """Whether a key of a mounted bucket lies where the bytes of managed buckets are kept, on any storage."""
     return bucket.mounted and MANAGED_FOLDER in f"{bucket.prefix}{key}".split("/")
 
 
