@@ -1,5 +1,6 @@
 """Who sees which page and may do what: roles, other people's projects, and nobody's shortcuts."""
 
+import re
 from typing import Any
 
 import pytest
@@ -166,6 +167,17 @@ def test_nothing_is_deleted_in_bulk(lab: Lab, people: People) -> None:
         chosen = {"action": "delete_selected", "_selected_action": [str(row.pk)], "post": "yes"}
         people.root.client.post(page(model, "changelist"), chosen)
         assert type(row).objects.filter(pk=row.pk).exists()
+
+
+def test_a_new_user_may_sign_in_unless_that_is_switched_off(people: People) -> None:
+    form = people.root.get(page("user", "add", app="auth"))
+    assert re.search(r'name="is_staff"[^>]* checked', form)
+    assert "usable_password" not in form
+    password = "quite a long one"
+    people.root.saves(
+        page("user", "add", app="auth"), username="eve", password1=password, password2=password, is_staff="on"
+    )
+    assert Client().login(username="eve", password=password)
 
 
 def test_only_superusers_see_users(people: People) -> None:
