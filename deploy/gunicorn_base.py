@@ -15,7 +15,7 @@ errorlog = "-"
 loglevel = "warning"
 logger_class = "gateway.server.ServerLogger"
 # The heartbeat files of workers do not belong on a disk that may stall.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108  gunicorn makes the names
 # A proxy on this machine says which scheme the client used.
 forwarded_allow_ips = os.environ.get("WAYBILL_PROXY_ADDRESSES") or "127.0.0.1"
 # Signed URLs and long keys fit; a header section without end does not.

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from gunicorn.http.body import LengthReader
+from gunicorn.http.errors import ParseException
 from gunicorn.http.unreader import SocketUnreader
 
 from adapters.base import CHUNK_BYTES
@@ -21,6 +22,9 @@ from staging.errors import BodyIncomplete, InvalidRequest
 #: reads can renew a lease in between; small reads of a fast one would only cost time.
 LEAST_READ_BYTES = 64 * 1024
 SLOW_READ_S = 1.0
+#: What the connection and the server's reader raise of a body that breaks off or is malformed. Nothing else is the
+#: client's doing, so nothing else may pass for it.
+_BROKEN = (OSError, ValueError, ParseException)
 
 
 class RequestBody:
@@ -49,7 +53,7 @@ class RequestBody:
         began = time.monotonic()
         try:
             chunk = self._take(wanted) if wanted else b""
-        except Exception as exc:
+        except _BROKEN as exc:
             raise BodyIncomplete(f"The body broke off after {self.taken} bytes ({type(exc).__name__}).") from exc
         is_slow = time.monotonic() - began > SLOW_READ_S
         self._at_once = LEAST_READ_BYTES if is_slow else min(self._at_once * 4, max(max_bytes, LEAST_READ_BYTES))

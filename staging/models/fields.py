@@ -17,7 +17,7 @@ NAME_RULE = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or d
 validate_name = RegexValidator(NAME_PATTERN, NAME_RULE)
 
 
-class KeyField(models.CharField):  # type: ignore[type-arg]
+class KeyField(models.CharField):  # type: ignore[type-arg]  # Django's own class takes no arguments
     """A key: compared and ordered by its UTF-8 bytes on every database, so that listings and ranges agree."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
