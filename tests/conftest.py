@@ -72,8 +72,7 @@ def sftp_place(project: Project, sshd: Sshd, tmp_path: Path) -> Iterator[Place]:
     """A storage on the SFTP server, in a folder of its own."""
     root = sshd.root / tmp_path.name
     root.mkdir()
-    login = {"host": sshd.host, "port": sshd.port, "username": sshd.user, "host_key": sshd.host_key}
-    options = {**login, "root": str(root), "connect_timeout_s": 3, "stall_timeout_s": 3}
+    options = {**sshd.options(), "root": str(root), "connect_timeout_s": 3, "stall_timeout_s": 3}
     secrets = {"private_key": sshd.key_file.read_text()}
     yield make_place(project, "far-data", StorageSpec("far", "sftp", options, secrets, tier=2), root)
     storages.close_adapters()

@@ -26,15 +26,8 @@ def local_disk(_engine: Engine, _folder: Path) -> Iterator[tuple[str, str]]:
 def sftp(engine: Engine, folder: Path) -> Iterator[tuple[str, str]]:
     """A real OpenSSH server, its host key known, logged in to by key."""
     with Sshd(folder / "sshd") as server:
-        options = {
-            "host": server.host,
-            "port": server.port,
-            "username": server.user,
-            "root": str(server.root),
-            "host_key": server.host_key,
-        }
         credential = {"private_key": server.key_file.read_text()}
-        with _registered(engine, f"sftp-{folder.name}", "sftp", options, credential) as place:
+        with _registered(engine, f"sftp-{folder.name}", "sftp", server.options(), credential) as place:
             yield place
 
 

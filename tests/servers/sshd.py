@@ -111,6 +111,11 @@ class Sshd(Server):
         with self._ending_sessions():
             super().kill()
 
+    def options(self) -> dict[str, str | int]:
+        """The options of a storage on it, whose root is the whole of the server's folder."""
+        login = {"host": self.host, "port": self.port, "username": self.user, "host_key": self.host_key}
+        return {**login, "root": str(self.root)}
+
     def sessions(self) -> int:
         """How many connections are being served at this moment."""
         return sum(len(_children(process.pid)) for process in self.processes)

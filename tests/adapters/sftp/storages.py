@@ -12,14 +12,7 @@ from tests.servers.sshd import Sshd
 
 
 def settings_of(server: Sshd, **changes: object) -> Settings:
-    options = {
-        "host": server.host,
-        "port": server.port,
-        "username": server.user,
-        "root": str(server.root),
-        "host_key": server.host_key,
-    }
-    return Settings("sftp", options | changes, {"private_key": server.key_file.read_text()})
+    return Settings("sftp", server.options() | changes, {"private_key": server.key_file.read_text()})
 
 
 def build(settings: Settings) -> Adapter:
