@@ -1,9 +1,22 @@
 """System checks: what `manage.py check` refuses to start with."""
 
+import os
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+
+from gateway import env
+
+#: Read elsewhere: by gunicorn's configurations, by clients after ``. quickstart.env``, and by the tests.
+_NOT_OURS = {
+    "WAYBILL_WORKERS",
+    "WAYBILL_GRACEFUL_S",
+    "WAYBILL_PROXY_ADDRESSES",
+    "WAYBILL_URL",
+    "WAYBILL_KEY",
+    "WAYBILL_TEST_WORKERS",
+}
 
 
 @register()
@@ -24,6 +37,14 @@ def threads_are_left(**_: object) -> list[CheckMessage]:
         hint = "Set WAYBILL_MAX_STREAMS a dozen below WAYBILL_THREADS."
         return [Error("Streams could take every thread of the gateway.", hint=hint, id="waybill.E002")]
     return []
+
+
+@register()
+def settings_are_known(**_: object) -> list[CheckMessage]:
+    """A misspelt setting would be ignored without a word."""
+    unknown = sorted(n for n in os.environ if n.startswith("WAYBILL_") and n not in env.DECLARED.keys() | _NOT_OURS)
+    hint = "docs/settings.md lists all settings."
+    return [Warning(f"{name} is no setting of Waybill.", hint=hint, id="waybill.W002") for name in unknown]
 
 
 @register(deploy=True)
