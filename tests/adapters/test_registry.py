@@ -43,8 +43,9 @@ def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_is_described() -> None:
-    assert registry.schemes() == ("local", "sftp", "s3", "memory")
-    for scheme in registry.schemes():
+    own = ("local", "sftp", "s3", "memory")
+    assert registry.schemes()[: len(own)] == own
+    for scheme in own:
         described = registry.describe(scheme)
         assert described.scheme == scheme
         assert described.title
