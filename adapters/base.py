@@ -162,6 +162,8 @@ class Adapter(ABC):
 
     scheme: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
+    #: Whether every process that builds the same storage reaches the same bytes.
+    shared: ClassVar[bool] = True
 
     #: The storage's name; every error carries it.
     name: str

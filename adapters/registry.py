@@ -42,7 +42,13 @@ class Description:
 
 
 def schemes() -> tuple[str, ...]:
+    """All kinds."""
     return tuple(_KINDS)
+
+
+def is_shared(scheme: str) -> bool:
+    """Whether every process reaches the same bytes there."""
+    return _adapter_class(scheme).shared
 
 
 def describe(scheme: str) -> Description:

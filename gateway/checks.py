@@ -8,15 +8,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from gateway import env
 
-#: Read elsewhere: by gunicorn's configurations, by clients after ``. quickstart.env``, and by the tests.
-_NOT_OURS = {
-    "WAYBILL_WORKERS",
-    "WAYBILL_GRACEFUL_S",
-    "WAYBILL_PROXY_ADDRESSES",
-    "WAYBILL_URL",
-    "WAYBILL_KEY",
-    "WAYBILL_TEST_WORKERS",
-}
+#: Read elsewhere: by clients after ``. quickstart.env``, and by the tests.
+_NOT_OURS = {"WAYBILL_URL", "WAYBILL_KEY", "WAYBILL_TEST_WORKERS"}
 
 
 @register()

@@ -66,6 +66,10 @@ DATABASES = {"default": _database}
 ALIAS_LIFETIME_S = env.number("WAYBILL_ALIAS_LIFETIME_S", 7 * 86400, least=1)
 ALIAS_MAX_LIFETIME_S = env.number("WAYBILL_ALIAS_MAX_LIFETIME_S", 90 * 86400, least=1)
 MAX_OBJECT_BYTES = env.number("WAYBILL_MAX_OBJECT_BYTES", 5 * 2**40, least=1)
+# gunicorn's configurations in deploy/ read these three by themselves; here they are checked.
+WORKERS = env.number("WAYBILL_WORKERS", 1, least=1, most=256)
+GRACEFUL_S = env.number("WAYBILL_GRACEFUL_S", 3600, least=1)
+PROXY_ADDRESSES = env.words("WAYBILL_PROXY_ADDRESSES", "127.0.0.1", expected="addresses separated by commas, or *")
 THREADS = env.number("WAYBILL_THREADS", 64, least=2, most=10_000)
 MAX_STREAMS = env.number("WAYBILL_MAX_STREAMS", 48, least=1)
 CLIENT_STALL_S = env.number("WAYBILL_CLIENT_STALL_S", 120, least=1)
@@ -74,6 +78,7 @@ REPLACED_KEEP_S = env.number("WAYBILL_REPLACED_KEEP_S", 3600)
 TOMBSTONE_S = env.number("WAYBILL_TOMBSTONE_S", 30 * 86400)
 EVENTS_KEEP_S = env.number("WAYBILL_EVENTS_KEEP_S", 30 * 86400)
 TRANSFER_LEASE_S = env.number("WAYBILL_TRANSFER_LEASE_S", 120, least=5)
+MEMORY_STORAGES = env.flag("WAYBILL_MEMORY_STORAGES", False)
 LOCAL_ROOTS = [
     Path(path).absolute()
     for path in env.words(

@@ -199,8 +199,7 @@ def count_delivery(alias: Alias) -> None:
 
 def is_awaited(bucket: Bucket, key: str) -> bool:
     """Whether some live write alias may still produce the object."""
-    live = Q(revoked_at=None, expires_at__gt=timezone.now())
-    return Alias.objects.filter(live, bucket=bucket, key=key, mode=AliasMode.WRITE).exists()
+    return Alias.objects.filter(in_state(AliasState.LIVE), bucket=bucket, key=key, mode=AliasMode.WRITE).exists()
 
 
 def _problems(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:

@@ -6,8 +6,10 @@ import secrets
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
+from staging import events
 from staging.models import ApiKey, Project
 from staging.states import Role
 
@@ -26,15 +28,17 @@ def issue_key(
 ) -> tuple[ApiKey, str]:
     """Make a key; its text is returned this once and cannot be shown again."""
     public_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    key = ApiKey.objects.create(
-        public_id=public_id,
-        secret_sha256=_digest(secret),
-        project=project,
-        role=role,
-        label=label,
-        created_by=created_by,
-        expires_at=expires_at,
-    )
+    with transaction.atomic():
+        key = ApiKey.objects.create(
+            public_id=public_id,
+            secret_sha256=_digest(secret),
+            project=project,
+            role=role,
+            label=label,
+            created_by=created_by,
+            expires_at=expires_at,
+        )
+        events.record(project, "api_key.issued", str(key), role=role)
     return key, f"{_PREFIX}_{public_id}_{secret}"
 
 
@@ -55,7 +59,11 @@ def find_key(text: str) -> ApiKey | None:
 
 def revoke_key(key: ApiKey) -> bool:
     """End the key now and for good. False where that was done before."""
-    return ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
+    with transaction.atomic():
+        if not ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()):
+            return False
+        events.record(key.project_id, "api_key.revoked", str(key))
+    return True
 
 
 def _digest(secret: str) -> str:

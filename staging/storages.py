@@ -77,6 +77,11 @@ def close_adapters() -> None:
         adapter.close()
 
 
+def schemes() -> tuple[str, ...]:
+    """The kinds of storage that may be registered: those whose bytes the workers and other gateways reach as well."""
+    return tuple(kind for kind in registry.schemes() if settings.MEMORY_STORAGES or registry.is_shared(kind))
+
+
 def root_bucket_name(storage_name: str) -> str:
     """The name of the mounted bucket that shows the whole of a storage."""
     return f"~{storage_name}"
@@ -238,8 +243,8 @@ def _secrets_of(spec: StorageSpec) -> Mapping[str, str]:
 def _validated(
     project: Project, scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    if scheme not in registry.schemes():
-        known = ", ".join(registry.schemes())
+    if scheme not in schemes():
+        known = ", ".join(schemes())
         raise InvalidRequest(f"There is no kind of storage {scheme!r}.", fields={"scheme": f"one of {known}"})
     checked_options, checked_secrets = _try_settings(scheme, options, secrets, "The storage's settings are not valid.")
     base = registry.base_uri(scheme, checked_options)

@@ -8,6 +8,7 @@ import tempfile
 _folder = tempfile.mkdtemp(prefix="waybill-tests-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ["DATA_DIR"] = _folder
+os.environ["WAYBILL_MEMORY_STORAGES"] = "true"
 os.environ.pop("BROKER_URL", None)
 
 from gateway.settings import *  # noqa: E402, F403

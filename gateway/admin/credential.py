@@ -89,7 +89,7 @@ class CredentialAdmin(OwnedAdmin):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """First the kind of storage, then the secrets that it takes."""
-        described = [registry.describe(scheme) for scheme in registry.schemes()]
+        described = [registry.describe(scheme) for scheme in storages.schemes()]
         kinds = [kind for kind in described if any(field.secret for field in kind.fields)]
         chosen = next((kind for kind in kinds if kind.scheme == request.GET.get("scheme")), None)
         if chosen:
@@ -127,7 +127,7 @@ def _secrets_of(credential: Credential) -> dict[str, forms.Field]:
     """The fields of the kinds of storage that use it, or else of those that know the secrets that are set."""
     used = {storage.scheme for storage in credential.storages.all()}
     fields: dict[str, forms.Field] = {}
-    for scheme in registry.schemes():
+    for scheme in storages.schemes():
         names = {field.name for field in registry.describe(scheme).fields if field.secret}
         if scheme in used or (not used and set(credential.field_names) <= names):
             fields |= option_fields.secrets_of(scheme, kept=credential.field_names)

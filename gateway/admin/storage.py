@@ -91,7 +91,7 @@ class StorageAdmin(OwnedAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """First the kind, then its settings."""
         scheme = request.GET.get("scheme")
-        if scheme not in registry.schemes():
+        if scheme not in storages.schemes():
             return self._choose_kind(request)
         title = f"New storage: {registry.describe(scheme).title}"
         return super().add_view(request, form_url, {"title": title, **(extra_context or {})})
@@ -207,7 +207,7 @@ class StorageAdmin(OwnedAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "New storage: of which kind?",
-            "kinds": [option_fields.summary(registry.describe(scheme)) for scheme in registry.schemes()],
+            "kinds": [option_fields.summary(registry.describe(scheme)) for scheme in storages.schemes()],
         }
         return TemplateResponse(request, "admin/staging/choose_kind.html", context)
 

@@ -122,7 +122,7 @@ class Schemes(Endpoint):
     @extend_schema(operation_id="listSchemes", responses=SchemeAnswer(many=True))
     def get(self, _request: Request) -> Response:
         """Every kind of storage and the settings it takes."""
-        return Response([asdict(registry.describe(scheme)) for scheme in registry.schemes()])
+        return Response([asdict(registry.describe(scheme)) for scheme in storages.schemes()])
 
 
 class Storages(Endpoint):

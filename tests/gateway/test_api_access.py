@@ -167,7 +167,8 @@ def test_groups_and_lists_stay_within_the_project(lab: Lab, other: Lab) -> None:
     assert other.admin("POST", "aliases/extend", {"key": "a", "lifetime_s": 9}).json() == {"extended": 0}
     for path in ("aliases", "transfers", "credentials", "buckets/data/objects"):
         assert other.viewer.get(path)["items"] == []
-    assert {event["subject"] for event in other.viewer.get("events")["items"]} == {"disk", "data", "raw"}
+    for event in other.viewer.get("events")["items"]:
+        assert event["kind"] in ("storage.created", "bucket.created", "api_key.issued")
     assert lab.project.aliases.filter(revoked_at=None).count() == 1
 
 
