@@ -41,6 +41,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.TooLarge: 413,
     errors.NoSpace: 507,
     errors.StorageClosed: 503,
+    errors.StorageUnusable: 503,
     errors.LeaseLost: 503,
     errors.InvalidRequest: 400,
     errors.NameTaken: 409,
@@ -130,6 +131,8 @@ def _sentences(found: Any) -> Any:
 def of(exc: Exception) -> Problem:
     """The problem that an error is. An error nobody planned for is ``internal_error``, logged, and may pass."""
     status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), None)
+    if isinstance(exc, errors.StorageUnusable):
+        log.error("storage.unusable", detail=exc.detail)
     if isinstance(exc, errors.StagingError) and status:
         headers = _headers(exc)
         fields = exc.fields if isinstance(exc, errors.InvalidRequest) else {}

@@ -151,6 +151,14 @@ class StorageClosed(StagingError):
     hint = "It is cordoned, draining or out of reach; try again later."
 
 
+class StorageUnusable(StagingError):
+    """The storage's settings or credential cannot be used as they are; an operator has to act."""
+
+    code = "storage_unusable"
+    transient = True
+    hint = "The operators have to repair the storage; try again later."
+
+
 class LeaseLost(StagingError):
     """The upload took so long without progress that its reservation was given up."""
 

@@ -17,7 +17,7 @@ from adapters.base import Adapter, CheckStep
 from adapters.guard import Observe
 from staging import catalog, credentials, events
 from staging.connections import release
-from staging.errors import InUse, InvalidRequest, NameTaken
+from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Bucket, Credential, Project, Storage
 from staging.models.fields import NAME_RULE, is_name
 from staging.placement import MANAGED_FOLDER
@@ -46,7 +46,8 @@ class StorageSpec:
 def adapter_for(storage: Storage) -> Adapter:
     """The storage's adapter, shared by all threads of the process and rebuilt when its settings or credential change.
 
-    ``storage`` should come with its credential selected, so that a hit asks the database nothing.
+    ``storage`` should come with its credential selected, so that a hit asks the database nothing. Raises
+    StorageUnusable.
     """
     credential = storage.credential
     revision = (storage.revision, credential.revision if credential else 0)
@@ -57,11 +58,11 @@ def adapter_for(storage: Storage) -> Adapter:
         found = _built.get(storage.pk)
         if found and found[0] == revision:
             return found[1]
-        secrets = credentials.unseal(credential) if credential else {}
         try:
+            secrets = credentials.unseal(credential) if credential else {}
             adapter = registry.build(storage.scheme, storage.name, storage.options, secrets, observe=observe)
-        except ValueError as exc:
-            raise InvalidRequest(f"The storage {storage.name} cannot be used: {exc}") from exc
+        except (InvalidRequest, ValueError) as exc:
+            raise StorageUnusable(f"The storage {storage.name} cannot be used: {exc}") from exc
         _built[storage.pk] = (revision, adapter)
     if found:
         found[1].close()

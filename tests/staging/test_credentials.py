@@ -5,7 +5,7 @@ from cryptography.fernet import Fernet
 from pytest_django import Settings
 
 from staging import credentials, storages
-from staging.errors import InUse, InvalidRequest, NameTaken
+from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Credential, Event, Project
 from staging.storages import StorageSpec
 from tests.place import Place
@@ -82,3 +82,14 @@ def test_secrets_of_another_project_cannot_be_used(project: Project, sftp_place:
     with pytest.raises(InvalidRequest, match="credential"):
         storages.create(other, spec)
     assert not other.storages.exists()
+
+
+def test_a_key_that_is_missing_from_the_ring_is_an_operators_trouble_and_no_jobs(
+    sftp_place: Place, settings: Settings
+) -> None:
+    ring, settings.SECRET_KEYS = settings.SECRET_KEYS, [Fernet.generate_key().decode()]
+    with pytest.raises(StorageUnusable, match="WAYBILL_SECRET_KEYS") as refused:
+        put(sftp_place, b"x")
+    assert refused.value.transient
+    settings.SECRET_KEYS = ring
+    assert not put(sftp_place, b"x").replayed
