@@ -75,14 +75,15 @@ def test_a_fault_that_stays_or_repeats_too_often_fails_the_transfer(faulty_place
     assert Replica.objects.count() == 1, "the bytes are still there, and listed"
 
 
-def test_a_storage_that_cannot_be_built_fails_the_transfer_and_not_the_worker(sftp_place: Place) -> None:
+def test_a_storage_that_cannot_be_built_puts_the_transfer_off_and_does_not_end_the_worker(sftp_place: Place) -> None:
     transfer = deleted(sftp_place)
     credential = Storage.objects.get(pk=sftp_place.storage.pk).credential
     assert credential
     credential.sealed, credential.revision = b"sealed by a key that is gone", 99
     credential.save()
     transfers.run(str(transfer.pk))
-    assert Transfer.objects.get().state == TransferState.FAILED
+    put_off = Transfer.objects.get()
+    assert (put_off.state, put_off.error_code) == (TransferState.QUEUED, "storage_unusable")
 
 
 def test_the_sweep_takes_up_what_lost_its_worker(place: Place) -> None:
