@@ -1,6 +1,7 @@
 """Structured logs: an event and its fields, a request's id on every line, and never a token."""
 
 import logging
+import os
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -20,6 +21,19 @@ class RedactingFormatter(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+class StderrLines(logging.Handler):
+    """Each record is one write to standard error, without a lock: threads that serve small files would queue for it."""
+
+    def createLock(self) -> None:
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            os.write(2, f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:  # noqa: BLE001  as logging's own handlers do: a log line never breaks a request
+            self.handleError(record)
 
 
 class OnlyCrashes(logging.Filter):

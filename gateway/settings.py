@@ -117,7 +117,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"structured": {"()": "gateway.logs.formatter", "style": LOG_FORMAT}},
     "filters": {"crashes": {"()": "gateway.logs.OnlyCrashes"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+    "handlers": {"stderr": {"class": "gateway.logs.StderrLines", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"level": "WARNING"},
