@@ -1,6 +1,7 @@
 """What the gateway changes in gunicorn: its log, how it stops and how long it waits; see deploy/gunicorn_base.py."""
 
 import logging
+import os
 import socket
 import struct
 import sys
@@ -11,6 +12,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from gateway.cores import CORES
 from gateway.logs import redact
 
 #: How long a client may send nothing in the middle of a request's head or of a document for the API or the admin.
@@ -46,6 +48,11 @@ class Worker(ThreadWorker):
     would take all threads; and when it stops it keeps new connections waiting, unanswered, until the last stream has
     ended. A client that is refused tries again (``curl --retry-connrefused``), and a proxy takes another gateway.
     """
+
+    def init_process(self) -> None:
+        """The workers of one gateway take the cores in turn."""
+        CORES.settle(os.getppid() + self.age)
+        super().init_process()
 
     def handle(self, conn: TConn) -> Any:
         """One request; what comes back is gunicorn's business."""

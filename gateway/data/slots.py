@@ -5,20 +5,26 @@ import threading
 from django.conf import settings
 
 from gateway import metrics
+from gateway.cores import CORES, LARGE_BYTES
 from gateway.refusals import Busy
 
 
 class Slot:
-    """The right to one stream; giving it back twice does nothing."""
+    """The right of one thread to one stream; giving it back twice does nothing."""
 
-    def __init__(self, free: threading.Semaphore) -> None:
+    def __init__(self, free: threading.Semaphore, *, is_large: bool) -> None:
         self._free: threading.Semaphore | None = free
+        self._is_large = is_large
         metrics.STREAMS.inc()
+        if is_large:
+            CORES.spread()
 
     def give_back(self) -> None:
         """Let the next stream in."""
         free, self._free = self._free, None
         if free is not None:
+            if self._is_large:
+                CORES.gather()
             metrics.STREAMS.dec()
             free.release()
 
@@ -29,11 +35,14 @@ class Slots:
     def __init__(self, most: int) -> None:
         self._free = threading.BoundedSemaphore(most)
 
-    def take(self) -> Slot:
-        """A slot, or Busy at once where none is free: waiting would take the very threads that are to be saved."""
+    def take(self, size: int | None) -> Slot:
+        """A slot for ``size`` bytes (None: not known), or Busy at once where none is free.
+
+        Waiting would take the very threads that are to be saved.
+        """
         if not self._free.acquire(blocking=False):
             raise Busy(retry_after_s=3)
-        return Slot(self._free)
+        return Slot(self._free, is_large=size is None or size >= LARGE_BYTES)
 
 
 SLOTS = Slots(settings.MAX_STREAMS)

@@ -101,7 +101,7 @@ def _deliver(
     request: HttpRequest, alias: Alias, found: Found, span: ranges.Span | None, described: dict[str, str]
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, found.size)
-    slot = SLOTS.take()
+    slot = SLOTS.take(stop - start)
 
     def end(whole: bool) -> None:
         slot.give_back()
@@ -138,7 +138,7 @@ def _write(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
     content = RequestBody(request.META)
     _check_framing(request, alias, content)
     offer = Offer(content.size, _media_type(request), digests.offered(request.headers))
-    slot = SLOTS.take()
+    slot = SLOTS.take(content.size)
     try:
         body.limit_stalls(request.META)
         receipt = writing.receive(alias, offer, content)

@@ -1,0 +1,56 @@
+"""Processor cores: small requests share one, a large body may use all while it moves."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.cores import LARGE_BYTES
+from tests.servers.process import wait_until
+from tests.wire.desk import Desk
+
+ALL = len(os.sched_getaffinity(0))
+#: More than the buffers of a connection hold.
+LARGE = 64 * LARGE_BYTES
+
+
+@pytest.mark.skipif(ALL == 1, reason="there is one core only")
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_a_thread_with_a_large_body_may_use_every_core_until_it_ends(desk: Desk, direction: str) -> None:
+    path = desk.stored(b"x" * LARGE) if direction == "down" else desk.write()
+    wait_until(lambda: _cores(desk) == {1}, what="all threads are on one core")
+    with desk.line() as line:
+        if direction == "down":
+            line.begin("GET", path)
+            line.wait_for_some()
+        else:
+            line.begin("PUT", path, {"Content-Length": str(LARGE)})
+            line.send(b"x" * LARGE_BYTES)
+        wait_until(lambda: _cores(desk) == {1, ALL}, what="a thread is on all cores")
+        if direction == "down":
+            line.answer()
+        else:
+            line.send(b"x" * (LARGE - LARGE_BYTES))
+            assert line.answer().status == 201
+        wait_until(lambda: _cores(desk) == {1}, what="all threads are on one core again")
+
+
+@pytest.mark.skipif(ALL == 1, reason="there is one core only")
+def test_a_small_body_stays_on_the_core_of_its_process(desk: Desk) -> None:
+    with desk.line() as line:
+        line.begin("PUT", desk.write(), {"Content-Length": "10"})
+        desk.wait_until_uploads_run()
+        assert _cores(desk) == {1}
+        line.send(b"0123456789")
+        assert line.answer().status == 201
+
+
+def _cores(desk: Desk) -> set[int]:
+    """On how many cores the threads of the gateway's one process may run."""
+    (worker,) = Path(f"/proc/{desk.gateway.pid}/task/{desk.gateway.pid}/children").read_text().split()
+    found = set()
+    for task in Path(f"/proc/{worker}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # A thread that hashed has ended.
+            found.add(len(os.sched_getaffinity(int(task.name))))
+    return found
