@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from staging import aliases, events, queue
 from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost, NoSpace
-from staging.models import Alias, Bucket, Object, Replica, Storage, Transfer, Upload
+from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Transfer, Upload
 from staging.prepared import Prepared
 from staging.purging import purge
 from staging.states import AliasState, ObjectState, OnExists, ReplicaState, TransferKind
@@ -70,6 +70,7 @@ def reserve(
             alias=alias,
             storage=storage,
             key=key,
+            target_key=alias.key,
             declared_size=declared,
             reserved_bytes=declared or 0,
             content_type=content_type,
@@ -151,7 +152,7 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     if size is None or not upload.sha256:
         raise ValueError("the content must be noted before it is registered")
     bucket = alias.bucket
-    standing = Object.objects.filter(bucket=bucket, key=alias.key, current=True).first()
+    standing = Object.objects.filter(bucket=bucket, key=upload.target_key, current=True).first()
     is_equal = standing is not None and (standing.size, standing.sha256) == (size, upload.sha256)
     # In a mounted bucket equal content that was written anew is another version all the same.
     heals = is_equal and standing == lost
@@ -161,17 +162,17 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
         late and standing and standing.created_at > upload.created_at
     )
     if standing and not bucket.mounted and not may_replace and not heals:
-        raise ContentDiffers(f"{bucket}/{alias.key} was committed with other content meanwhile.")
+        raise ContentDiffers(f"{bucket}/{upload.target_key} was committed with other content meanwhile.")
     deleted, _ = _owned(upload).delete()
     if not deleted:
         raise LeaseLost
     if standing:
         retire(standing, keep_s=settings.REPLACED_KEEP_S)
-    last = Object.objects.filter(bucket=bucket, key=alias.key).aggregate(last=Max("version"))["last"] or 0
+    last = Object.objects.filter(bucket=bucket, key=upload.target_key).aggregate(last=Max("version"))["last"] or 0
     made = Object.objects.create(
         id=upload.id,
         bucket=bucket,
-        key=alias.key,
+        key=upload.target_key,
         version=last + 1,
         size=size,
         sha256=upload.sha256,
@@ -190,12 +191,13 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     Storage.objects.filter(pk=upload.storage_id).update(
         reserved_bytes=F("reserved_bytes") - upload.reserved_bytes, used_bytes=F("used_bytes") + size
     )
-    Alias.objects.filter(pk=alias.pk).update(last_used_at=timezone.now(), uses=F("uses") + 1, stream_cut_at=None)
+    Alias.objects.filter(pk=alias.pk).update(last_used_at=timezone.now(), uses=F("uses") + 1)
+    BrokenStream.objects.filter(alias=alias, key=upload.target_key).delete()
     kind = "object.replaced" if standing else "object.created"
     events.record(
         bucket.project_id,
         kind,
-        f"{bucket}/{alias.key}",
+        f"{bucket}/{upload.target_key}",
         object=str(made.id),
         version=made.version,
         size=size,

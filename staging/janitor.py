@@ -59,7 +59,7 @@ def _settle(upload: Upload, done: Sweep) -> None:
             if upload.sha256 and not upload.alias.bucket.mounted:
                 adapter.delete(upload.key)
             if upload.declared_size is None:
-                writing.note_stream_cut(upload.alias)
+                writing.note_stream_cut(upload.alias, upload.target_key)
             catalog.drop(upload)
     except (AdapterError, StagingError) as exc:
         # The lease was prolonged above, so the next run comes back to it.

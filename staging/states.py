@@ -50,10 +50,22 @@ class StorageState(TextChoices):
 
 
 class AliasMode(TextChoices):
-    """The one direction an alias works in."""
+    """The one direction an alias works in, and whether it stands for one object or for all below a prefix."""
 
     READ = "read"
     WRITE = "write"
+    READ_PREFIX = "read-prefix"
+    WRITE_PREFIX = "write-prefix"
+
+    @property
+    def reads(self) -> bool:
+        """Whether bytes go out through it."""
+        return self in (AliasMode.READ, AliasMode.READ_PREFIX)
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it stands for all objects below a prefix."""
+        return self in (AliasMode.READ_PREFIX, AliasMode.WRITE_PREFIX)
 
 
 class AliasState(TextChoices):

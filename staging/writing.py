@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import structlog
 from django.conf import settings
-from django.utils import timezone
 
 from adapters.base import Adapter, ObjectStat, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
@@ -23,7 +22,7 @@ from staging.errors import (
     TooLarge,
 )
 from staging.leases import UploadLease
-from staging.models import Alias, Object, Upload
+from staging.models import Alias, BrokenStream, Object, Upload
 from staging.placement import Policy
 from staging.pump import Hasher, Source, pump
 from staging.states import Durability, OnExists
@@ -102,12 +101,13 @@ def _may_be_a_tail(alias: Alias, offer: Offer) -> bool:
     """curl goes on in the middle of its standard input when it retries: what looks like a body may be a tail."""
     if offer.size is not None or offer.digests or alias.sha256:
         return False
-    return alias.stream_cut_at is not None or alias.uploads.filter(declared_size=None).exists()
+    streams = alias.uploads.filter(target_key=alias.key, declared_size=None)
+    return alias.broken_streams.filter(key=alias.key).exists() or streams.exists()
 
 
-def note_stream_cut(alias: Alias) -> None:
+def note_stream_cut(alias: Alias, key: str) -> None:
     """Remember that a body of unknown length did not make it; see ``StreamInterrupted``."""
-    Alias.objects.filter(pk=alias.pk).update(stream_cut_at=timezone.now())
+    BrokenStream.objects.get_or_create(alias=alias, key=key)
 
 
 def offset(alias: Alias) -> tuple[int, bool]:

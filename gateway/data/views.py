@@ -220,7 +220,7 @@ def _problem(exc: Exception, request: HttpRequest, alias: Alias | None) -> Probl
         return problem
     if alias is not None and alias.mode == AliasMode.WRITE:
         try:
-            writing.note_stream_cut(alias)
+            writing.note_stream_cut(alias, alias.key)
         except Exception as second:  # noqa: BLE001  the first error is the one to report
             log.warning("alias.note_failed", error=type(second).__name__)
     if problem.status not in problems.CURL_RETRIES:

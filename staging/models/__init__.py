@@ -2,6 +2,7 @@
 
 from staging.models.alias import Alias
 from staging.models.api_key import ApiKey
+from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
 from staging.models.credential import Credential
 from staging.models.event import Event
@@ -16,6 +17,7 @@ from staging.models.upload import Upload
 __all__ = [
     "Alias",
     "ApiKey",
+    "BrokenStream",
     "Bucket",
     "Credential",
     "Event",

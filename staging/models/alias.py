@@ -1,4 +1,4 @@
-"""Aliases: expiring, revocable names of one object and one direction."""
+"""Aliases: expiring, revocable names of one object, or of all below a prefix, and of one direction."""
 
 import uuid
 
@@ -16,7 +16,12 @@ class Alias(models.Model):
     """What a token stands for. It stores times and counts, never a status.
 
     ``token_sha256`` finds the row; the token itself is made from the row's id by a key that is not in the database
-    (``staging/aliases.py``). ``stream_cut_at`` is when a body of unknown length last broke off.
+    (``staging/aliases.py``). Of a prefix alias ``key`` is the prefix: empty, or ending in ``/``.
+
+    ``lifetime_s`` is set while the lifetime waits for the first use, ``idle_s`` where disuse ends the alias too.
+    ``max_bytes`` bounds one body, ``max_total_bytes`` all that was written through the alias (``written_bytes``).
+    ``delivered`` holds the ranges ``[start, stop)`` of the version ``delivered_version`` that partial reads have
+    brought, as long as they do not make a whole delivery. ``failed_at`` is when the producer gave up.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -29,10 +34,22 @@ class Alias(models.Model):
     on_exists = models.CharField(max_length=16, choices=OnExists.choices, default=OnExists.FAIL)
     allow_empty_stream = models.BooleanField(default=False)
     expires_at = models.DateTimeField()
+    lifetime_s = models.PositiveIntegerField(null=True, blank=True)
+    idle_s = models.PositiveIntegerField(null=True, blank=True)
+    first_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    failure = models.CharField(max_length=255, blank=True, default="")
     max_uses = models.PositiveIntegerField(null=True, blank=True)
     uses = models.PositiveIntegerField(default=0, editable=False)
     max_bytes = models.BigIntegerField(null=True, blank=True)
+    max_total_bytes = models.BigIntegerField(null=True, blank=True)
+    written_bytes = models.BigIntegerField(default=0, editable=False)
+    max_rate = models.BigIntegerField(null=True, blank=True, help_text="Bytes a second of one request.")
+    max_requests = models.PositiveIntegerField(null=True, blank=True, help_text="Streams at a time.")
+    networks = models.JSONField(default=list, blank=True, help_text="The client networks it may be used from.")
+    delivered = models.JSONField(default=list, blank=True, editable=False)
+    delivered_version = models.CharField(max_length=64, blank=True, default="", editable=False)
     sha256 = models.CharField(max_length=64, blank=True, default="")
     size = models.BigIntegerField(null=True, blank=True)
     content_type = models.CharField(max_length=255, blank=True, default="")
@@ -40,7 +57,6 @@ class Alias(models.Model):
     created_by = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="aliases")
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    stream_cut_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name_plural = "aliases"
@@ -52,6 +68,13 @@ class Alias(models.Model):
             models.CheckConstraint(condition=Q(size__isnull=True) | Q(size__gte=0), name="alias_size_positive"),
             models.CheckConstraint(
                 condition=Q(max_bytes__isnull=True) | Q(max_bytes__gte=0), name="alias_max_bytes_positive"
+            ),
+            models.CheckConstraint(condition=Q(written_bytes__gte=0), name="alias_written_positive"),
+            models.CheckConstraint(
+                condition=~Q(mode__in=[AliasMode.READ_PREFIX, AliasMode.WRITE_PREFIX])
+                | Q(key="")
+                | Q(key__endswith="/"),
+                name="alias_prefix_is_a_folder",
             ),
         ]
         indexes = [

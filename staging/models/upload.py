@@ -15,14 +15,24 @@ class Upload(models.Model):
 
     ``id`` becomes the object's id. Once the lease has run out, the janitor owns the row and what lies at the key;
     ``size`` and ``sha256`` are filled in just before publish so that it can tell whether to adopt the bytes.
+
+    ``key`` is where the bytes lie on the storage, ``target_key`` the object's in its bucket. An upload that broke off
+    and may be resumed is ``suspended_at`` with ``offset`` safe bytes; ``promised`` are the digests announced for the
+    whole, in hexadecimal by hashlib's names. Uploads of one ``batch`` become objects together or not at all, so that
+    the janitor adopts none of them.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     alias = models.ForeignKey(Alias, on_delete=models.CASCADE, related_name="uploads")
     storage = models.ForeignKey(Storage, on_delete=models.PROTECT, related_name="uploads")
     key = KeyField()
+    target_key = KeyField()
     token = models.CharField(max_length=1400, blank=True)
     declared_size = models.BigIntegerField(null=True)
+    offset = models.BigIntegerField(default=0)
+    suspended_at = models.DateTimeField(null=True)
+    batch = models.UUIDField(null=True, editable=False)
+    promised = models.JSONField(default=dict)
     reserved_bytes = models.BigIntegerField(default=0)
     size = models.BigIntegerField(null=True)
     sha256 = models.CharField(max_length=64, blank=True, default="")
@@ -35,6 +45,7 @@ class Upload(models.Model):
         ordering = ["created_at"]
         constraints = [
             models.CheckConstraint(condition=Q(reserved_bytes__gte=0), name="upload_reserved_positive"),
+            models.CheckConstraint(condition=Q(offset__gte=0), name="upload_offset_positive"),
         ]
         indexes = [models.Index(fields=["lease_expires_at"], name="upload_by_lease")]
 

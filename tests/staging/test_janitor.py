@@ -179,7 +179,7 @@ def test_two_janitors_settle_an_upload_once(place: Place, monkeypatch: pytest.Mo
 def test_a_stream_that_crashed_is_remembered_on_its_alias(place: Place) -> None:
     upload = crashed(place, declared=False, written=DATA[:5])
     place.sweep()
-    assert Alias.objects.get(pk=upload.alias_id).stream_cut_at is not None
+    assert upload.alias.broken_streams.filter(key=upload.target_key).exists()
 
 
 def test_what_is_old_is_forgotten_and_what_is_not_is_kept(place: Place, settings: Settings) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.errors import Offline, TimedOut, Unavailable
 from gateway import problems
+from staging import writing
 from staging.models import Alias, Object
 from tests.servers.faulty import Faults
 from tests.servers.nginx import Nginx
@@ -171,7 +172,7 @@ def feed(descriptor: int) -> None:
 def test_trap_7_a_stream_whose_digest_is_known_may_be_sent_anew(desk: Desk) -> None:
     path = desk.write()
     desk.ask("PUT", path, chunks=[])
-    Alias.objects.update(stream_cut_at="2026-01-01T00:00:00Z")
+    writing.note_stream_cut(Alias.objects.get(), KEY)
     refused = desk.ask("PUT", path, chunks=[DATA])
     assert (refused.status, refused.code) == (409, "stream_interrupted")
     assert desk.ask("PUT", path, {"Waybill-Sha256": sha256(DATA)}, chunks=[DATA]).status == 201
