@@ -34,6 +34,8 @@ _STATUS: dict[type[Exception], int] = {
     errors.ObjectUnavailable: 503,
     errors.ContentDiffers: 409,
     errors.DigestMismatch: 422,
+    errors.PartsDiffer: 503,
+    errors.WrongOffset: 409,
     errors.SizeMismatch: 422,
     errors.BodyIncomplete: 400,
     errors.StreamEmpty: 422,
@@ -53,7 +55,6 @@ _STATUS: dict[type[Exception], int] = {
     refusals.LengthRequired: 411,
     refusals.DocumentTooLarge: 413,
     refusals.UnsupportedBody: 415,
-    refusals.WrongOffset: 409,
     refusals.PreconditionFailed: 412,
     refusals.RangeUnsatisfiable: 416,
     storage_errors.InvalidKey: 400,
@@ -152,7 +153,7 @@ def of(exc: Exception) -> Problem:
 def _headers(exc: errors.StagingError) -> dict[str, str]:
     if isinstance(exc, errors.WrongDirection):
         return {"Allow": ", ".join(exc.allowed)}
-    if isinstance(exc, refusals.WrongOffset):
+    if isinstance(exc, errors.WrongOffset):
         return {"Upload-Offset": str(exc.offset), "Upload-Complete": "?1" if exc.complete else "?0"}
     if isinstance(exc, refusals.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{exc.size}"}

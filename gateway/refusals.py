@@ -32,18 +32,6 @@ class UnsupportedBody(StagingError):
     hint = "Send the bare bytes: curl -T FILE URL."
 
 
-class WrongOffset(StagingError):
-    """The body does not begin where the bytes that are safe end."""
-
-    code = "wrong_offset"
-    hint = "Ask HEAD for Upload-Offset and go on from there; 0 means from the beginning."
-
-    def __init__(self, detail: str, *, offset: int, complete: bool) -> None:
-        super().__init__(detail)
-        self.offset = offset
-        self.complete = complete
-
-
 class PreconditionFailed(StagingError):
     """The object is not the version that If-Match names."""
 

@@ -1,17 +1,16 @@
 """The catalog: the one place that writes objects and replicas."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
-from staging import aliases, events, queue
-from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost, NoSpace
+from staging import aliases, events, queue, reservations
+from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost
 from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Transfer, Upload
 from staging.prepared import Prepared
 from staging.purging import purge
@@ -59,77 +58,6 @@ def was_deleted(bucket: Bucket, key: str) -> bool:
     return last is not None and not last.current
 
 
-def reserve(
-    alias: Alias, storage: Storage, key: str, upload_id: uuid.UUID, declared: int | None, content_type: str
-) -> Upload:
-    """The row before the bytes: reserve the key and the declared space. Raises NoSpace; nothing is reserved then."""
-    with transaction.atomic():
-        take_space(storage, declared or 0)
-        return Upload.objects.create(
-            id=upload_id,
-            alias=alias,
-            storage=storage,
-            key=key,
-            target_key=alias.key,
-            declared_size=declared,
-            reserved_bytes=declared or 0,
-            content_type=content_type,
-            lease_expires_at=lease_end(),
-        )
-
-
-def lease_end() -> datetime:
-    """When an upload's lease that is taken or renewed now runs out."""
-    return timezone.now() + timedelta(seconds=settings.UPLOAD_LEASE_S)
-
-
-def take_space(storage: Storage, count: int) -> None:
-    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace."""
-    fits = Storage.objects.filter(pk=storage.pk).exclude(
-        capacity_bytes__isnull=False, capacity_bytes__lt=F("used_bytes") + F("reserved_bytes") + count
-    )
-    if fits.update(reserved_bytes=F("reserved_bytes") + count) != 1:
-        raise NoSpace(f"The storage {storage.name} has no room for {count} bytes more.")
-
-
-def grow_reservation(upload: Upload, total: int) -> None:
-    """Reserve what a body of unknown length has come to. Raises NoSpace or LeaseLost."""
-    with transaction.atomic():
-        take_space(upload.storage, total - upload.reserved_bytes)
-        if not _owned(upload).update(reserved_bytes=total):
-            raise LeaseLost
-    upload.reserved_bytes = total
-
-
-def renew(upload: Upload) -> None:
-    """Prolong the lease of a living upload. Raises LeaseLost where the janitor has taken it over."""
-    if not _owned(upload).update(lease_expires_at=lease_end()):
-        raise LeaseLost
-
-
-def note_token(upload: Upload, token: str) -> None:
-    """Keep the storage's name for the unfinished write, by which the janitor finds it. Raises LeaseLost."""
-    if not _owned(upload).update(token=token):
-        raise LeaseLost
-
-
-def note_content(upload: Upload, size: int, sha256: str) -> None:
-    """Write down what is about to be published, and renew the lease, in one conditional UPDATE. Raises LeaseLost."""
-    if not _owned(upload).update(size=size, sha256=sha256, lease_expires_at=lease_end()):
-        raise LeaseLost
-    upload.size, upload.sha256 = size, sha256
-
-
-def drop(upload: Upload) -> None:
-    """Give up a reservation whose bytes are gone from the storage."""
-    with transaction.atomic():
-        deleted, _ = _owned(upload).delete()
-        if deleted:
-            Storage.objects.filter(pk=upload.storage_id).update(
-                reserved_bytes=F("reserved_bytes") - upload.reserved_bytes
-            )
-
-
 def register(upload: Upload, storage_version: str, *, late: bool = False, lost: Object | None = None) -> Registered:
     """The row after the bytes: make the published upload the key's current version.
 
@@ -163,7 +91,7 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     )
     if standing and not bucket.mounted and not may_replace and not heals:
         raise ContentDiffers(f"{bucket}/{upload.target_key} was committed with other content meanwhile.")
-    deleted, _ = _owned(upload).delete()
+    deleted, _ = reservations.owned(upload).delete()
     if not deleted:
         raise LeaseLost
     if standing:
@@ -300,8 +228,3 @@ def _schedule_delete(replica: Replica, target: Object, not_before: datetime) -> 
 
 def _is_published(standing: Object, storage_version: str) -> bool:
     return standing.replicas.filter(storage_version=storage_version).exists()
-
-
-def _owned(upload: Upload) -> QuerySet[Upload]:
-    """The upload's row as long as nobody else has taken it over."""
-    return Upload.objects.filter(pk=upload.pk, fence=upload.fence)

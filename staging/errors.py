@@ -107,12 +107,32 @@ class SizeMismatch(StagingError):
     hint = "Upload the file that the alias was made for."
 
 
+class PartsDiffer(StagingError):
+    """The parts of a resumed upload do not make up what was announced."""
+
+    code = "parts_differ"
+    transient = True
+    hint = "Upload the whole again from its first byte; the parts may be those of different files."
+
+
+class WrongOffset(StagingError):
+    """The body does not begin where the bytes that are safe end."""
+
+    code = "wrong_offset"
+    hint = "Ask HEAD for Upload-Offset and go on from there; 0 means from the beginning."
+
+    def __init__(self, detail: str = "", *, offset: int, complete: bool) -> None:
+        super().__init__(detail)
+        self.offset = offset
+        self.complete = complete
+
+
 class BodyIncomplete(StagingError):
     """The body ended before the length that was announced for it."""
 
     code = "incomplete_body"
     transient = True
-    hint = "Nothing was stored; upload again."
+    hint = "Nothing of it is visible; upload again, or go on from the Upload-Offset that HEAD tells."
 
 
 class StreamEmpty(StagingError):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
-from staging import catalog, transfers, writing
+from staging import catalog, reservations, resuming, transfers, writing
 from staging.connections import release
 from staging.errors import ContentDiffers, StagingError
 from staging.leases import UploadLease
@@ -44,7 +44,7 @@ def sweep(limit: int = 200) -> Sweep:
 
 def _settle(upload: Upload, done: Sweep) -> None:
     claimed = Upload.objects.filter(pk=upload.pk, fence=upload.fence, lease_expires_at__lt=timezone.now()).update(
-        fence=F("fence") + 1, lease_expires_at=catalog.lease_end()
+        fence=F("fence") + 1, lease_expires_at=reservations.lease_end()
     )
     if not claimed:
         return
@@ -53,14 +53,16 @@ def _settle(upload: Upload, done: Sweep) -> None:
     try:
         adapter = adapter_for(upload.storage)
         release()
-        _abort_unfinished(adapter, upload)
-        adopted = bool(upload.sha256) and _adopt(adapter, upload)
+        adopted = False if upload.sha256 else resuming.complete(upload) is not None
         if not adopted:
-            if upload.sha256 and not upload.alias.bucket.mounted:
+            _abort_unfinished(adapter, upload)
+            adopted = bool(upload.sha256) and upload.batch is None and _adopt(adapter, upload)
+        if not adopted:
+            if not upload.alias.bucket.mounted:
                 adapter.delete(upload.key)
-            if upload.declared_size is None:
+            if upload.declared_size is None and upload.suspended_at is None:
                 writing.note_stream_cut(upload.alias, upload.target_key)
-            catalog.drop(upload)
+            reservations.drop(upload)
     except (AdapterError, StagingError) as exc:
         # The lease was prolonged above, so the next run comes back to it.
         log.warning("janitor.postponed", upload=str(upload.pk), error=exc.code)

@@ -40,6 +40,12 @@ class Place:
         assert (storage.reserved_bytes, storage.used_bytes) == (0, sum(listed.values()))
         assert set(self.files()) == set(listed)
 
+    def give_up_what_waits(self) -> None:
+        """Let the uploads that wait to be resumed, and no others, run out; the janitor removes them."""
+        waiting = Upload.objects.filter(suspended_at__isnull=False)
+        expected = waiting.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        assert janitor.sweep().removed == expected
+
     def sweep(self) -> Sweep:
         """Run the janitor as if every lease had run out."""
         Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))

@@ -45,13 +45,16 @@ def wanted(header: str | None, size: int) -> Span | None:
     return Span(first, min(int(match["last"]) + 1, size) if match["last"] else size)
 
 
-def is_whole_upload(content_range: str, size: int | None) -> bool:
-    """Whether the Content-Range of a PUT covers the whole body from its first byte to its last."""
+def sent(content_range: str, size: int | None) -> Span | None:
+    """The part of a file that the Content-Range of a PUT of ``size`` bytes announces, up to the file's end.
+
+    None where it is malformed, does not fit the body, or stops before the end: curl's ``-C`` always sends the rest.
+    """
     match = _CONTENT_RANGE.fullmatch(content_range.strip())
     if match is None or match["total"] == "*":
-        return False
-    whole = int(match["first"]) == 0 and int(match["last"]) + 1 == int(match["total"])
-    return whole and size == int(match["total"])
+        return None
+    span = Span(int(match["first"]), int(match["last"]) + 1)
+    return span if span.stop == int(match["total"]) and span.stop - span.start == size else None
 
 
 def tells_size_on_416(user_agent: str) -> bool:

@@ -1,19 +1,22 @@
-"""PUT, POST and HEAD of a write alias: from HTTP's headers to the domain and back."""
+"""PUT, POST, PATCH and HEAD of a write alias: from HTTP's headers to the domain and back."""
 
 import re
 import time
+from functools import partial
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway import metrics
-from gateway.data import body, digests, ranges
+from gateway.data import body, digests, parts
 from gateway.data.body import RequestBody
 from gateway.data.slots import SLOTS
-from gateway.refusals import UnsupportedBody, WrongOffset
-from staging import aliases, writing
-from staging.models import Alias
-from staging.writing import Offer, Receipt
+from gateway.refusals import UnsupportedBody
+from staging import aliases, resuming, writing
+from staging.errors import WrongOffset
+from staging.models import Alias, Object
+from staging.writing import Offer, Progress, Receipt
 
 log = structlog.get_logger(__name__)
 
@@ -21,18 +24,19 @@ _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 
 def answer(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
-    """Store the body, and say what stands at the key now."""
+    """Store the body, or a part of one, and say what stands at the key now."""
     began = time.monotonic()
     content = RequestBody(request.META)
-    _check_framing(request, alias, content)
-    offer = Offer(content.size, _media_type(request), digests.offered(request.headers))
+    offer = announced(request, alias, content)
     slot = SLOTS.take(content.size)
     try:
         body.limit_stalls(request.META)
-        receipt = writing.receive(alias, offer, content)
+        receipt = writing.receive_part(alias, offer, content)
     finally:
         slot.give_back()
         metrics.BYTES.labels("in").inc(content.taken)
+    if isinstance(receipt, Progress):
+        return _continue(request, receipt)
     log.info(
         "object.received",
         object=str(receipt.object.id),
@@ -44,18 +48,61 @@ def answer(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
 
 
 def tell(_request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
-    """How much of the object is safe."""
-    safe, complete = writing.offset(alias)
-    headers = {"Upload-Offset": str(safe), "Upload-Complete": "?1" if complete else "?0", "Cache-Control": "no-store"}
-    return HttpResponse(headers={**headers, "Content-Length": "0"})
+    """How much of the upload is safe, and what it has become once it is complete."""
+    found = resuming.progress(alias)
+    headers = {
+        "Upload-Offset": str(found.offset),
+        "Upload-Complete": "?1" if found.object else "?0",
+        "Upload-Limit": _limits(alias),
+        "Cache-Control": "no-store",
+        "Content-Length": "0",
+    }
+    if found.length is not None:
+        headers["Upload-Length"] = str(found.length)
+    if found.object:
+        headers |= _identity(found.object)
+    return HttpResponse(headers=headers)
+
+
+def announced(request: HttpRequest, alias: Alias, content: RequestBody) -> Offer:
+    """What the request's header says of its body, before the first byte of it is read.
+
+    Raises what the header alone is refused for, and WrongOffset for a part that leads nowhere.
+    """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedBody("A Content-Encoding is not taken off, and stored as it is it would be another file.")
+    if _FORM.match(request.headers.get("Content-Type", "")):
+        raise UnsupportedBody("A form (curl -F) wraps the file in parts.")
+    part = parts.announced(request.method or "", request.headers, content.size)
+    if part is None:
+        found = resuming.progress(alias)
+        detail = "A part of a file must reach to its end, as those of curl -C do."
+        raise WrongOffset(detail, offset=found.offset, complete=found.object is not None)
+    return Offer(
+        content.size,
+        _media_type(request),
+        digests.offered(request.headers),
+        start=part.start,
+        total=part.total,
+        is_last=part.is_last,
+        appends=request.method == "PATCH",
+        resumable=part.drafted,
+        stop=partial(body.stop_reading, request.META),
+    )
+
+
+def _continue(request: HttpRequest, progress: Progress) -> HttpResponse:
+    """A part is safe and more is to come; only a client that speaks the draft gets here."""
+    headers = {"Upload-Offset": str(progress.offset), "Upload-Complete": "?0", "Cache-Control": "no-store"}
+    if request.method == "PATCH":
+        return HttpResponse(status=204, headers=headers)
+    return HttpResponse(status=201, headers={**headers, "Location": request.get_full_path(), "Content-Length": "0"})
 
 
 def _acknowledge(alias: Alias, receipt: Receipt) -> HttpResponse:
     made = receipt.object
     headers = {
-        "ETag": f'"{made.sha256}"',
-        "Repr-Digest": digests.repr_digest(made.sha256),
-        "Waybill-Sha256": made.sha256,
+        **_identity(made),
         "Waybill-Durability": receipt.durability,
         "Upload-Complete": "?1",
         "Upload-Offset": str(made.size),
@@ -68,18 +115,20 @@ def _acknowledge(alias: Alias, receipt: Receipt) -> HttpResponse:
     )
 
 
-def _check_framing(request: HttpRequest, alias: Alias, content: RequestBody) -> None:
-    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-        raise UnsupportedBody("A Content-Encoding is not taken off, and stored as it is it would be another file.")
-    if _FORM.match(request.headers.get("Content-Type", "")):
-        raise UnsupportedBody("A form (curl -F) wraps the file in parts.")
-    content_range = request.headers.get("Content-Range")
-    if content_range is not None and not ranges.is_whole_upload(content_range, content.size):
-        safe, complete = writing.offset(alias)
-        raise WrongOffset("Only a whole body is taken.", offset=safe, complete=complete)
+def _identity(made: Object) -> dict[str, str]:
+    return {
+        "ETag": f'"{made.sha256}"',
+        "Repr-Digest": digests.repr_digest(made.sha256),
+        "Waybill-Sha256": made.sha256,
+    }
+
+
+def _limits(alias: Alias) -> str:
+    return parts.limits(writing.most_bytes(alias), settings.UPLOAD_KEEP_S)
 
 
 def _media_type(request: HttpRequest) -> str:
     """What the client calls the body; curl's default for ``--data-binary`` says nothing about it."""
     named = request.headers.get("Content-Type", "").strip()
-    return "" if named.startswith("application/x-www-form-urlencoded") or len(named) > 255 else named
+    unsaid = named.startswith(("application/x-www-form-urlencoded", parts.APPEND_TYPE))
+    return "" if unsaid or len(named) > 255 else named

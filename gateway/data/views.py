@@ -20,7 +20,7 @@ from staging.states import AliasMode
 log = structlog.get_logger(__name__)
 
 READS = ("GET", "HEAD")
-WRITES = ("PUT", "POST", "HEAD")
+WRITES = ("PUT", "POST", "PATCH", "HEAD")
 #: How long a refused client may go on sending before the connection is closed under it.
 DRAIN_S = 20.0
 
@@ -55,6 +55,8 @@ def _problem(exc: Exception, request: HttpRequest, alias: Alias | None) -> Probl
         return replace(problem, headers={})
     if request.method not in ("PUT", "POST") or not body.is_stream(request.META):
         return problem
+    if "Upload-Complete" in request.headers:
+        return problem  # This client asks how far it came before it goes on.
     if alias is not None and alias.mode == AliasMode.WRITE:
         try:
             writing.note_stream_cut(alias, alias.key)

@@ -71,22 +71,26 @@ def test_a_span_says_where_it_lies_with_inclusive_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "size", "whole"),
+    ("header", "size", "span"),
     [
-        ("bytes 0-9/10", 10, True),
-        (" bytes 0-9/10 ", 10, True),
-        ("bytes 0-9/10", 9, False),
-        ("bytes 0-9/10", None, False),
-        ("bytes 1-9/10", 9, False),
-        ("bytes 0-8/10", 9, False),
-        ("bytes 0-9/*", 10, False),
-        ("bytes */10", 0, False),
-        ("bytes=0-9/10", 10, False),
-        ("bytes 0-" + "9" * 30 + "/10", 10, False),
+        ("bytes 0-9/10", 10, (0, 10)),
+        (" bytes 0-9/10 ", 10, (0, 10)),
+        ("bytes 1-9/10", 9, (1, 10)),
+        ("bytes 9-9/10", 1, (9, 10)),
+        ("bytes 0-9/10", 9, None),
+        ("bytes 0-9/10", None, None),
+        ("bytes 0-8/10", 9, None),
+        ("bytes 0-9/*", 10, None),
+        ("bytes */10", 0, None),
+        ("bytes=0-9/10", 10, None),
+        ("bytes 9-0/10", 0, None),
+        ("bytes 0-" + "9" * 30 + "/10", 10, None),
     ],
 )
-def test_only_a_content_range_of_everything_is_a_whole_upload(header: str, size: int | None, whole: bool) -> None:
-    assert ranges.is_whole_upload(header, size) is whole
+def test_a_content_range_counts_where_it_fits_the_body_and_reaches_the_end(
+    header: str, size: int | None, span: tuple[int, int] | None
+) -> None:
+    assert ranges.sent(header, size) == (ranges.Span(*span) if span else None)
 
 
 @pytest.mark.parametrize(

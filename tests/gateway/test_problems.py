@@ -16,7 +16,7 @@ from staging.errors import StagingError
 #: What the constructors need besides a sentence.
 NEEDED: dict[type[StagingError], dict[str, object]] = {
     errors.WrongDirection: {"allowed": ("GET", "HEAD")},
-    refusals.WrongOffset: {"offset": 7, "complete": False},
+    errors.WrongOffset: {"offset": 7, "complete": False},
 }
 
 

@@ -96,6 +96,9 @@ class FaultyAdapter(LocalAdapter):
         self.faults.meet("open_write", key)
         return FaultyWrite(self.faults, super().open_write(key, size=size, mode=mode))
 
+    def resume_write(self, token: str) -> WriteSession:
+        return FaultyWrite(self.faults, super().resume_write(token))
+
     def delete(self, key: str) -> None:
         self.faults.meet("delete", key)
         super().delete(key)

@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
-from staging import catalog
+from staging import catalog, reservations
 from staging.errors import LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Event, Object, Replica, Storage, Transfer, Upload
 from staging.states import AliasMode, OnExists, ReplicaState
@@ -128,7 +128,7 @@ def test_a_negative_reservation_is_refused(place: Place) -> None:
 
 def reserve(place: Place, size: int | None, key: str = KEY) -> Upload:
     alias = place.alias(key, AliasMode.WRITE)
-    return catalog.reserve(alias, place.storage, f".waybill/{uuid.uuid4().hex}", uuid.uuid4(), size, "text/plain")
+    return reservations.reserve(alias, place.storage, f".waybill/{uuid.uuid4().hex}", uuid.uuid4(), size, "text/plain")
 
 
 def test_space_is_taken_to_the_last_byte_and_given_back(place: Place) -> None:
@@ -138,9 +138,9 @@ def test_space_is_taken_to_the_last_byte_and_given_back(place: Place) -> None:
     with pytest.raises(NoSpace):
         reserve(place, 1)
     reserve(place, 0)
-    catalog.drop(last)
-    catalog.drop(whole)
-    catalog.drop(whole)
+    reservations.drop(last)
+    reservations.drop(whole)
+    reservations.drop(whole)
     assert Storage.objects.get(pk=place.storage.pk).reserved_bytes == 0
     assert reserve(place, 100).reserved_bytes == 100
 
@@ -148,12 +148,12 @@ def test_space_is_taken_to_the_last_byte_and_given_back(place: Place) -> None:
 def test_a_reservation_that_cannot_grow_stays_as_it_was(place: Place) -> None:
     Storage.objects.filter(pk=place.storage.pk).update(capacity_bytes=100)
     upload = reserve(place, None)
-    catalog.grow_reservation(upload, 60)
+    reservations.grow(upload, 60)
     with pytest.raises(NoSpace):
-        catalog.grow_reservation(upload, 101)
+        reservations.grow(upload, 101)
     Upload.objects.update(fence=7)
     with pytest.raises(LeaseLost):
-        catalog.grow_reservation(upload, 70)
+        reservations.grow(upload, 70)
     assert Storage.objects.get(pk=place.storage.pk).reserved_bytes == 60
 
 
@@ -164,14 +164,14 @@ def test_whoever_lost_the_lease_changes_nothing(place: Place, deed: str) -> None
     Upload.objects.update(fence=7)
     before = Upload.objects.values().get()
     deeds: dict[str, Callable[[], object]] = {
-        "renew": lambda: catalog.renew(upload),
-        "note_token": lambda: catalog.note_token(upload, "token"),
-        "note_content": lambda: catalog.note_content(upload, 1, sha256(b"x")),
+        "renew": lambda: reservations.renew(upload),
+        "note_token": lambda: reservations.note_token(upload, "token"),
+        "note_content": lambda: reservations.note_content(upload, 1, sha256(b"x")),
         "register": lambda: catalog.register(upload, "v1"),
     }
     with pytest.raises(LeaseLost):
         deeds[deed]()
-    catalog.drop(upload)
+    reservations.drop(upload)
     assert Upload.objects.values().get() == before
     assert not Object.objects.exists()
     assert not Event.objects.filter(kind__startswith="object.").exists()

@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from adapters.errors import Offline
-from staging import aliases, catalog, janitor, placement
+from staging import aliases, catalog, janitor, placement, reservations
 from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
 from staging.states import AliasMode, OnExists
 from staging.storages import adapter_for
@@ -38,16 +38,16 @@ def crashed(
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, KEY, str(upload_id))
     declared_size = len(DATA) if declared else None
-    upload = catalog.reserve(alias, place.storage, key, upload_id, declared_size, "text/plain")
+    upload = reservations.reserve(alias, place.storage, key, upload_id, declared_size, "text/plain")
     if not declared:
-        catalog.grow_reservation(upload, len(DATA))
+        reservations.grow(upload, len(DATA))
     if written is not None:
         session = adapter_for(place.storage).open_write(key, size=None)
         if mounted:
-            catalog.note_token(upload, session.token)
+            reservations.note_token(upload, session.token)
         session.write(written)
         if noted:
-            catalog.note_content(upload, len(DATA), sha256(DATA))
+            reservations.note_content(upload, len(DATA), sha256(DATA))
         if published:
             session.publish()
         else:
@@ -69,7 +69,7 @@ def test_bytes_that_were_published_and_are_whole_are_adopted(place: Place, mount
 
 
 @BOTH
-@pytest.mark.parametrize("written", [None, b"", DATA[:10], DATA])
+@pytest.mark.parametrize("written", [None, b"", DATA[:10]])
 @pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
 def test_a_write_that_was_not_published_is_removed(
     place: Place, mounted: bool, written: bytes | None, noted: bool
@@ -78,6 +78,21 @@ def test_a_write_that_was_not_published_is_removed(
     assert place.sweep().removed == 1
     assert place.files() == []
     assert not Object.objects.exists()
+    place.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["", "published"])
+def test_all_bytes_of_a_managed_object_are_completed_by_themselves(place: Place, published: bool) -> None:
+    crashed(place, written=DATA, published=published)
+    assert place.sweep().adopted == 1
+    assert Object.objects.get().sha256 == sha256(DATA)
+    place.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
+def test_in_a_mounted_bucket_nothing_is_published_whose_digest_nobody_checked(place: Place, noted: bool) -> None:
+    crashed(place, mounted=True, written=DATA, noted=noted)
+    assert place.sweep().removed == 1
     place.assert_nothing_is_left()
 
 
@@ -153,7 +168,7 @@ def test_space_that_a_late_writer_reserved_before_the_claim_is_given_back(
     settle = janitor._settle
 
     def grow_first(found: Upload, done: janitor.Sweep) -> None:
-        catalog.grow_reservation(upload, 2 * len(DATA))
+        reservations.grow(upload, 2 * len(DATA))
         settle(found, done)
 
     monkeypatch.setattr(janitor, "_settle", grow_first)

@@ -68,7 +68,9 @@ def test_a_killed_client_leaves_nothing(desk: Desk, how: str, tmp_path: Path) ->
         desk.wait_until_uploads_run()
         uploading.kill()
         uploading.communicate()
-    wait_until(lambda: not Upload.objects.exists(), what="the gateway cleans up by itself")
+    running = Upload.objects.filter(suspended_at=None)
+    wait_until(lambda: not running.exists(), what="the gateway cleans up by itself")
+    desk.place.give_up_what_waits()
     assert desk.ask("GET", path).body == b"old"
     desk.assert_nothing_is_left()
 
@@ -93,6 +95,50 @@ def test_a_gateway_killed_in_mid_upload_leaves_what_the_janitor_removes(
     again = desk.ask("PUT", write, chunks=[DATA]) if chunked else desk.ask("PUT", write, body=DATA)
     assert again.status == (409 if chunked else 201), "what follows a broken stream may be its tail"
     assert desk.content() == (b"old" if chunked else DATA)
+
+
+@KILLS
+def test_an_upload_goes_on_after_the_gateway_was_killed(own_gateway: Desk, kill: Callable[[Gateway], None]) -> None:
+    desk = own_gateway
+    write = desk.write()
+    with desk.line() as line:
+        line.begin("PUT", write, {"Content-Length": str(len(DATA))})
+        line.send(DATA[: 2 * MIB])
+        wait_until(lambda: desk.place.files() != [], what="bytes have come to the storage")
+        kill(desk.gateway)
+    offset = int(desk.ask("HEAD", write)["Upload-Offset"])
+    assert 0 < offset <= 2 * MIB
+    span = {"Content-Range": f"bytes {offset}-{len(DATA) - 1}/{len(DATA)}"}
+    assert desk.ask("PUT", write, span, body=DATA[offset:]).status == 201
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
+
+
+@KILLS
+@pytest.mark.parametrize("step", ["publish", "published"])
+def test_an_upload_whose_gateway_was_killed_at_its_end_is_completed_when_its_client_asks(
+    own_gateway: Desk, faults: Faults, kill: Callable[[Gateway], None], step: str
+) -> None:
+    desk = own_gateway
+    write = desk.write()
+    offset = 1 * MIB
+    with desk.line() as line:
+        line.begin("PUT", write, {"Content-Length": str(len(DATA))})
+        line.send(DATA[:offset])
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    faults.hold(step)
+    with desk.line() as line:
+        span = {"Content-Range": f"bytes {offset}-{len(DATA) - 1}/{len(DATA)}"}
+        line.begin("PUT", write, {"Content-Length": str(len(DATA) - offset), **span})
+        line.send(DATA[offset:])
+        faults.wait_until_held(step)
+        kill(desk.gateway)
+    faults.heal()
+    head = desk.ask("HEAD", write)
+    assert (head["Upload-Complete"], head["Upload-Offset"]) == ("?1", str(len(DATA)))
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
 
 
 @KILLS

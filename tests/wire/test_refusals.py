@@ -99,7 +99,7 @@ def test_head_of_a_refusal_has_its_headers_and_no_body(desk: Desk) -> None:
 
 def test_allow_names_what_the_alias_answers(desk: Desk) -> None:
     assert desk.ask("DELETE", desk.read())["Allow"] == "GET, HEAD"
-    assert desk.ask("GET", desk.write())["Allow"] == "PUT, POST, HEAD"
+    assert desk.ask("GET", desk.write())["Allow"] == "PUT, POST, PATCH, HEAD"
 
 
 def test_every_answer_keeps_referrers_caches_and_transformers_away(desk: Desk) -> None:
@@ -156,6 +156,7 @@ def test_a_body_cut_short_stores_nothing_and_leaves_the_old_version(desk: Desk) 
             answer = line.answer()
         assert (answer.code, answer.status) in [("incomplete_body", 400)]
     assert desk.ask("GET", path).body == b"old"
+    desk.place.give_up_what_waits()
     desk.assert_nothing_is_left()
 
 

@@ -1,0 +1,272 @@
+"""Receptions: one body on its way through its reservation, from the first byte to the catalog, or to a break."""
+
+import uuid
+from collections.abc import Callable
+
+import structlog
+
+from adapters.base import Adapter, ObjectStat, WriteMode, WriteSession
+from adapters.errors import AdapterError, AlreadyExists, NotFound
+from staging import catalog, placement, reading, reservations
+from staging.connections import release
+from staging.errors import (
+    BodyIncomplete,
+    ContentDiffers,
+    DigestMismatch,
+    LeaseLost,
+    NoSpace,
+    PartsDiffer,
+    TooLarge,
+)
+from staging.leases import UploadLease
+from staging.models import Object, Upload
+from staging.offers import Offer, Progress, Receipt, check_whole, receipt_of, take
+from staging.pump import Hasher, Source, pump
+from staging.states import OnExists
+from staging.storages import adapter_for
+
+log = structlog.get_logger(__name__)
+
+#: A body of unknown length reserves space in steps of this many bytes.
+GROWTH_BYTES = 8 * 1024 * 1024
+
+
+#: The receptions that run in this process, by upload.
+_RUNNING: dict[uuid.UUID, "Reception"] = {}
+
+
+class Reception:
+    """One body on its way; use ``run`` for a body from its first byte, ``go_on`` for one that continues a session."""
+
+    def __init__(self, upload: Upload, offer: Offer, limit: int, *, session: WriteSession | None = None) -> None:
+        self.upload, self.offer, self.limit = upload, offer, limit
+        self.session = session
+        self.publishing = False
+        self.lost: Object | None = None
+        self.lease = UploadLease(upload)
+
+    def run(self, body: Source, standing: Object | None) -> Receipt | Progress:
+        """Take the body; on any error keep what can be resumed, and leave nothing else behind."""
+        adapter = adapter_for(self.upload.storage)
+        return self._watched(adapter, lambda: self._take(adapter, body, standing))
+
+    def go_on(self, body: Source) -> Receipt | Progress:
+        """Take the rest of the body, or another part of it, behind what the session holds."""
+        adapter = adapter_for(self.upload.storage)
+        return self._watched(adapter, lambda: self._take_part(adapter, body))
+
+    def _watched(self, adapter: Adapter, work: Callable[[], Receipt | Progress]) -> Receipt | Progress:
+        _RUNNING[self.upload.pk] = self
+        try:
+            return work()
+        except LeaseLost:
+            self._let_go()
+            raise
+        except BaseException as exc:
+            if not self._suspends(adapter, exc):
+                self.give_up()
+            raise
+        finally:
+            _RUNNING.pop(self.upload.pk, None)
+
+    def _take(self, adapter: Adapter, body: Source, standing: Object | None) -> Receipt | Progress:
+        try:
+            self.session = self._open(adapter)
+            if not self.offer.is_last:
+                return self._take_part(adapter, body)
+            size, sha256 = take(body, self.session.write, self.upload.alias, self.offer, on_progress=self._progress)
+            if standing and (standing.size, standing.sha256) == (size, sha256):
+                if self._is_in_place(adapter, standing):
+                    self.give_up()
+                    return receipt_of(standing, replayed=True)
+                self.lost = standing
+            reservations.note_content(self.upload, size, sha256)
+            release()
+            self.publishing = True
+            stat = self.session.publish()
+        except AlreadyExists as exc:
+            self.publishing = False
+            stat = self._compare(adapter, body, exc)
+            return self._register(adapter, stat, replayed=True)
+        return self._register(adapter, stat, replayed=False)
+
+    def _take_part(self, adapter: Adapter, body: Source) -> Receipt | Progress:
+        assert self.session is not None
+        with Hasher(()) as nothing:
+            pump(body, self.session.write, nothing, on_progress=self._progress)
+        if not self.offer.is_last:
+            self._suspend(adapter)
+            return Progress(self.upload.offset, length=self.upload.declared_size)
+        return self._complete(adapter)
+
+    def finish(self) -> Receipt | Progress:
+        """Make an object of a session that has all its bytes, or of bytes that were published and not registered."""
+        adapter = adapter_for(self.upload.storage)
+        return self._watched(adapter, lambda: self._complete(adapter))
+
+    def _complete(self, adapter: Adapter) -> Receipt:
+        """Publish what came in several parts, and read it once more before anybody may see it.
+
+        Managed keys are Waybill's own, so what is published there is not visible yet. The digest is that of the bytes
+        which the storage holds; where it is not what was announced, the upload begins anew.
+        """
+        if self.session is not None:
+            self.publishing = True
+            self.session.publish()
+        with adapter.open_read(self.upload.key) as stream, Hasher({"sha256", *self.upload.promised}) as hasher:
+            self.publishing = True
+            size = pump(stream, _discard, hasher, on_progress=lambda _: self.lease.keep())
+            digests = hasher.finish()
+        promised = {name: bytes.fromhex(digest) for name, digest in self.upload.promised.items()}
+        try:
+            check_whole(self.upload.alias, size, promised, digests)
+        except DigestMismatch as exc:
+            self._remove_published(adapter)
+            raise PartsDiffer(str(exc)) from exc
+        reservations.note_content(self.upload, size, digests["sha256"].hex())
+        return self._register(adapter, stream.stat, replayed=False)
+
+    def give_up(self) -> None:
+        """Leave nothing behind. Once publish has begun only the janitor can tell what is there, and it will."""
+        try:
+            if self.session is not None:
+                self.session.abort()
+        except AdapterError as exc:
+            log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
+            return
+        if not self.publishing:
+            reservations.drop(self.upload)
+
+    def _suspends(self, adapter: Adapter, exc: BaseException) -> bool:
+        """Whether what came was kept for a client that goes on."""
+        passing = isinstance(exc, BodyIncomplete) or (isinstance(exc, AdapterError) and exc.transient)
+        known = self.offer.resumable or self.upload.declared_size is not None
+        if not passing or not known or self.publishing or self.session is None or not self.session.offset:
+            return False
+        if not may_be_resumed(self.upload, adapter):
+            return False
+        try:
+            return self._suspend(adapter)
+        except (AdapterError, LeaseLost) as second:
+            log.warning("upload.not_suspended", upload=str(self.upload.pk), error=second.code)
+            return False
+
+    def _suspend(self, adapter: Adapter) -> bool:
+        """Leave the bytes to whoever goes on. False where the storage kept none; storages may lose the last part."""
+        assert self.session is not None
+        token = self.session.suspend()
+        with adapter.resume_write(token) as again:
+            if not again.offset and not self.offer.resumable:
+                return False
+            offset = again.offset
+            token = again.suspend()
+        reservations.suspend(self.upload, token, offset)
+        log.info("upload.suspended", upload=str(self.upload.pk), offset=offset, declared=self.upload.declared_size)
+        return True
+
+    def _let_go(self) -> None:
+        """Somebody else has taken the upload over: the bytes are theirs."""
+        if self.session is None:
+            return
+        try:
+            if Upload.objects.filter(pk=self.upload.pk).exists():
+                release()
+                self.session.suspend()
+                reservations.hand_over(self.upload)
+            else:
+                release()
+                self.session.abort()
+        except AdapterError as exc:
+            log.warning("upload.left_to_successor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
+
+    def _open(self, adapter: Adapter) -> WriteSession:
+        mounted = self.upload.alias.bucket.mounted
+        replaces = mounted and self.upload.alias.on_exists == OnExists.REPLACE
+        mode = WriteMode.REPLACE if replaces else WriteMode.CREATE
+        release()
+        session = adapter.open_write(self.upload.key, size=self.upload.declared_size, mode=mode)
+        if mounted:
+            self.session = session
+            reservations.note_token(self.upload, session.token)
+            release()
+        return session
+
+    def _progress(self, moved: int) -> None:
+        moved += self.offer.start
+        if moved > self.limit:
+            raise TooLarge(f"More than {self.limit} bytes came.")
+        if self.upload.declared_size is None and moved > self.upload.reserved_bytes:
+            self._grow(moved)
+        self.lease.keep(self.session.offset if self.session else None)
+
+    def _grow(self, moved: int) -> None:
+        """Reserve a step ahead; on a storage that is nearly full, only what has come."""
+        try:
+            reservations.grow(self.upload, min(moved + GROWTH_BYTES, self.limit))
+        except NoSpace:
+            reservations.grow(self.upload, moved)
+        release()
+
+    def _is_in_place(self, adapter: Adapter, standing: Object) -> bool:
+        """Whether what the catalog knows is still there: in a mounted bucket others write to the key too."""
+        if not self.upload.alias.bucket.mounted:
+            return reading.has_bytes(standing)
+        try:
+            stat = adapter.stat(self.upload.key)
+        except NotFound:
+            return False
+        return placement.still_holds(standing.replicas.all(), stat, standing.size)
+
+    def _compare(self, adapter: Adapter, body: Source, found: AlreadyExists) -> ObjectStat:
+        """A file stands at a mounted key: the body must be equal to it, by reading it, whoever put it there."""
+        refusal = ContentDiffers("A file with other content stands at this key of the storage.")
+        if self.session is None:
+            if self.offer.size not in (None, adapter.stat(self.upload.key).size):
+                raise refusal from found
+            size, sha256 = take(body, _discard, self.upload.alias, self.offer, on_progress=self._progress)
+            reservations.note_content(self.upload, size, sha256)
+            release()
+        with adapter.open_read(self.upload.key) as stream, Hasher(["sha256"]) as hasher:
+            if stream.stat.size != self.upload.size:
+                raise refusal from found
+            pump(stream, _discard, hasher, on_progress=lambda _: self.lease.keep())
+            if hasher.finish()["sha256"].hex() != self.upload.sha256:
+                raise refusal from found
+        if self.session is not None:
+            self.session.abort()
+        return stream.stat
+
+    def _register(self, adapter: Adapter, stat: ObjectStat, *, replayed: bool) -> Receipt:
+        try:
+            registered = catalog.register(self.upload, stat.version, lost=self.lost)
+        except ContentDiffers:
+            self._remove_published(adapter)
+            raise
+        if registered.replayed:
+            self._remove_published(adapter)
+        return receipt_of(registered.object, replayed=replayed or registered.replayed)
+
+    def _remove_published(self, adapter: Adapter) -> None:
+        """Our bytes lost the race for the key. Managed keys are ours alone, so they can simply go."""
+        release()
+        try:
+            if not self.upload.alias.bucket.mounted:
+                adapter.delete(self.upload.key)
+        except AdapterError as exc:
+            log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
+            return
+        reservations.drop(self.upload)
+
+
+def running(upload: Upload) -> Reception | None:
+    """The reception of the upload that runs in this process."""
+    return _RUNNING.get(upload.pk)
+
+
+def may_be_resumed(upload: Upload, adapter: Adapter) -> bool:
+    """Whether a client may go on with the upload: its bytes can be read before anybody else sees them."""
+    return adapter.traits.resumes and not upload.alias.bucket.mounted and upload.batch is None
+
+
+def _discard(_: bytes) -> None:
+    """A sink for bytes that are only hashed."""

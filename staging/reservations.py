@@ -1,0 +1,141 @@
+"""Reservations: the row that an upload has before its bytes, its lease, and who may go on with it."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from staging.errors import LeaseLost, NoSpace
+from staging.models import Alias, Storage, Upload
+
+
+def reserve(
+    alias: Alias,
+    storage: Storage,
+    key: str,
+    upload_id: uuid.UUID,
+    declared: int | None,
+    content_type: str,
+    promised: Mapping[str, bytes] | None = None,
+) -> Upload:
+    """The row before the bytes: reserve the key and the declared space. Raises NoSpace; nothing is reserved then.
+
+    ``promised`` are the digests announced for the whole, by hashlib's names.
+    """
+    with transaction.atomic():
+        take_space(storage, declared or 0)
+        return Upload.objects.create(
+            id=upload_id,
+            alias=alias,
+            storage=storage,
+            key=key,
+            target_key=alias.key,
+            declared_size=declared,
+            reserved_bytes=declared or 0,
+            content_type=content_type,
+            promised={name: digest.hex() for name, digest in (promised or {}).items()},
+            lease_expires_at=lease_end(),
+        )
+
+
+def lease_end() -> datetime:
+    """When an upload's lease that is taken or renewed now runs out."""
+    return timezone.now() + timedelta(seconds=settings.UPLOAD_LEASE_S)
+
+
+def take_space(storage: Storage, count: int) -> None:
+    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace."""
+    fits = Storage.objects.filter(pk=storage.pk).exclude(
+        capacity_bytes__isnull=False, capacity_bytes__lt=F("used_bytes") + F("reserved_bytes") + count
+    )
+    if fits.update(reserved_bytes=F("reserved_bytes") + count) != 1:
+        raise NoSpace(f"The storage {storage.name} has no room for {count} bytes more.")
+
+
+def grow(upload: Upload, total: int) -> None:
+    """Reserve what a body of unknown length has come to. Raises NoSpace or LeaseLost."""
+    with transaction.atomic():
+        take_space(upload.storage, total - upload.reserved_bytes)
+        if not owned(upload).update(reserved_bytes=total):
+            raise LeaseLost
+    upload.reserved_bytes = total
+
+
+def renew(upload: Upload, offset: int | None = None) -> None:
+    """Prolong the lease of a living upload, and note how far it came. Raises LeaseLost where it was taken over."""
+    came = {} if offset is None else {"offset": offset}
+    if not owned(upload).update(lease_expires_at=lease_end(), **came):
+        raise LeaseLost
+
+
+def suspend(upload: Upload, token: str, offset: int) -> None:
+    """Keep what came of an upload that broke off for ``WAYBILL_UPLOAD_KEEP_S``. Raises LeaseLost.
+
+    An earlier upload of the same key through the same alias that waits to be resumed is given up for it.
+    """
+    now = timezone.now()
+    kept = owned(upload).update(
+        token=token, offset=offset, suspended_at=now, lease_expires_at=now + timedelta(seconds=settings.UPLOAD_KEEP_S)
+    )
+    if not kept:
+        raise LeaseLost
+    upload.token, upload.offset, upload.suspended_at = token, offset, now
+    supersede(upload.alias, upload.target_key, but=upload)
+
+
+def supersede(alias: Alias, target_key: str, *, but: Upload | None = None) -> None:
+    """Give up the uploads to the key through the alias that wait to be resumed; the janitor removes their bytes."""
+    waiting = alias.uploads.filter(target_key=target_key, suspended_at__isnull=False, batch=None)
+    others = waiting.exclude(pk=but.pk) if but else waiting
+    if others.exists():
+        others.update(lease_expires_at=timezone.now())
+
+
+def claim(upload: Upload) -> bool:
+    """Become the only one who may go on with the upload: its writer so far is fenced off. False where we are late."""
+    claimed = owned(upload).update(fence=F("fence") + 1, suspended_at=None, lease_expires_at=lease_end())
+    upload.fence += claimed
+    return claimed == 1
+
+
+def hand_over(upload: Upload) -> bool:
+    """Tell who claimed the upload that its former writer has let go of the bytes. False where nobody waits for that."""
+    waiting = Upload.objects.filter(pk=upload.pk, fence=upload.fence + 1, suspended_at=None)
+    return waiting.update(suspended_at=timezone.now()) == 1
+
+
+def is_handed_over(upload: Upload) -> bool:
+    """Whether the former writer of a claimed upload has let go."""
+    return owned(upload).filter(suspended_at__isnull=False).exists()
+
+
+def note_token(upload: Upload, token: str) -> None:
+    """Keep the storage's name for the unfinished write, by which the janitor finds it. Raises LeaseLost."""
+    if not owned(upload).update(token=token):
+        raise LeaseLost
+
+
+def note_content(upload: Upload, size: int, sha256: str) -> None:
+    """Write down what is about to be published, and renew the lease, in one conditional UPDATE. Raises LeaseLost."""
+    if not owned(upload).update(size=size, sha256=sha256, lease_expires_at=lease_end()):
+        raise LeaseLost
+    upload.size, upload.sha256 = size, sha256
+
+
+def drop(upload: Upload) -> None:
+    """Give up a reservation whose bytes are gone from the storage."""
+    with transaction.atomic():
+        deleted, _ = owned(upload).delete()
+        if deleted:
+            Storage.objects.filter(pk=upload.storage_id).update(
+                reserved_bytes=F("reserved_bytes") - upload.reserved_bytes
+            )
+
+
+def owned(upload: Upload) -> QuerySet[Upload]:
+    """The upload's row as long as nobody else has taken it over."""
+    return Upload.objects.filter(pk=upload.pk, fence=upload.fence)

@@ -1,0 +1,261 @@
+"""Resumed uploads: what came before the break is safe, goes on where it ended, and is never mixed or left behind."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from staging.models import Storage
+from tests.servers.process import wait_until
+from tests.wire.curl import curl
+from tests.wire.desk import REPLACE, Desk, sha256
+from tests.wire.line import Answer
+
+DATA = bytes(range(251)) * 20_000  # 5 MB
+CUT = 3_000_000
+PATCH = {"Content-Type": "application/partial-upload"}
+
+
+@pytest.fixture(params=["local", "sftp"])
+def anywhere(request: pytest.FixtureRequest, desk: Desk, sftp_desk: Desk) -> Desk:
+    """The desk at local and at SFTP storage."""
+    return {"local": desk, "sftp": sftp_desk}[str(request.param)]
+
+
+def broken(desk: Desk, path: str, data: bytes = DATA, cut: int = CUT, headers: dict[str, str] | None = None) -> int:
+    """Send the first ``cut`` bytes, hang up, and return how many of them are safe."""
+    with desk.line() as line:
+        line.begin("PUT", path, {"Content-Length": str(len(data)), **(headers or {})})
+        line.send(data[:cut])
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    head = desk.ask("HEAD", path)
+    assert (head.status, head["Upload-Complete"], head["Upload-Length"]) == (200, "?0", str(len(data)))
+    return int(head["Upload-Offset"])
+
+
+def rest(desk: Desk, path: str, start: int, data: bytes = DATA, headers: dict[str, str] | None = None) -> Answer:
+    span = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+    return desk.ask("PUT", path, {**span, **(headers or {})}, body=data[start:])
+
+
+def test_curl_goes_on_where_an_upload_broke_off(anywhere: Desk, tmp_path: Path) -> None:
+    path = anywhere.write()
+    offset = broken(anywhere, path)
+    assert offset == CUT
+    assert anywhere.versions() == 0
+    (tmp_path / "x.bin").write_bytes(DATA)
+    ended = curl("-fsS", "-C", str(offset), "-T", tmp_path / "x.bin", anywhere.url(path))
+    assert (ended.exit, ended.status) == (0, 201), ended
+    assert anywhere.content() == DATA
+    head = anywhere.ask("HEAD", path)
+    assert (head["Upload-Offset"], head["Upload-Complete"]) == (str(len(DATA)), "?1")
+    assert head["Waybill-Sha256"] == sha256(DATA)
+    assert anywhere.events("object.created") == 1
+    anywhere.assert_nothing_is_left()
+
+
+def test_an_upload_may_break_time_and_again(anywhere: Desk) -> None:
+    path = anywhere.write()
+    offset = broken(anywhere, path, cut=1)
+    for stop in (2, 70_000, 1_048_576, 3_000_001, len(DATA) - 1):
+        with anywhere.line() as line:
+            span = f"bytes {offset}-{len(DATA) - 1}/{len(DATA)}"
+            line.begin("PUT", path, {"Content-Length": str(len(DATA) - offset), "Content-Range": span})
+            line.send(DATA[offset:stop])
+            line.socket.shutdown(1)
+            assert line.answer().status == 400
+        offset = int(anywhere.ask("HEAD", path)["Upload-Offset"])
+        assert offset == stop
+    assert rest(anywhere, path, offset).status == 201
+    assert anywhere.content() == DATA
+    anywhere.assert_nothing_is_left()
+
+
+def test_a_wrong_offset_is_409_with_the_right_one_and_changes_nothing(desk: Desk) -> None:
+    path = desk.write()
+    offset = broken(desk, path)
+    for wrong in (offset - 1, offset + 1, 1, len(DATA) - 1):
+        answer = rest(desk, path, wrong)
+        assert (answer.status, answer.code, answer["Upload-Offset"]) == (409, "wrong_offset", str(offset)), wrong
+    assert rest(desk, path, offset).status == 201
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
+
+
+def test_a_file_of_another_length_is_another_file(desk: Desk) -> None:
+    path = desk.write()
+    offset = broken(desk, path)
+    answer = rest(desk, path, offset, DATA + b"!")
+    assert (answer.status, answer["Upload-Offset"]) == (409, "0")
+    assert desk.ask("PUT", path, body=DATA + b"!").status == 201
+    assert desk.content() == DATA + b"!"
+    desk.place.give_up_what_waits()
+    desk.assert_nothing_is_left()
+
+
+def test_a_whole_upload_gives_up_what_waited(desk: Desk) -> None:
+    path = desk.write()
+    broken(desk, path)
+    assert desk.ask("PUT", path, body=DATA).status == 201
+    assert desk.content() == DATA
+    assert desk.place.sweep().removed == 1
+    desk.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("when", ["at first", "with the rest"])
+def test_parts_of_different_files_are_never_stored_where_a_digest_is_known(desk: Desk, when: str) -> None:
+    path, told = desk.write(), {"Waybill-Sha256": sha256(DATA)}
+    other = bytes(len(DATA))
+    offset = broken(desk, path, other, headers=told if when == "at first" else {})
+    answer = rest(desk, path, offset, DATA, headers=told if when == "with the rest" else {})
+    assert (answer.status, answer.code, answer["Waybill-Retryable"]) == (503, "parts_differ", "true")
+    assert desk.versions() == 0
+    assert desk.ask("HEAD", path)["Upload-Offset"] == "0"
+    desk.assert_nothing_is_left()
+    assert desk.ask("PUT", path, told, body=DATA).status == 201
+
+
+def test_a_digest_fixed_at_the_aliass_creation_holds_for_resumed_uploads(desk: Desk) -> None:
+    path = desk.write(sha256=sha256(DATA), size=len(DATA))
+    offset = broken(desk, path, bytes(len(DATA)))
+    assert rest(desk, path, offset).code == "parts_differ"
+    assert rest(desk, path, broken(desk, path)).status == 201
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
+
+
+def test_a_new_writer_takes_over_from_a_stalled_one(desk: Desk) -> None:
+    path = desk.write()
+    with desk.line() as stalled:
+        stalled.begin("PUT", path, {"Content-Length": str(len(DATA))})
+        stalled.send(DATA[:CUT])
+        wait_until(lambda: desk.ask("HEAD", path)["Upload-Offset"] != "0", what="some bytes are there")
+        moved_on = rest(desk, path, int(desk.ask("HEAD", path)["Upload-Offset"]))
+        assert (moved_on.code, moved_on["Upload-Offset"]) == ("wrong_offset", str(CUT)), "those under way were kept"
+        assert rest(desk, path, CUT).status == 201
+        assert stalled.answer().status in (400, 503)
+    assert desk.content() == DATA
+    assert desk.versions() == 1
+    desk.assert_nothing_is_left()
+
+
+def test_of_two_who_go_on_at_once_one_is_told_to_ask_again(desk: Desk) -> None:
+    path = desk.write()
+    offset = broken(desk, path)
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda: answers.append(rest(desk, path, offset))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status for answer in answers} <= {200, 201, 400, 409, 503}
+    if desk.versions() == 0:
+        offset = int(desk.ask("HEAD", path)["Upload-Offset"])
+        assert rest(desk, path, offset).status == 201
+    assert desk.content() == DATA
+    assert desk.versions() == 1
+    desk.place.sweep()
+    desk.assert_nothing_is_left()
+
+
+def test_an_interrupted_replacement_leaves_the_old_version(desk: Desk) -> None:
+    desk.stored(b"old")
+    path = desk.write(on_exists=REPLACE)
+    assert desk.ask("HEAD", path)["Upload-Complete"] == "?0"
+    offset = broken(desk, path)
+    assert desk.content() == b"old"
+    assert rest(desk, path, offset).status == 201
+    assert desk.content() == DATA
+
+
+def test_an_upload_that_waits_too_long_is_removed_and_its_space_comes_back(desk: Desk) -> None:
+    broken(desk, desk.write())
+    assert Storage.objects.get(pk=desk.place.storage.pk).reserved_bytes == len(DATA)
+    desk.place.give_up_what_waits()
+    assert Storage.objects.get(pk=desk.place.storage.pk).reserved_bytes == 0
+    desk.assert_nothing_is_left()
+
+
+def test_a_part_in_a_mounted_bucket_begins_anew(desk: Desk) -> None:
+    path = desk.write(mounted=True)
+    with desk.line() as line:
+        line.begin("PUT", path, {"Content-Length": str(len(DATA))})
+        line.send(DATA[:CUT])
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    assert desk.ask("HEAD", path)["Upload-Offset"] == "0"
+    assert rest(desk, path, CUT).code == "wrong_offset"
+    assert desk.ask("PUT", path, body=DATA).status == 201
+    desk.assert_nothing_is_left()
+
+
+def test_the_drafts_words_begin_append_and_end_an_upload(anywhere: Desk) -> None:
+    path = anywhere.write()
+    begun = anywhere.ask("POST", path, {"Upload-Complete": "?0"}, body=DATA[:10])
+    assert (begun.status, begun["Upload-Offset"], begun["Upload-Complete"], begun["Location"]) == (
+        201,
+        "10",
+        "?0",
+        path,
+    )
+    for start, stop in ((10, 2_000_000), (2_000_000, 2_000_001)):
+        more = patch(anywhere, path, start, stop, "?0")
+        assert (more.status, more["Upload-Offset"]) == (204, str(stop))
+    head = anywhere.ask("HEAD", path)
+    assert (head["Upload-Offset"], head["Upload-Complete"]) == ("2000001", "?0")
+    assert head["Upload-Limit"].startswith("max-size=")
+    wrong = patch(anywhere, path, 5, 10, "?0")
+    assert (wrong.status, wrong["Upload-Offset"]) == (409, "2000001")
+    assert anywhere.versions() == 0
+    assert patch(anywhere, path, 2_000_001, len(DATA), "?1").status == 201
+    assert anywhere.content() == DATA
+    anywhere.assert_nothing_is_left()
+
+
+def test_an_upload_begun_with_no_byte_is_one(desk: Desk) -> None:
+    path = desk.write()
+    begun = desk.ask("PUT", path, {"Upload-Complete": "?0", "Upload-Length": str(len(DATA))}, body=b"")
+    assert (begun.status, begun["Upload-Offset"]) == (201, "0")
+    assert patch(desk, path, 0, len(DATA), "?1").status == 201
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
+
+
+def test_a_stream_whose_client_speaks_the_draft_is_resumed_too(desk: Desk) -> None:
+    path = desk.write()
+    with desk.line() as line:
+        line.begin("PUT", path, {"Transfer-Encoding": "chunked", "Upload-Complete": "?1"})
+        line.send(b"%x\r\n%s\r\n100000\r\n" % (CUT, DATA[:CUT]))
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    offset = int(desk.ask("HEAD", path)["Upload-Offset"])
+    assert 0 < offset <= CUT
+    assert patch(desk, path, offset, len(DATA), "?1").status == 201
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Upload-Offset": "0", "Upload-Complete": "?1"}, 415),
+        ({**PATCH, "Upload-Complete": "?1"}, 400),
+        ({**PATCH, "Upload-Offset": "0"}, 400),
+        ({**PATCH, "Upload-Offset": "-1", "Upload-Complete": "?1"}, 400),
+        ({**PATCH, "Upload-Offset": "0", "Upload-Complete": "yes"}, 400),
+        ({**PATCH, "Upload-Offset": "0", "Upload-Complete": "?1", "Upload-Length": "7"}, 400),
+        ({**PATCH, "Upload-Offset": "9" * 30, "Upload-Complete": "?1"}, 400),
+        ({**PATCH, "Upload-Offset": "9" * 18, "Upload-Complete": "?1"}, 413),
+        ({**PATCH, "Upload-Offset": "3", "Upload-Complete": "?1"}, 409),
+    ],
+)
+def test_a_malformed_part_is_refused(desk: Desk, headers: dict[str, str], status: int) -> None:
+    assert desk.ask("PATCH", desk.write(), headers, body=b"12345").status == status
+    assert desk.versions() == 0
+    desk.assert_nothing_is_left()
+
+
+def patch(desk: Desk, path: str, start: int, stop: int, complete: str) -> Answer:
+    headers = {**PATCH, "Upload-Offset": str(start), "Upload-Complete": complete}
+    return desk.ask("PATCH", path, headers, body=DATA[start:stop])
