@@ -18,14 +18,19 @@ CURL = (
 
 def alias_url(alias: Alias) -> str:
     """The alias's whole URL, secret included: for its owner only, never for a log."""
-    return f"{settings.PUBLIC_URL}/a/{aliases.token_of(alias)}/{quote(aliases.file_name(alias), safe='')}"
+    slash = "/" if AliasMode(alias.mode).is_prefix else ""
+    return f"{settings.PUBLIC_URL}/a/{aliases.token_of(alias)}/{quote(aliases.file_name(alias), safe='')}{slash}"
 
 
 def curl_line(alias: Alias) -> str:
     """The command that a job runs, for pasting into a shell. It holds the URL, so it is as secret."""
+    mode = AliasMode(alias.mode)
+    if mode.is_prefix:
+        url = alias_url(alias)
+        return f"{CURL} -O {shlex.quote(f'{url}FILE')}" if mode.reads else f"{CURL} -T FILE {shlex.quote(url)}"
     name = aliases.file_name(alias)
     # A file called "-" would be standard input, and curl expands brackets in the name of a file to upload.
     path = f"./{name}" if name.startswith("-") else name
     expands = "--globoff " if set(name) & set("[]{}") else ""
-    option = "-o" if alias.mode == AliasMode.READ else "-T"
+    option = "-o" if mode.reads else "-T"
     return f"{CURL} {expands}{option} {shlex.quote(path)} {shlex.quote(alias_url(alias))}"

@@ -52,6 +52,8 @@ _STATUS: dict[type[Exception], int] = {
     errors.AddressRefused: 403,
     errors.IdempotencyKeyReused: 422,
     refusals.Busy: 503,
+    refusals.AliasBusy: 429,
+    refusals.WrongNetwork: 403,
     refusals.LengthRequired: 411,
     refusals.DocumentTooLarge: 413,
     refusals.UnsupportedBody: 415,
@@ -137,7 +139,7 @@ def of(exc: Exception) -> Problem:
     if isinstance(exc, errors.StagingError) and status:
         headers = _headers(exc)
         fields = exc.fields if isinstance(exc, errors.InvalidRequest) else {}
-        if status == 503:
+        if status in (429, 503):
             headers["Retry-After"] = str(_retry_after(exc.retry_after_s))
         return Problem(status, exc.code, exc.detail, exc.transient, exc.hint, headers, fields)
     if isinstance(exc, storage_errors.AdapterError) and status:

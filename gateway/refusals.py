@@ -11,6 +11,21 @@ class Busy(StagingError):
     hint = "Come back in a moment, or add gateways."
 
 
+class AliasBusy(StagingError):
+    """As many streams of this alias run as it allows."""
+
+    code = "alias_busy"
+    transient = True
+    hint = "Come back when one of them has ended."
+
+
+class WrongNetwork(StagingError):
+    """The alias is bound to networks, and the client is in none of them."""
+
+    code = "wrong_network"
+    hint = "Use it where it was made for, or ask the workflow engine for another one."
+
+
 class LengthRequired(StagingError):
     """A body needs a Content-Length or chunked coding; where it ends cannot be known otherwise."""
 

@@ -225,7 +225,6 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AliasMode": "staging.states.AliasMode",
         "AliasState": "staging.states.AliasState",
-        "AskedAliasMode": "gateway.api.aliases.MODES",
         "AskedStorageState": "gateway.api.storages.STATES",
         "ObjectState": "staging.states.ObjectState",
         "ReplicaState": "staging.states.ReplicaState",

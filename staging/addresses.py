@@ -15,12 +15,16 @@ from staging.storages import root_bucket_name
 _NOT_IN_URI = re.compile(r"[\x00-\x20\x7f@?#\\]|%2f", re.IGNORECASE)
 
 
-def locate(registered: Iterable[Storage], uri: str) -> tuple[Storage, str]:
+def locate(registered: Iterable[Storage], uri: str, *, is_folder: bool = False) -> tuple[Storage, str]:
     """Which of the storages a URI lies on, and its key there; the longest root decides.
+
+    The key of a folder ends in a slash, or is empty where the folder is the storage's root.
 
     Raises AddressRefused where it lies on none, and InvalidRequest where it is no plain ``scheme://host/path`` of an
     object or lies equally well on several.
     """
+    if is_folder and not uri.endswith("/"):
+        uri += "/"
     matches: list[tuple[int, Storage, str]] = []
     for storage in registered:
         base = registry.base_uri(storage.scheme, storage.options)
@@ -36,7 +40,8 @@ def locate(registered: Iterable[Storage], uri: str) -> tuple[Storage, str]:
         raise InvalidRequest(f"Several storages cover this address; name one of the buckets {names} instead.")
     storage, key = best[0]
     try:
-        check_key(key)
+        if key or not is_folder:
+            check_key(key.removesuffix("/") if is_folder else key)
     except InvalidKey as exc:
         raise InvalidRequest(f"The address names no object: {exc.detail}.", fields={"uri": exc.detail}) from exc
     return storage, key

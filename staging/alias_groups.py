@@ -65,10 +65,10 @@ def revoke_all(project: Project, selection: Selection) -> int:
 
 def extend_all(project: Project, selection: Selection, lifetime_s: int) -> int:
     """Let what is not revoked of the group live ``lifetime_s`` from now; returns how many that were."""
-    return _change(project, selection, "alias.extended", expires_at=aliases.expiry(lifetime_s))
+    return _change(project, selection, "alias.extended", **aliases.lease(aliases.expiry(lifetime_s)))
 
 
-def _change(project: Project, selection: Selection, kind: str, **values: datetime) -> int:
+def _change(project: Project, selection: Selection, kind: str, **values: datetime | None) -> int:
     if selection == Selection():
         raise InvalidRequest("Say which aliases: give at least one of bucket, key, prefix, labels, mode, created_by.")
     with transaction.atomic():

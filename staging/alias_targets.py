@@ -11,11 +11,12 @@ from staging.storages import root_bucket_name
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Either ``bucket`` and ``key``, or the ``uri`` of an object on a registered storage."""
+    """Either ``bucket`` and ``key``, or the ``uri`` of an object, or of a folder, on a registered storage."""
 
     bucket: str = ""
     key: str = ""
     uri: str = ""
+    is_prefix: bool = False
 
 
 def find(project: Project, targets: Sequence[Target]) -> list[tuple[Bucket, str]]:
@@ -32,7 +33,7 @@ def find(project: Project, targets: Sequence[Target]) -> list[tuple[Bucket, str]
                 "Give a bucket and a key, or a uri, and not both.", fields={"uri": "or bucket and key"}
             )
         if target.uri:
-            storage, key = addresses.locate(registered, target.uri)
+            storage, key = addresses.locate(registered, target.uri, is_folder=target.is_prefix)
             places.append((root_bucket_name(storage.name), key))
         else:
             places.append((target.bucket, target.key))

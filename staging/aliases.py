@@ -5,12 +5,12 @@ holds the token's SHA-256. So an alias can be shown again to its owner, and a st
 """
 
 import base64
+import copy
 import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -18,42 +18,23 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from adapters.errors import InvalidKey
 from adapters.keys import check_key
-from staging import events
-from staging.errors import AliasExpired, AliasRevoked, AliasUnknown, AliasUsedUp, InvalidRequest
+from staging import alias_terms, events
+from staging.alias_terms import AliasSpec
+from staging.errors import AliasExpired, AliasRevoked, AliasUnknown, AliasUsedUp, InvalidRequest, SourceMissing
 from staging.models import Alias, ApiKey, Bucket
 from staging.placement import MANAGED_FOLDER, is_reserved
 from staging.prepared import Prepared
-from staging.states import AliasMode, AliasState, OnExists
+from staging.states import AliasMode, AliasState
 
+#: How long the segments of a download that has used an alias up may still be asked for.
+GRACE_S = 60
 #: 192 bits in URL-safe base64.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BY_TOKEN = Prepared(
     lambda digest: Alias.objects.select_related("bucket__storage__credential").filter(token_sha256=digest).order_by(),
     str,
 )
-#: A name that begins with a letter is never taken for a place in a list when a database looks it up.
-_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,62}")
-MAX_LABELS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class AliasSpec:
-    """What a caller asks for. ``lifetime_s`` None means the gateway's default; sizes are bytes."""
-
-    mode: AliasMode
-    key: str
-    lifetime_s: int | None = None
-    on_exists: OnExists = OnExists.FAIL
-    max_uses: int | None = None
-    max_bytes: int | None = None
-    size: int | None = None
-    sha256: str = ""
-    allow_empty_stream: bool = False
-    content_type: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def token_of(alias: Alias) -> str:
@@ -65,8 +46,24 @@ def token_of(alias: Alias) -> str:
 
 
 def file_name(alias: Alias) -> str:
-    """The last part of the alias's URL: the object's real file name."""
+    """The last part of the alias's URL: the object's real file name, or the last folder of a prefix."""
+    if AliasMode(alias.mode).is_prefix and (not alias.key or alias.key.endswith("/")):
+        return str(alias.key[:-1].rsplit("/", 1)[-1] or alias.bucket.name)
     return str(alias.key).rsplit("/", 1)[-1]
+
+
+def below(alias: Alias, rest: str) -> Alias:
+    """What a prefix alias stands for at a path below its prefix: an alias of one object, which is never saved.
+
+    Raises InvalidKey where the path could name nothing below the prefix, and SourceMissing where it is not to be seen.
+    """
+    check_key(rest)
+    check_key(f"{alias.bucket.prefix}{alias.key}{rest}")
+    if is_reserved(alias.bucket, f"{alias.key}{rest}"):
+        raise SourceMissing(f"'{MANAGED_FOLDER}' belongs to managed buckets.")
+    one = copy.copy(alias)
+    one.key = f"{alias.key}{rest}"
+    return one
 
 
 def create(bucket: Bucket, specs: list[AliasSpec], *, created_by: ApiKey | None = None) -> list[Alias]:
@@ -79,7 +76,8 @@ def create_in(wanted: Sequence[tuple[Bucket, AliasSpec]], *, created_by: ApiKey 
 
     Of several that are wrong all are told: ``fields`` then has an entry for each, by its place in the list.
     """
-    problems = {str(place): wrong for place, (bucket, spec) in enumerate(wanted) if (wrong := _problems(bucket, spec))}
+    found = {str(place): alias_terms.problems(bucket, spec) for place, (bucket, spec) in enumerate(wanted)}
+    problems = {place: wrong for place, wrong in found.items() if wrong}
     if problems:
         alone = len(wanted) == 1
         what = f"The alias for {wanted[0][1].key!r} is" if alone else f"{len(problems)} of {len(wanted)} aliases are"
@@ -95,13 +93,19 @@ def create_in(wanted: Sequence[tuple[Bucket, AliasSpec]], *, created_by: ApiKey 
                 token_key_id=_key_id(ring_key),
                 project_id=bucket.project_id,
                 bucket=bucket,
-                key=spec.key,
+                key=spec.place,
                 mode=spec.mode,
                 on_exists=spec.on_exists,
                 allow_empty_stream=spec.allow_empty_stream,
-                expires_at=now + timedelta(seconds=spec.lifetime_s or settings.ALIAS_LIFETIME_S),
+                expires_at=now + timedelta(seconds=_waits_s(spec)),
+                lifetime_s=_lifetime_s(spec) if spec.starts_on_use else None,
+                idle_s=spec.idle_s,
                 max_uses=spec.max_uses,
                 max_bytes=spec.max_bytes,
+                max_total_bytes=spec.max_total_bytes,
+                max_rate=spec.max_rate,
+                max_requests=spec.max_requests,
+                networks=list(spec.networks),
                 sha256=spec.sha256,
                 size=spec.size,
                 content_type=spec.content_type,
@@ -115,8 +119,11 @@ def create_in(wanted: Sequence[tuple[Bucket, AliasSpec]], *, created_by: ApiKey 
     return made
 
 
-def resolve(token: str) -> Alias:
+def resolve(token: str, *, grace: bool = False) -> Alias:
     """The live alias of a token, with its bucket and storage, in one query.
+
+    With ``grace`` a read alias that has just been used up still answers: clients that download in segments ask for some
+    of them twice.
 
     Raises AliasUnknown, AliasExpired, AliasRevoked and, for a read alias, AliasUsedUp.
     """
@@ -127,11 +134,21 @@ def resolve(token: str) -> Alias:
         raise AliasUnknown
     if alias.revoked_at is not None:
         raise AliasRevoked
-    if alias.expires_at <= timezone.now():
-        raise AliasExpired(f"The alias expired at {alias.expires_at:%Y-%m-%dT%H:%M:%SZ}.")
-    if alias.mode == AliasMode.READ and is_used_up(alias):
+    ended = ends_at(alias)
+    if ended <= timezone.now():
+        raise AliasExpired(f"The alias expired at {ended:%Y-%m-%dT%H:%M:%SZ}.")
+    if AliasMode(alias.mode).reads and is_used_up(alias) and not (grace and _was_just_used(alias)):
         raise AliasUsedUp
     return alias
+
+
+def _was_just_used(alias: Alias) -> bool:
+    return alias.last_used_at is not None and alias.last_used_at > timezone.now() - timedelta(seconds=GRACE_S)
+
+
+def ends_at(alias: Alias) -> datetime:
+    """When the alias ends if it is not used again."""
+    return min(alias.expires_at, alias.idle_until or alias.expires_at)
 
 
 def is_used_up(alias: Alias) -> bool:
@@ -146,7 +163,7 @@ def state_of(alias: Alias) -> AliasState:
     """What has become of the alias by now; the first reason for which it would be refused."""
     if alias.revoked_at is not None:
         return AliasState.REVOKED
-    if alias.expires_at <= timezone.now():
+    if ends_at(alias) <= timezone.now():
         return AliasState.EXPIRED
     return AliasState.USED_UP if is_used_up(alias) else AliasState.LIVE
 
@@ -154,11 +171,12 @@ def state_of(alias: Alias) -> AliasState:
 def in_state(state: AliasState) -> Q:
     """The condition by which the database finds the aliases in a state."""
     now, used_up = timezone.now(), Q(max_uses__isnull=False, uses__gte=F("max_uses"))
+    timely = Q(expires_at__gt=now) & (Q(idle_until=None) | Q(idle_until__gt=now))
     return {
         AliasState.REVOKED: Q(revoked_at__isnull=False),
-        AliasState.EXPIRED: Q(revoked_at=None, expires_at__lte=now),
-        AliasState.USED_UP: Q(revoked_at=None, expires_at__gt=now) & used_up,
-        AliasState.LIVE: Q(revoked_at=None, expires_at__gt=now) & ~used_up,
+        AliasState.EXPIRED: Q(revoked_at=None) & ~timely,
+        AliasState.USED_UP: Q(revoked_at=None) & timely & used_up,
+        AliasState.LIVE: Q(revoked_at=None) & timely & ~used_up,
     }[state]
 
 
@@ -166,11 +184,16 @@ def extend(alias: Alias, lifetime_s: int) -> datetime:
     """Let the alias live ``lifetime_s`` from now; an expired one lives again. Raises AliasRevoked."""
     expires_at = expiry(lifetime_s)
     with transaction.atomic():
-        if not Alias.objects.filter(pk=alias.pk, revoked_at=None).update(expires_at=expires_at):
+        if not Alias.objects.filter(pk=alias.pk, revoked_at=None).update(**lease(expires_at)):
             raise AliasRevoked("A revoked alias cannot be extended.")
         events.record_aliases("alias.extended", [alias])
     alias.expires_at = expires_at
     return expires_at
+
+
+def lease(expires_at: datetime) -> dict[str, datetime | None]:
+    """The columns of an alias that is to live until then, whatever its lifetime was so far."""
+    return {"expires_at": expires_at, "lifetime_s": None, "idle_until": None}
 
 
 def expiry(lifetime_s: int) -> datetime:
@@ -192,49 +215,6 @@ def revoke(alias: Alias) -> bool:
         return True
 
 
-def count_delivery(alias: Alias) -> None:
-    """Count one whole delivery of an alias that may be used a limited number of times."""
-    Alias.objects.filter(pk=alias.pk).update(uses=F("uses") + 1, last_used_at=timezone.now())
-
-
-def is_awaited(bucket: Bucket, key: str) -> bool:
-    """Whether some live write alias may still produce the object."""
-    return Alias.objects.filter(in_state(AliasState.LIVE), bucket=bucket, key=key, mode=AliasMode.WRITE).exists()
-
-
-def _problems(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:
-    """What is wrong with the field of each name; empty when all is well."""
-    wrong: dict[str, str] = {}
-    try:
-        check_key(spec.key)
-        check_key(bucket.prefix + spec.key)
-    except InvalidKey as exc:
-        wrong["key"] = exc.detail
-    if is_reserved(bucket, spec.key):
-        wrong["key"] = f"'{MANAGED_FOLDER}' belongs to managed buckets"
-    if spec.sha256 and not _SHA256.fullmatch(spec.sha256):
-        wrong["sha256"] = "64 lower-case hexadecimal digits"
-    for name, least, most in (
-        ("max_uses", 1, 2**31 - 1),
-        ("max_bytes", 0, 2**63 - 1),
-        ("size", 0, 2**63 - 1),
-        ("lifetime_s", 1, settings.ALIAS_MAX_LIFETIME_S),
-    ):
-        value = getattr(spec, name)
-        if value is not None and not least <= value <= most:
-            wrong[name] = f"a whole number from {least} to {most}"
-    if spec.size is not None and spec.max_bytes is not None and spec.size > spec.max_bytes:
-        wrong["size"] = "it is larger than max_bytes"
-    if not spec.content_type.isprintable() or len(spec.content_type) > 255:
-        wrong["content_type"] = "a media type like text/csv"
-    if len(spec.labels) > MAX_LABELS or not all(_LABEL.fullmatch(n) and len(v) <= 255 for n, v in spec.labels.items()):
-        wrong["labels"] = (
-            f"at most {MAX_LABELS}; a name is a letter and up to 62 of letters, digits, '.', '_', '/' and '-', "
-            "a value has at most 255 characters"
-        )
-    return wrong
-
-
 def _token(ring_key: str, alias_id: uuid.UUID) -> str:
     mac = hmac.new(ring_key.encode(), b"waybill:alias:" + alias_id.bytes, hashlib.sha256).digest()
     return base64.urlsafe_b64encode(mac[:24]).decode()
@@ -246,3 +226,12 @@ def _key_id(ring_key: str) -> str:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _lifetime_s(spec: AliasSpec) -> int:
+    return spec.lifetime_s or settings.ALIAS_LIFETIME_S
+
+
+def _waits_s(spec: AliasSpec) -> int:
+    """How long the alias lives if nobody uses it."""
+    return settings.ALIAS_MAX_LIFETIME_S if spec.starts_on_use else _lifetime_s(spec)

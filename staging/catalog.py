@@ -10,7 +10,7 @@ from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
 from staging import aliases, events, queue, reservations
-from staging.errors import ContentDiffers, InUse, InvalidRequest, LeaseLost
+from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, TooLarge
 from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Transfer, Upload
 from staging.prepared import Prepared
 from staging.purging import purge
@@ -119,7 +119,7 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     Storage.objects.filter(pk=upload.storage_id).update(
         reserved_bytes=F("reserved_bytes") - upload.reserved_bytes, used_bytes=F("used_bytes") + size
     )
-    Alias.objects.filter(pk=alias.pk).update(last_used_at=timezone.now(), uses=F("uses") + 1)
+    _count_use(alias, size)
     BrokenStream.objects.filter(alias=alias, key=upload.target_key).delete()
     kind = "object.replaced" if standing else "object.created"
     events.record(
@@ -132,6 +132,21 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
         sha256=made.sha256,
     )
     return Registered(made, replayed=False)
+
+
+def _count_use(alias: Alias, size: int) -> None:
+    """Count a commit through the alias. Raises AliasUsedUp or TooLarge where others came first."""
+    mine = Alias.objects.filter(pk=alias.pk).exclude(max_uses__isnull=False, uses__gte=F("max_uses"))
+    within = mine.exclude(max_total_bytes__isnull=False, max_total_bytes__lt=F("written_bytes") + size)
+    counted = within.update(
+        last_used_at=timezone.now(),
+        uses=F("uses") + 1,
+        written_bytes=F("written_bytes") + size,
+        failed_at=None,
+        failure="",
+    )
+    if not counted:
+        raise TooLarge("The alias takes fewer bytes in all.") if mine.exists() else AliasUsedUp
 
 
 def delete(target: Object) -> None:

@@ -12,7 +12,7 @@ from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
 from staging import catalog, reservations, resuming, transfers, writing
 from staging.connections import release
-from staging.errors import ContentDiffers, StagingError
+from staging.errors import AliasUsedUp, ContentDiffers, StagingError, TooLarge
 from staging.leases import UploadLease
 from staging.models import Alias, Event, IdempotencyKey, Upload
 from staging.pump import Hasher, pump
@@ -92,7 +92,7 @@ def _adopt(adapter: Adapter, upload: Upload) -> bool:
             if hasher.finish()["sha256"].hex() != upload.sha256:
                 return False
         return not catalog.register(upload, stream.stat.version, late=True).replayed
-    except (NotFound, ContentDiffers):
+    except (NotFound, ContentDiffers, AliasUsedUp, TooLarge):
         return False
 
 

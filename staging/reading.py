@@ -8,11 +8,11 @@ import structlog
 
 from adapters.base import ObjectStat, ReadStream
 from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import aliases, catalog, placement
+from staging import alias_uses, catalog, placement
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing
 from staging.models import Alias, Object, Replica
-from staging.states import ObjectState
+from staging.states import AliasMode, ObjectState
 from staging.storages import adapter_for
 
 log = structlog.get_logger(__name__)
@@ -80,8 +80,12 @@ def _find_managed(alias: Alias) -> Found:
     replicas = catalog.current_replicas(alias.bucket, alias.key)
     current = replicas[0].object if replicas else catalog.current(alias.bucket, alias.key)
     if current is None:
-        if catalog.was_deleted(alias.bucket, alias.key) and not aliases.is_awaited(alias.bucket, alias.key):
+        if alias_uses.is_awaited(alias.bucket, alias.key):
+            raise DataPending
+        if catalog.was_deleted(alias.bucket, alias.key):
             raise SourceMissing("The object was deleted.")
+        if AliasMode(alias.mode).is_prefix:
+            raise SourceMissing("There is no such object below the prefix.")
         raise DataPending
     copies = placement.reading_order(replicas)
     if current.state != ObjectState.AVAILABLE or not copies:
@@ -100,7 +104,7 @@ def _find_managed(alias: Alias) -> Found:
 def _find_mounted(alias: Alias) -> Found:
     bucket = alias.bucket
     known = catalog.current(bucket, alias.key)
-    awaited = aliases.is_awaited(bucket, alias.key)
+    awaited = alias_uses.is_awaited(bucket, alias.key)
     place = Replica(storage=bucket.storage, key=bucket.prefix + alias.key)
     release()
     try:

@@ -10,6 +10,7 @@ from adapters.errors import AdapterError, AlreadyExists, NotFound
 from staging import catalog, placement, reading, reservations
 from staging.connections import release
 from staging.errors import (
+    AliasUsedUp,
     BodyIncomplete,
     ContentDiffers,
     DigestMismatch,
@@ -239,7 +240,7 @@ class Reception:
     def _register(self, adapter: Adapter, stat: ObjectStat, *, replayed: bool) -> Receipt:
         try:
             registered = catalog.register(self.upload, stat.version, lost=self.lost)
-        except ContentDiffers:
+        except (ContentDiffers, AliasUsedUp, TooLarge):
             self._remove_published(adapter)
             raise
         if registered.replayed:

@@ -79,7 +79,8 @@ def check(alias: Alias, offer: Offer) -> int:
 def most_bytes(alias: Alias) -> int:
     """How large an object through the alias may become."""
     policy = Policy.parse(alias.bucket.policy)
-    bounds = (settings.MAX_OBJECT_BYTES, policy.max_object_bytes or None, alias.max_bytes)
+    left = None if alias.max_total_bytes is None else max(0, alias.max_total_bytes - alias.written_bytes)
+    bounds = (settings.MAX_OBJECT_BYTES, policy.max_object_bytes or None, alias.max_bytes, left)
     return min(bound for bound in bounds if bound is not None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from staging import aliases, janitor
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.janitor import Sweep
 from staging.models import Alias, Bucket, Project, Storage, Upload
 from staging.states import AliasMode
@@ -26,7 +26,7 @@ class Place:
 
     def alias(self, key: str, mode: AliasMode = AliasMode.READ, *, mounted: bool = False, **spec: Any) -> Alias:
         """A new alias of the managed bucket, or of the mounted one."""
-        return aliases.create(self.mounted if mounted else self.managed, [AliasSpec(mode, key, **spec)])[0]
+        return aliases.create(self.mounted if mounted else self.managed, [AliasSpec(AliasMode(mode), key, **spec)])[0]
 
     def files(self) -> list[str]:
         """Every file below the storage's root, unfinished ones too."""

@@ -16,7 +16,7 @@ from gateway.admin import access
 from gateway.admin.service_form import ServiceForm
 from gateway.admin.words import LabelsField, SizeField
 from staging import aliases
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.models import Alias, Bucket
 from staging.states import AliasMode, OnExists, Role
 

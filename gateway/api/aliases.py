@@ -1,5 +1,6 @@
 """Aliases: made one by one or by the thousand, found, extended and revoked."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +16,13 @@ from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import alias_groups, alias_targets, aliases
 from staging.alias_groups import Selection
 from staging.alias_targets import Target
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.errors import AliasUnknown, InvalidRequest
 from staging.models import Alias
 from staging.states import AliasMode, AliasState, OnExists, Role
 
 #: The most aliases that one request makes.
 MAX_MADE = 1000
-MODES = [*AliasMode.values, "read-prefix", "write-prefix"]
 
 
 class AliasAnswer(serializers.ModelSerializer[Alias]):
@@ -33,6 +33,9 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
     bucket = serializers.CharField(source="bucket.name")
     state = serializers.SerializerMethodField()
     labels = serializers.DictField(child=serializers.CharField())
+    networks = serializers.ListField(child=serializers.CharField())
+    expires_at = serializers.SerializerMethodField(help_text="When it ends if it is not used again.")
+    starts_on_use = serializers.SerializerMethodField(help_text="Whether its lifetime begins with its first use.")
     created_by = serializers.CharField(source="created_by.public_id", allow_null=True, help_text="An API key's id.")
 
     class Meta:
@@ -46,12 +49,20 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
             "key",
             "state",
             "expires_at",
+            "starts_on_use",
+            "first_used_at",
+            "idle_s",
             "created_at",
             "revoked_at",
             "last_used_at",
             "max_uses",
             "uses",
             "max_bytes",
+            "max_total_bytes",
+            "written_bytes",
+            "max_rate",
+            "max_requests",
+            "networks",
             "size",
             "sha256",
             "content_type",
@@ -68,6 +79,14 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
     def get_curl(self, alias: Alias) -> str | None:
         """For those who may use it."""
         return self._shown(links.curl_line, alias)
+
+    def get_expires_at(self, alias: Alias) -> datetime:
+        """The earlier of its lifetime's end and that of its idle limit."""
+        return aliases.ends_at(alias)
+
+    def get_starts_on_use(self, alias: Alias) -> bool:
+        """It was made so; extending it fixes its end."""
+        return alias.lifetime_s is not None
 
     @extend_schema(responses=serializers.ChoiceField(AliasState.choices))
     def get_state(self, alias: Alias) -> str:
@@ -89,8 +108,8 @@ class AliasBody(Body):
     bucket = Text(required=False, max_length=64)
     key = Text(required=False)
     uri = Text(required=False, max_length=4096, help_text="For instance sftp://host/path/file.")
-    mode = Choice(MODES)
-    lifetime_s = Whole(required=False, min_value=1, help_text="From now on; a default applies.")
+    mode = Choice(AliasMode.choices)
+    lifetime_s = Whole(required=False, min_value=1, help_text="From creation or first use on; a default applies.")
     max_uses = Whole(required=False, min_value=1, max_value=2**31 - 1, allow_null=True)
     max_bytes = Whole(required=False, allow_null=True)
     on_exists = Choice(OnExists.choices, required=False)
@@ -99,11 +118,19 @@ class AliasBody(Body):
     content_type = Text(required=False, allow_blank=True, max_length=255)
     allow_empty_stream = Flag(required=False)
     labels = TextMap(required=False, max_length=255)
+    starts_on_use = Flag(required=False, help_text="The lifetime begins with the first use.")
+    idle_s = Whole(required=False, min_value=1, allow_null=True, help_text="It ends too when unused for so long.")
+    max_total_bytes = Whole(required=False, allow_null=True, help_text="Of all files below a write-prefix alias.")
+    max_rate = Whole(required=False, min_value=1024, allow_null=True, help_text="Bytes a second, for each gateway.")
+    max_requests = Whole(
+        required=False, min_value=1, max_value=2**31 - 1, allow_null=True, help_text="Streams at a time, each gateway."
+    )
+    networks = serializers.ListField(
+        child=Text(max_length=64), required=False, help_text="Networks of the clients that may use it (CIDR)."
+    )
 
     def validate_mode(self, mode: str) -> AliasMode:
-        """Aliases of whole folders do not exist yet."""
-        if mode not in AliasMode.values:
-            raise serializers.ValidationError(f"{mode} aliases are not available in this version; use read or write.")
+        """The domain's own word."""
         return AliasMode(mode)
 
 
@@ -193,7 +220,10 @@ class Aliases(Endpoint):
         bodies = _checked(request.data) if many else [AliasBody.of(request)]
 
         def make() -> list[Alias]:
-            targets = [Target(*(body.pop(name, "") for name in ("bucket", "key", "uri"))) for body in bodies]
+            targets = [
+                Target(*(body.pop(name, "") for name in ("bucket", "key", "uri")), is_prefix=body["mode"].is_prefix)
+                for body in bodies
+            ]
             places = alias_targets.find(self.project, targets)
             wanted = [(bucket, AliasSpec(key=key, **body)) for (bucket, key), body in zip(places, bodies, strict=True)]
             return aliases.create_in(wanted, created_by=self.caller.key)

@@ -11,6 +11,8 @@ from staging.errors import InvalidRequest
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512", "sha": "sha1", "md5": "md5"}
 _STRUCTURED = re.compile(r"\s*([a-z0-9*._-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?:,|$)", re.IGNORECASE)
 _PLAIN = re.compile(r"\s*([A-Za-z0-9-]+)=([^,\s]+)\s*(?:,|$)")
+_REFUSES = re.compile(r"(?:^|,)\s*sha-256\s*=\s*0\s*(?:,|$)", re.IGNORECASE)
+_WANTS = re.compile(r"(?:^|,)\s*sha-256\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.]+)?\s*(?:,|$)", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -36,6 +38,18 @@ def offered(headers: Mapping[str, str]) -> dict[str, bytes]:
 def repr_digest(sha256: str) -> str:
     """The Repr-Digest header of an object."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def wanted(headers: Mapping[str, str], sha256: str) -> dict[str, str]:
+    """The digest headers of an answer: Repr-Digest unless ``Want-Repr-Digest`` rules SHA-256 out (RFC 9530 section 4),
+    and the older Digest where ``Want-Digest`` asks for it (RFC 3230).
+    """
+    found = {}
+    if not _REFUSES.search(headers.get("Want-Repr-Digest", "")):
+        found["Repr-Digest"] = repr_digest(sha256)
+    if _WANTS.search(headers.get("Want-Digest", "")):
+        found["Digest"] = f"SHA-256={base64.b64encode(bytes.fromhex(sha256)).decode()}"
+    return found
 
 
 def _pairs(name: str, pattern: re.Pattern[str], header: str | None) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """GET and HEAD of a read alias: from HTTP's headers to the domain and back."""
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -7,10 +8,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from adapters.base import FileBacked
 from adapters.errors import VersionChanged
 from gateway.data import body, conditions, digests, ranges
+from gateway.data import pace as paces
+from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
 from gateway.data.slots import SLOTS
 from gateway.refusals import PreconditionFailed
-from staging import aliases, reading
+from staging import alias_uses, aliases, reading
 from staging.connections import release
 from staging.errors import SourceMissing
 from staging.models import Alias
@@ -35,7 +38,7 @@ def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBas
             raise SourceMissing("Waybill did not write this file, so it does not know its digest.")
         return HttpResponse(f"{found.sha256}  {real_name}\n", content_type="text/plain; charset=utf-8")
     headers, current = request.headers, conditions.Validators(found.etag, found.etag_is_strong, found.modified)
-    described = _describe(alias, found, current)
+    described = _describe(alias, found, current, headers)
     verdict = conditions.evaluate(
         current,
         if_match=headers.get("If-Match"),
@@ -59,17 +62,21 @@ def _deliver(
     request: HttpRequest, alias: Alias, found: Found, span: ranges.Span | None, described: dict[str, str]
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, found.size)
-    slot = SLOTS.take(stop - start)
+    slot, pace = SLOTS.take(alias, stop - start), paces.of(alias)
 
-    def end(whole: bool) -> None:
+    def end(sent: int) -> None:
         slot.give_back()
-        if whole and span is None and alias.max_uses is not None:
-            aliases.count_delivery(alias)
-            release()
+        if alias.max_uses is not None:
+            arrived = start + sent - body.unacknowledged(request.META)
+            alias_uses.count_part(alias, found.etag, start, arrived, found.size)
+        if alias.idle_s is not None:
+            alias_uses.note(alias)
+        release()
 
     try:
         stream = reading.open_stream(found, start, stop)
-        by_descriptor = found.cannot_change and isinstance(stream, FileBacked)
+        by_descriptor = found.cannot_change and isinstance(stream, FileBacked) and pace is None
+        stream = PacedRead(stream, pace) if pace else stream
         body.limit_stalls(request.META)
         try:
             response = ObjectResponse(
@@ -91,7 +98,7 @@ def _deliver(
     return response
 
 
-def _describe(alias: Alias, found: Found, current: conditions.Validators) -> dict[str, str]:
+def _describe(alias: Alias, found: Found, current: conditions.Validators, asked: Mapping[str, str]) -> dict[str, str]:
     headers = {
         "Accept-Ranges": "bytes",
         "ETag": current.header(),
@@ -102,6 +109,5 @@ def _describe(alias: Alias, found: Found, current: conditions.Validators) -> dic
     if modified := current.last_modified():
         headers["Last-Modified"] = modified
     if found.sha256:
-        headers["Repr-Digest"] = digests.repr_digest(found.sha256)
-        headers["Waybill-Sha256"] = found.sha256
+        headers |= {"Waybill-Sha256": found.sha256, **digests.wanted(asked, found.sha256)}
     return headers

@@ -45,6 +45,12 @@ def wanted(header: str | None, size: int) -> Span | None:
     return Span(first, min(int(match["last"]) + 1, size) if match["last"] else size)
 
 
+def begins_inside(header: str | None) -> bool:
+    """Whether a Range header asks for a part that does not begin with the first byte."""
+    match = _RANGE.fullmatch(header or "")
+    return match is not None and (match["suffix"] is not None or int(match["first"]) > 0)
+
+
 def sent(content_range: str, size: int | None) -> Span | None:
     """The part of a file that the Content-Range of a PUT of ``size`` bytes announces, up to the file's end.
 

@@ -23,7 +23,7 @@ class Cut(ConnectionAbortedError):
 
 
 class ObjectResponse(StreamingHttpResponse):
-    """Streams ``stream`` and calls ``on_end(whole)`` once, when the last byte is out or the connection broke.
+    """Streams ``stream`` and calls ``on_end(sent)`` once, when the last byte is out or the connection broke.
 
     With ``by_descriptor`` a stream that is ``FileBacked`` goes out by sendfile(2), where the server can. The first
     piece of any other stream is read before the response exists, so that a storage that fails at once still gets a
@@ -33,7 +33,7 @@ class ObjectResponse(StreamingHttpResponse):
     block_size = CHUNK_BYTES
 
     def __init__(
-        self, stream: ReadStream, on_end: Callable[[bool], None], *, by_descriptor: bool, **kwargs: object
+        self, stream: ReadStream, on_end: Callable[[int], None], *, by_descriptor: bool, **kwargs: object
     ) -> None:
         self._stream, self._on_end, self._began = stream, on_end, time.monotonic()
         self._expected, self._sent, self._ended = stream.stop - stream.start, 0, False
@@ -75,7 +75,7 @@ class ObjectResponse(StreamingHttpResponse):
             expected=self._expected,
             seconds=round(time.monotonic() - self._began, 3),
         )
-        self._on_end(whole)
+        self._on_end(self._sent)
 
     def _pieces(self, first: bytes) -> Iterator[bytes]:
         chunk = first or self._read()

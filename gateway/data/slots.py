@@ -1,19 +1,23 @@
 """Slots: how many streams one process runs at a time."""
 
 import threading
+import uuid
+from collections import Counter
 
 from django.conf import settings
 
 from gateway import metrics
 from gateway.cores import CORES, LARGE_BYTES
-from gateway.refusals import Busy
+from gateway.refusals import AliasBusy, Busy
+from staging.models import Alias
 
 
 class Slot:
     """The right of one thread to one stream; giving it back twice does nothing."""
 
-    def __init__(self, free: threading.Semaphore, *, is_large: bool) -> None:
+    def __init__(self, free: threading.Semaphore, alias: Alias, *, is_large: bool) -> None:
         self._free: threading.Semaphore | None = free
+        self._alias = alias
         self._is_large = is_large
         metrics.STREAMS.inc()
         if is_large:
@@ -26,7 +30,32 @@ class Slot:
             if self._is_large:
                 CORES.gather()
             metrics.STREAMS.dec()
+            _ALIASES.leave(self._alias)
             free.release()
+
+
+class _Aliases:
+    """How many streams of each alias with a limit run in this process."""
+
+    def __init__(self) -> None:
+        self._running: Counter[uuid.UUID] = Counter()
+        self._lock = threading.Lock()
+
+    def enter(self, alias: Alias) -> None:
+        if alias.max_requests is None:
+            return
+        with self._lock:
+            if self._running[alias.pk] >= alias.max_requests:
+                raise AliasBusy(f"{alias.max_requests} streams of it run at a time.", retry_after_s=3)
+            self._running[alias.pk] += 1
+
+    def leave(self, alias: Alias) -> None:
+        if alias.max_requests is None:
+            return
+        with self._lock:
+            self._running[alias.pk] -= 1
+            if not self._running[alias.pk]:
+                del self._running[alias.pk]
 
 
 class Slots:
@@ -35,16 +64,22 @@ class Slots:
     def __init__(self, most: int) -> None:
         self._free = threading.BoundedSemaphore(most)
 
-    def take(self, size: int | None) -> Slot:
-        """A slot for ``size`` bytes (None: not known), or Busy at once where none is free.
+    def take(self, alias: Alias, size: int | None) -> Slot:
+        """A slot for ``size`` bytes (None: not known) of the alias; Busy or AliasBusy at once where none is free.
 
         Waiting would take the very threads that are to be saved.
         """
         if not self._free.acquire(blocking=False):
             raise Busy(retry_after_s=3)
-        return Slot(self._free, is_large=size is None or size >= LARGE_BYTES)
+        try:
+            _ALIASES.enter(alias)
+        except AliasBusy:
+            self._free.release()
+            raise
+        return Slot(self._free, alias, is_large=size is None or size >= LARGE_BYTES)
 
 
+_ALIASES = _Aliases()
 SLOTS = Slots(settings.MAX_STREAMS)
 #: How many refused clients may go on sending at a time: half of the threads that no stream takes.
 DRAINS = threading.BoundedSemaphore(max(1, (settings.THREADS - settings.MAX_STREAMS) // 2))

@@ -10,7 +10,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway import metrics
 from gateway.data import body, digests, parts
+from gateway.data import pace as paces
 from gateway.data.body import RequestBody
+from gateway.data.pace import PacedBody
 from gateway.data.slots import SLOTS
 from gateway.refusals import UnsupportedBody
 from staging import aliases, resuming, writing
@@ -25,13 +27,30 @@ _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 def answer(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
     """Store the body, or a part of one, and say what stands at the key now."""
+    try:
+        return _receive(request, alias)
+    except Exception:
+        if body.is_stream(request.META) and "Upload-Complete" not in request.headers:
+            _note_broken_stream(alias)
+        raise
+
+
+def _note_broken_stream(alias: Alias) -> None:
+    try:
+        writing.note_stream_cut(alias, alias.key)
+    except Exception as second:  # noqa: BLE001  the first error is the one to report
+        log.warning("alias.note_failed", error=type(second).__name__)
+
+
+def _receive(request: HttpRequest, alias: Alias) -> HttpResponseBase:
     began = time.monotonic()
     content = RequestBody(request.META)
     offer = announced(request, alias, content)
-    slot = SLOTS.take(content.size)
+    pace = paces.of(alias)
+    slot = SLOTS.take(alias, content.size)
     try:
         body.limit_stalls(request.META)
-        receipt = writing.receive_part(alias, offer, content)
+        receipt = writing.receive_part(alias, offer, PacedBody(content, pace) if pace else content)
     finally:
         slot.give_back()
         metrics.BYTES.labels("in").inc(content.taken)

@@ -7,12 +7,13 @@ import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway import problems
-from gateway.data import body, download, ranges, upload
+from gateway.data import body, download, folder, ranges, upload
 from gateway.data.body import RequestBody
+from gateway.data.clients import check_network
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
 from gateway.refusals import LengthRequired
-from staging import aliases, writing
+from staging import alias_uses, aliases
 from staging.errors import InvalidRequest, WrongDirection
 from staging.models import Alias
 from staging.states import AliasMode
@@ -27,29 +28,31 @@ DRAIN_S = 20.0
 
 def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
     """Answer one request to an alias, as docs/http.md says."""
-    found = None
     try:
-        found = aliases.resolve(token)
+        found = aliases.resolve(token, grace=ranges.begins_inside(request.headers.get("Range")))
         structlog.contextvars.bind_contextvars(alias=str(found.id))
+        check_network(found, request.META)
         handler = _handler(found, request.method or "")
+        alias_uses.note(found)
         return _dress(handler(request, found, name), request)
     except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
-        return _dress(_Refusal(_problem(exc, request, found), request), request)
+        return _dress(_Refusal(_problem(exc, request), request), request)
 
 
 def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], HttpResponseBase]:
-    if found.mode == AliasMode.READ:
+    is_prefix = AliasMode(found.mode).is_prefix
+    if AliasMode(found.mode).reads:
         if method in READS:
-            return download.answer
+            return folder.read if is_prefix else download.answer
         raise WrongDirection("This is a read alias.", allowed=READS)
     if method == "HEAD":
-        return upload.tell
+        return folder.tell if is_prefix else upload.tell
     if method in WRITES:
-        return upload.answer
+        return folder.write if is_prefix else upload.answer
     raise WrongDirection("This is a write alias.", allowed=WRITES)
 
 
-def _problem(exc: Exception, request: HttpRequest, alias: Alias | None) -> Problem:
+def _problem(exc: Exception, request: HttpRequest) -> Problem:
     problem = problems.of(exc)
     if problem.status == 416 and not ranges.tells_size_on_416(request.headers.get("User-Agent", "")):
         return replace(problem, headers={})
@@ -57,11 +60,6 @@ def _problem(exc: Exception, request: HttpRequest, alias: Alias | None) -> Probl
         return problem
     if "Upload-Complete" in request.headers:
         return problem  # This client asks how far it came before it goes on.
-    if alias is not None and alias.mode == AliasMode.WRITE:
-        try:
-            writing.note_stream_cut(alias, alias.key)
-        except Exception as second:  # noqa: BLE001  the first error is the one to report
-            log.warning("alias.note_failed", error=type(second).__name__)
     if problem.status not in problems.CURL_RETRIES:
         return problem
     hint = "A retry cannot send standard input again: upload a file, or send the stream's digest with it."

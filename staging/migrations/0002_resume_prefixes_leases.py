@@ -66,6 +66,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='alias',
+            name='idle_until',
+            field=models.DateTimeField(blank=True, editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='alias',
             name='lifetime_s',
             field=models.PositiveIntegerField(blank=True, null=True),
         ),

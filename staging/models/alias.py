@@ -18,7 +18,8 @@ class Alias(models.Model):
     ``token_sha256`` finds the row; the token itself is made from the row's id by a key that is not in the database
     (``staging/aliases.py``). Of a prefix alias ``key`` is the prefix: empty, or ending in ``/``.
 
-    ``lifetime_s`` is set while the lifetime waits for the first use, ``idle_s`` where disuse ends the alias too.
+    ``lifetime_s`` is set where the lifetime begins with the first use; ``idle_until`` moves ahead by ``idle_s`` with
+    each use, where disuse ends the alias too.
     ``max_bytes`` bounds one body, ``max_total_bytes`` all that was written through the alias (``written_bytes``).
     ``delivered`` holds the ranges ``[start, stop)`` of the version ``delivered_version`` that partial reads have
     brought, as long as they do not make a whole delivery. ``failed_at`` is when the producer gave up.
@@ -36,6 +37,7 @@ class Alias(models.Model):
     expires_at = models.DateTimeField()
     lifetime_s = models.PositiveIntegerField(null=True, blank=True)
     idle_s = models.PositiveIntegerField(null=True, blank=True)
+    idle_until = models.DateTimeField(null=True, blank=True, editable=False)
     first_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)

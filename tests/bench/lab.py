@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from staging import aliases, catalog, projects, storages
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.models import Bucket, Replica
 from staging.states import AliasMode
 from staging.storages import StorageSpec

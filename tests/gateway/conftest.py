@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from staging import aliases, api_keys, buckets, storages, writing
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.buckets import BucketSpec
 from staging.models import ApiKey, Bucket, Object, Project, Replica, Storage
 from staging.states import AliasMode, Role

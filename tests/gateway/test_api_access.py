@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from gateway.api.urls import urlpatterns
 from staging import aliases, catalog, credentials
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.models import Alias, ApiKey, Bucket, Credential, Event, Membership, Object, Storage, Transfer
 from staging.states import AliasMode, Role
 from tests.gateway.conftest import Lab

@@ -98,9 +98,54 @@ def test_a_list_has_one_to_a_thousand(lab: Lab, count: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["read-prefix", "write-prefix"])
-def test_prefix_modes_are_refused_for_now_in_clear_words(lab: Lab, mode: str) -> None:
-    problem = lab.operator.refused("POST", "aliases", {**READ, "mode": mode}, status=400)
-    assert "not available in this version" in problem["fields"]["mode"][0]
+def test_a_prefix_has_one_form_and_its_url_ends_in_a_slash(lab: Lab, mode: str) -> None:
+    for key, stored, name in (("dir/run 1", "dir/run 1/", "run%201"), ("dir/", "dir/", "dir"), ("", "", "data")):
+        made = lab.operator.make("aliases", {"bucket": "data", "key": key, "mode": mode})
+        assert (made["key"], made["mode"]) == (stored, mode)
+        assert made["url"].endswith(f"/{name}/")
+        assert made["url"] in made["curl"]
+    assert lab.operator.make("aliases", {"bucket": "data", "mode": mode})["key"] == ""
+
+
+def test_an_alias_may_have_a_lease_and_limits(lab: Lab) -> None:
+    asked = {
+        "starts_on_use": True,
+        "idle_s": 600,
+        "max_total_bytes": 10**12,
+        "max_rate": 10**6,
+        "max_requests": 4,
+        "networks": ["192.0.2.0/24", "2001:db8::/32"],
+    }
+    made = lab.operator.make("aliases", {"bucket": "data", "key": "out", "mode": "write-prefix", **asked})
+    assert {name: made[name] for name in asked} == asked
+    assert (made["first_used_at"], made["written_bytes"]) == (None, 0)
+    left = datetime.fromisoformat(made["expires_at"]) - timezone.now()
+    assert left > timedelta(days=89), "nobody has used it yet"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"networks": ["192.0.2.1/24"]}, "networks"),
+        ({"networks": ["host.example.org"]}, "networks"),
+        ({"networks": ["192.0.2.0/24"] * 65}, "networks"),
+        ({"networks": "192.0.2.0/24"}, "networks"),
+        ({"max_rate": 1}, "max_rate"),
+        ({"max_requests": 0}, "max_requests"),
+        ({"idle_s": 0}, "idle_s"),
+        ({"idle_s": 10**12}, "idle_s"),
+        ({"max_total_bytes": 5}, "max_total_bytes"),
+        ({"mode": "read-prefix", "sha256": "0" * 64}, "sha256"),
+        ({"mode": "write-prefix", "size": 5}, "size"),
+        ({"mode": "write-prefix", "key": "/"}, "key"),
+        ({"mode": "write-prefix", "key": "a/../b"}, "key"),
+        ({"mode": "write-prefix", "key": "a//"}, "key"),
+        ({"mode": "folder"}, "mode"),
+    ],
+)
+def test_a_lease_that_makes_no_sense_is_refused_by_its_field(lab: Lab, change: dict[str, Any], field: str) -> None:
+    problem = lab.operator.refused("POST", "aliases", {**READ, **change}, status=400)
+    assert field in problem["fields"]
 
 
 @pytest.mark.parametrize(

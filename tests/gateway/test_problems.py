@@ -58,7 +58,7 @@ def test_body_and_headers_of_an_answer_say_the_same(kind: type[Exception]) -> No
     assert document["code"] == answer["Waybill-Error-Code"]
     assert str(document["retryable"]).lower() == answer["Waybill-Retryable"]
     assert answer["Content-Type"] == "application/problem+json"
-    assert answer.has_header("Retry-After") == (answer.status_code == 503)
+    assert answer.has_header("Retry-After") == (answer.status_code in (429, 503))
 
 
 @ALL

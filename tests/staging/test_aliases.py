@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from django.utils import timezone
 from pytest_django import Settings
 
-from staging import aliases
+from staging import alias_uses, aliases
 from staging.errors import AliasExpired, AliasRevoked, AliasUnknown, AliasUsedUp, InvalidRequest
 from staging.models import Alias, Event
 from staging.states import AliasMode, AliasState
@@ -144,9 +144,9 @@ def test_extending_and_revoking(place: Place) -> None:
 
 def test_data_is_awaited_while_a_live_write_alias_may_bring_it(place: Place) -> None:
     place.alias("d/x", AliasMode.READ)
-    assert not aliases.is_awaited(place.managed, "d/x")
+    assert not alias_uses.is_awaited(place.managed, "d/x")
     writer = place.alias("d/x", AliasMode.WRITE)
-    assert aliases.is_awaited(place.managed, "d/x")
-    assert not aliases.is_awaited(place.mounted, "d/x")
+    assert alias_uses.is_awaited(place.managed, "d/x")
+    assert not alias_uses.is_awaited(place.mounted, "d/x")
     aliases.revoke(writer)
-    assert not aliases.is_awaited(place.managed, "d/x")
+    assert not alias_uses.is_awaited(place.managed, "d/x")

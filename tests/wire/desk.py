@@ -40,6 +40,10 @@ class Desk:
     def read(self, key: str = KEY, **spec: Any) -> str:
         return self._path(key, AliasMode.READ, spec)
 
+    def folder(self, prefix: str, mode: str, **spec: Any) -> str:
+        """The path of a new prefix alias, which ends in a slash."""
+        return self._path(prefix, AliasMode(mode), spec)
+
     def url(self, path: str, *, port: int | None = None) -> str:
         """The whole URL, through another port where a proxy stands in front."""
         return f"http://127.0.0.1:{port or self.port}{path}"
@@ -93,4 +97,5 @@ class Desk:
 
     def _path(self, key: str, mode: AliasMode, spec: dict[str, Any]) -> str:
         alias = self.place.alias(key, mode, **spec)
-        return self.gateway.alias_path(aliases.token_of(alias), aliases.file_name(alias))
+        path = self.gateway.alias_path(aliases.token_of(alias), aliases.file_name(alias))
+        return f"{path}/" if mode.is_prefix else path

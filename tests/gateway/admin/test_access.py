@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.test import Client
 
 from staging import aliases, api_keys, credentials, storages
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.models import Alias, ApiKey, Bucket, Credential, Event, Membership, Object, Project, Storage
 from staging.states import AliasMode, Role
 from tests.gateway.admin.conftest import People, page

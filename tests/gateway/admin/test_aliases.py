@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from gateway import links
 from staging import aliases
-from staging.aliases import AliasSpec
+from staging.alias_terms import AliasSpec
 from staging.models import Alias
 from staging.states import AliasMode, AliasState
 from tests.gateway.admin.conftest import People, code_in, errors_in, page
