@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.servers import nginx, postgres, redis, sshd, swift
 
-#: What tests need that no server module names: the admin's browser, and the client that jobs use.
-OTHER_PACKAGES = ("chromium", "curl")
+#: What tests need that no server module names: the admin's browser, and the clients that jobs use.
+OTHER_PACKAGES = ("aria2", "chromium", "curl", "rclone", "wget")
 
 _MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
 _POLICY = Path("/usr/sbin/policy-rc.d")
