@@ -51,5 +51,5 @@ def test_a_digest_given_to_it_is_checked(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_data_that_is_not_there_yet_leaves_no_file(desk: Desk, tmp_path: Path) -> None:
-    ended = aria2c(tmp_path, desk.url(desk.read()))
+    ended = aria2c(tmp_path, "--header=Prefer: wait=0", desk.url(desk.read()))
     assert (ended.exit, sorted(tmp_path.iterdir())) == (29, [])

@@ -115,10 +115,10 @@ def test_a_url_that_ends_in_a_slash_takes_the_name_of_the_file(desk: Desk, tmp_p
 
 def test_without_fail_the_refusal_becomes_the_file(desk: Desk, tmp_path: Path) -> None:
     pending = desk.url(desk.read("d/never written"))
-    ended = curl("-sS", "-o", tmp_path / "x", pending)
+    ended = curl("-sS", "-H", "Prefer: wait=0", "-o", tmp_path / "x", pending)
     assert (ended.exit, ended.status) == (0, 503)
     assert b'"data_pending"' in (tmp_path / "x").read_bytes()
-    ended = curl("-fsS", "-o", tmp_path / "y", pending)
+    ended = curl("-fsS", "-H", "Prefer: wait=0", "-o", tmp_path / "y", pending)
     assert (ended.exit, ended.status, (tmp_path / "y").exists()) == (22, 503, False)
 
 

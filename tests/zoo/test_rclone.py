@@ -35,5 +35,5 @@ def test_several_streams_make_one_file(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_data_that_is_not_there_yet_leaves_no_file(desk: Desk, tmp_path: Path) -> None:
-    ended = rclone(tmp_path, "copyurl", desk.url(desk.read()), "./x.bin")
+    ended = rclone(tmp_path, "copyurl", "--header", "Prefer: wait=0", desk.url(desk.read()), "./x.bin")
     assert (ended.exit, sorted(tmp_path.glob("x*"))) == (1, [])

@@ -10,6 +10,7 @@ from tests.zoo.files import DATA, ODD_NAMES, assert_arrived, assert_stored, cont
 from tests.zoo.programs import Ended, run
 
 KEY = "d/x.bin"
+NO_WAIT = "--header=Prefer: wait=0"
 
 
 def wget(folder: Path, *arguments: str | Path) -> Ended:
@@ -44,10 +45,10 @@ def test_a_partial_download_is_gone_on_with_and_a_complete_one_stays(desk: Desk,
 
 
 def test_data_that_is_not_there_yet_is_exit_8_and_leaves_no_file(desk: Desk, tmp_path: Path) -> None:
-    ended = wget(tmp_path, "-O", "x", desk.url(desk.read()))
+    ended = wget(tmp_path, NO_WAIT, "-O", "x", desk.url(desk.read()))
     # With -O the file is made before the first request: an empty file is what a script finds that looks at no status.
     assert (ended.exit, (tmp_path / "x").read_bytes()) == (8, b"")
-    ended = wget(tmp_path, desk.url(desk.read()))
+    ended = wget(tmp_path, NO_WAIT, desk.url(desk.read()))
     assert (ended.exit, (tmp_path / "x.bin").exists()) == (8, False)
 
 
