@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.errors import Unavailable
+from tests.servers.faulty import Faults
 from tests.servers.process import find_program
 from tests.wire.desk import Desk
 from tests.zoo.files import assert_stored
@@ -119,14 +121,18 @@ class Workflow:
 Engine = Callable[[Workflow], Ended]
 
 
-@pytest.fixture
-def workflow(desk: Desk, tmp_path: Path) -> Workflow:
-    """The input is stored; the rest is to come."""
+def new_workflow(desk: Desk, folder: Path) -> Workflow:
+    """Its input is stored; the rest is to come."""
     find_program("curl", package="curl")
     for name, command in COMMANDS.items():
-        (tmp_path / name).write_text(STEP.replace("COMMAND", command))
+        (folder / name).write_text(STEP.replace("COMMAND", command))
     read = desk.stored(TABLE, INPUT)
-    return Workflow(desk, tmp_path, read, desk.write(MIDDLE), desk.read(MIDDLE), desk.write(RESULT))
+    return Workflow(desk, folder, read, desk.write(MIDDLE), desk.read(MIDDLE), desk.write(RESULT))
+
+
+@pytest.fixture
+def workflow(desk: Desk, tmp_path: Path) -> Workflow:
+    return new_workflow(desk, tmp_path)
 
 
 def snakemake(workflow: Workflow) -> Ended:
@@ -173,6 +179,16 @@ def test_a_refusal_that_the_engine_takes_for_the_file_ends_the_step(workflow: Wo
     assert ended.exit != 0
     assert "computed checksum did NOT match" in ended.errors
     assert workflow.desk.current(MIDDLE) is None
+
+
+@pytest.mark.parametrize("run", [snakemake, cwltool])
+def test_a_read_that_breaks_off_ends_the_step(faulty_desk: Desk, faults: Faults, tmp_path: Path, run: Engine) -> None:
+    workflow = new_workflow(faulty_desk, tmp_path)
+    faults.fail("read", Unavailable, from_byte=1_000_000)
+    ended = run(workflow)
+    assert ended.exit != 0
+    assert "did NOT match" not in ended.errors  # the engine has seen it before the step did
+    assert faulty_desk.current(MIDDLE) is None
 
 
 def test_snakemake_misses_an_input_that_is_not_there_yet(workflow: Workflow) -> None:
