@@ -44,4 +44,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@bash deploy/venv.sh $(VENV) requirements-dev.txt && touch $@
 
 clean: ## Remove the virtual environments and caches; data stays.
-	rm -rf $(VENV) .venv-swift .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-swift .venv-workflows .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -19,6 +19,8 @@ from tests.servers.sshd import Sshd
 
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: What a page's commands need besides curl, and the Debian packages that have it.
+PROGRAMS = {"docs/clients.md": {"wget": "wget", "aria2c": "aria2", "rclone": "rclone"}}
 MARK = "-- the block ends --"
 
 #: What Waybill answers without an error class of its own: code, status, and whether trying again may help.
@@ -54,11 +56,12 @@ def rows(page: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/http.md", "docs/api.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/http.md", "docs/api.md", "docs/clients.md"])
 def test_every_command_of_the_page_does_what_the_page_says(
     page: str, gateway: Gateway, transactional_db: None, tmp_path: Path
 ) -> None:
-    find_program("curl", package="curl")
+    for name, package in {"curl": "curl", **PROGRAMS.get(page, {})}.items():
+        find_program(name, package=package)
     _, key = issue_key(projects.first_project(), Role.ADMIN, label="docs")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "quickstart.env").write_text(f"WAYBILL_URL={gateway.url}\nWAYBILL_KEY={key}\n")

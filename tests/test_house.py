@@ -118,7 +118,9 @@ def test_every_requirement_is_pinned_and_says_what_it_is_for(name: str) -> None:
     assert not [line for line in lines if not re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+  # \S.+", line)]
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "tests/servers/swift-requirements.txt"])
+@pytest.mark.parametrize(
+    "name", ["constraints.txt", "tests/servers/swift-requirements.txt", "tests/zoo/workflows-requirements.txt"]
+)
 def test_every_installed_package_is_pinned(name: str) -> None:
     lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
     assert lines

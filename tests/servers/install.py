@@ -3,7 +3,8 @@
 With names of servers (modules of this package) it installs only what these need.
 
 As root it installs the Debian packages that are missing; nothing that comes with them is started. As another user it
-prints what to install and goes on. Then it makes Swift's virtual environment. Doing it twice costs nothing.
+prints what to install and goes on. Then it makes the virtual environments of Swift and of the workflow engines.
+Doing it twice costs nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.servers import nginx, postgres, redis, sshd, swift
+from tests.zoo import workflows
 
-#: What tests need that no server module names: the admin's browser, and the client that jobs use.
-OTHER_PACKAGES = ("chromium", "curl")
+#: What tests need that no server module names: the admin's browser, and the clients that jobs use.
+OTHER_PACKAGES = ("aria2", "chromium", "curl", "rclone", "wget")
 
 _MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -34,6 +36,8 @@ def main(servers: Sequence[str]) -> None:
         print("    apt-get install --no-install-recommends " + " ".join(missing))
     if not servers or "swift" in servers:
         swift.install()
+    if not servers:
+        workflows.install()
 
 
 def missing_packages(servers: Sequence[str] = ()) -> list[str]:

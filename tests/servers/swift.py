@@ -11,7 +11,6 @@ import hmac
 import os
 import pwd
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
+from tests.servers import own_venv
 from tests.servers.ports import free_port, is_listening
 from tests.servers.process import Process, ProgramMissing, Server, ServerFailed
 
@@ -29,8 +29,7 @@ ACCESS_KEY = "test:tester"
 SECRET_KEY = "testing"
 REGION = "us-east-1"
 
-ROOT = Path(__file__).resolve().parents[2]
-VENV = ROOT / ".venv-swift"
+VENV = own_venv.ROOT / ".venv-swift"
 REQUIREMENTS = Path(__file__).with_name("swift-requirements.txt")
 
 _SWIFT_CONF = """\
@@ -125,13 +124,7 @@ for kind, port in (pair.split("=") for pair in pairs):
 
 def install() -> None:
     """Make Swift's virtual environment, unless it is there with exactly the pinned versions."""
-    stamp = VENV / "requirements.txt"
-    if stamp.exists() and stamp.read_text() == REQUIREMENTS.read_text():
-        return
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS)], check=True)
-    stamp.write_text(REQUIREMENTS.read_text())
+    own_venv.make(VENV, REQUIREMENTS)
 
 
 @dataclass
@@ -146,7 +139,7 @@ class Swift(Server):
         return f"http://127.0.0.1:{self.port}"
 
     def launch(self) -> None:
-        if not (VENV / "requirements.txt").exists():
+        if not own_venv.is_made(VENV):
             raise ProgramMissing(f"Swift is not installed in {VENV.name}: python -m tests.servers.install")
         self.folder = self.folder.resolve()
         (self.folder / "node" / "disk").mkdir(parents=True, exist_ok=True)
