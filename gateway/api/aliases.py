@@ -106,7 +106,7 @@ class AliasBody(Body):
     """What an alias is to stand for: a bucket and a key, or the URI of an object on a registered storage."""
 
     bucket = Text(required=False, max_length=64)
-    key = Text(required=False)
+    key = Text(required=False, allow_blank=True, help_text="Of a prefix alias the folder; empty: all of the bucket.")
     uri = Text(required=False, max_length=4096, help_text="For instance sftp://host/path/file.")
     mode = Choice(AliasMode.choices)
     lifetime_s = Whole(required=False, min_value=1, help_text="From creation or first use on; a default applies.")
