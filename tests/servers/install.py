@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.servers import nginx, postgres, redis, sshd, swift
 
-#: What tests need that no server module names: the admin's browser, and the client that jobs use.
-OTHER_PACKAGES = ("chromium", "curl")
+#: What tests need that no server module names: the admin's browser, the client that jobs use, and shells for stage.sh.
+OTHER_PACKAGES = ("busybox", "chromium", "curl", "dash", "shellcheck")
 
 _MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
 _POLICY = Path("/usr/sbin/policy-rc.d")
