@@ -95,6 +95,7 @@ clean_up() {
         wait "$child" 2>/dev/null || :
     fi
     [ -z "$own_part" ] || rm -rf "$own_part" "$own_part.about" "$own_part.unpacked" || :
+    [ -z "$held" ] || [ -s "$part" ] || rm -f "$part" "$part.about" || :
     [ -z "$held" ] || rm -f "$held" || :
     [ -z "$scratch" ] || rm -rf "$scratch" || :
 }
@@ -373,7 +374,8 @@ fetch() { # URL FILE: leaves one version, whole and verified, in $part; or retur
             have=0
         fi
         (: >>"$part") 2>/dev/null || fail "$LOCAL" "cannot write $part"
-        if [ "$have" -lt "$size" ]; then
+        # Of nothing, too, a GET has the say: to HEAD a write alias answers without content.
+        if [ "$have" -lt "$size" ] || [ "$size" -eq 0 ]; then
             fetch_rest "$1" || continue
         fi
         [ "$(size_of "$part")" = "$size" ] || fail "$LOCAL" "$part does not have the size that it had a moment ago"
@@ -404,7 +406,7 @@ fetch_rest() { # URL: one GET of what is missing; true when the part has its siz
     came=$(size_of "$part")
     case $status in
         200 | 206)
-            if [ -z "$pin" ]; then
+            if [ -z "$pin" ] && is_number "$length"; then
                 size=$length wanted=$sha256
             elif [ "$etag" != "$pin" ]; then
                 drop_part # curl wrote another version, or no answer of Waybill's
@@ -422,7 +424,7 @@ fetch_rest() { # URL: one GET of what is missing; true when the part has its siz
         most=$came
         started
     fi
-    [ -f "$part" ] && [ "$ended" -eq 0 ] && [ "$came" = "$size" ] && return 0
+    case $ended:$status in 0:200 | 0:206) [ ! -f "$part" ] || [ "$came" != "$size" ] || return 0 ;; esac
     if [ "$ended:$status" = 33:200 ]; then
         drop_part # whoever answers knows no ranges
     fi
@@ -525,6 +527,7 @@ send() { # FILE URL: returns once the gateway has acknowledged exactly this cont
             [ -z "$acknowledged" ] || return 0
         fi
         look=yes
+        [ "$(size_of "$1")" = "$size" ] || fail "$LOCAL" "$1 changes while it is sent"
         [ "$safe" -eq 0 ] || say 1 "continuing after $safe of $size bytes"
         say 2 "PUT $(masked "$2") from byte $safe"
         send_rest "$1" "$2"
@@ -548,11 +551,12 @@ send_rest() { # FILE URL
 look_what_is_safe() { # FILE URL: sets safe and acknowledged; false when it has to be asked again
     acknowledged=''
     ask_head "$2"
-    if [ "$ended:$status" != 0:200 ] || ! is_number "$offset"; then
+    if [ "$ended:$status" != 0:200 ]; then
         : >"$scratch/answer"
         settle "$2"
         return 1
     fi
+    is_number "$offset" || offset=0 # no write alias, or no gateway: what a PUT is answered will tell
     if [ "$offset" -gt "$most" ]; then
         most=$offset
         started
