@@ -54,7 +54,7 @@ def rows(page: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/http.md", "docs/api.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/http.md", "docs/api.md", "docs/stage.md"])
 def test_every_command_of_the_page_does_what_the_page_says(
     page: str, gateway: Gateway, transactional_db: None, tmp_path: Path
 ) -> None:
