@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers.process import find_program
 from tests.wire.stage import LOCAL, Stage
-from tests.wire.stand_in import Asked, Resumable, StandIn, Versions
+from tests.wire.stand_in import Asked, Resumable, Said, StandIn, Versions
 
 FILES = {"a": b"1" * 300_000, "sub/ü b": b"22", "sub/deep/.c": b"", "-d": b"4"}
 
@@ -126,7 +126,7 @@ def test_a_file_sent_to_a_prefix_keeps_its_name(stage: Stage) -> None:
     paths = []
     gateway = Resumable()
 
-    def noting(asked: Asked):  # type: ignore[no-untyped-def]
+    def noting(asked: Asked) -> Said | None:
         paths.append(asked.path)
         return gateway(asked)
 

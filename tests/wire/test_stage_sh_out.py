@@ -108,7 +108,7 @@ def test_a_refusal_for_good_ends_at_once_and_says_why(desk: Desk, stage: Stage) 
         ("/a/" + "A" * 32 + "/x", "404 alias_unknown"),
         (stored, "405 wrong_direction"),
         (desk.write(max_bytes=5), "413 too_large"),
-        (desk.write(size=5), "422 size_mismatch"),
+        (desk.write(size=5), "422 size_mismatch. 24000000 bytes are announced, the alias is for exactly 5. "),
     ):
         ended = stage.run("out", "out", desk.url(path), timeout_s=20)
         assert (ended.exit, words in ended.words) == (REFUSED, True), ended
@@ -227,6 +227,15 @@ def test_a_gateway_that_forgot_the_part_is_asked_again(stage: Stage) -> None:
     assert ended.exit == 0, ended
     assert "wrong_offset" in ended.words
     assert gateway.published == DATA
+
+
+def test_where_head_is_not_answered_the_put_decides(stage: Stage) -> None:
+    put_down(stage, LARGE)
+    gateway = Resumable(3_000_000)
+    no = Said(405, {"Waybill-Error-Code": "method_not_allowed", "Waybill-Retryable": "false"})
+    with StandIn(lambda asked: no if asked.method == "HEAD" else gateway(asked)) as server:
+        ended = stage.run("out", "out", server.url())
+    assert (ended.exit, gateway.published == LARGE) == (0, True), ended
 
 
 # --- Answers that must not pass for done ------------------------------------------------------------------------------

@@ -56,14 +56,14 @@ END
 say() { # LEVEL WORDS…
     if [ "$STAGE_VERBOSE" -ge "$1" ]; then
         shift
-        printf 'stage.sh: %s\n' "$*" >&2
+        printf 'stage.sh: %s\n' "$*" >&2 || : # nobody may be listening any more
     fi
 }
 
 fail() { # STATUS WORDS…
     failed_with=$1
     shift
-    printf 'stage.sh: %s\n' "$*" >&2
+    printf 'stage.sh: %s\n' "$*" >&2 || :
     exit "$failed_with"
 }
 
@@ -467,17 +467,21 @@ check_target() { # PATH
     [ -d "${parent:-/}" ] || fail "$LOCAL" "there is no folder $parent"
 }
 
+check_folder() { # PATH
+    [ ! -e "$1" ] || [ -d "$1" ] || fail "$LOCAL" "$1 is a file"
+    [ ! -e "$1" ] || [ -z "$(ls -A "$1")" ] ||
+        fail "$LOCAL" "$1 is not empty, and nothing is mixed into what is there: remove it first"
+}
+
 stage_folder_in() { # URL/ DIR
     command -v tar >/dev/null || fail "$TOOL" "tar is missing"
     folder=$(plain "$2")
     while [ "$folder" != "${folder%/}" ]; do folder=${folder%/}; done
     check_target "$folder"
-    if [ -e "$folder" ]; then
-        [ -d "$folder" ] || fail "$LOCAL" "$2 is a file"
-        [ -z "$(ls -A "$folder")" ] || fail "$LOCAL" "$2 is not empty, and nothing is mixed into it: remove it first"
-    fi
+    check_folder "$folder"
     started
     take_part "$folder"
+    check_folder "$folder" # another run may have been at it meanwhile
     fetch "${1%/}.tar" "$scratch/none"
     rm -rf "$part.unpacked"
     mkdir "$part.unpacked" || fail "$LOCAL" "cannot make a folder beside $2"
@@ -551,12 +555,13 @@ send_rest() { # FILE URL
 look_what_is_safe() { # FILE URL: sets safe and acknowledged; false when it has to be asked again
     acknowledged=''
     ask_head "$2"
-    if [ "$ended:$status" != 0:200 ]; then
+    if [ "$ended:$status" != 0:200 ] && { [ -z "$code" ] || [ "$retryable" = true ]; }; then
         : >"$scratch/answer"
         settle "$2"
         return 1
     fi
-    is_number "$offset" || offset=0 # no write alias, or no gateway: what a PUT is answered will tell
+    # Refused, no write alias or no gateway: what a PUT is answered tells more, and it alone decides.
+    is_number "$offset" || offset=0
     if [ "$offset" -gt "$most" ]; then
         most=$offset
         started
