@@ -48,6 +48,10 @@ def test_shellcheck_finds_nothing_in_it() -> None:
     assert found.returncode == 0
 
 
+def test_it_is_ascii_so_that_every_locale_can_read_it() -> None:
+    assert SCRIPT.read_bytes().isascii()
+
+
 def test_it_uses_only_options_that_its_oldest_curl_has() -> None:
     asking = re.findall(r"(?:ask|\"\$STAGE_CURL\"|set --) ((?:.*\\\n)*.*)", SCRIPT.read_text())
     used = {word for line in asking for word in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", line)}

@@ -53,14 +53,14 @@ END
 
 # --- Telling -----------------------------------------------------------------------------------------------------
 
-say() { # LEVEL WORDS…
+say() { # LEVEL WORDS...
     if [ "$STAGE_VERBOSE" -ge "$1" ]; then
         shift
         printf 'stage.sh: %s\n' "$*" >&2 || : # nobody may be listening any more
     fi
 }
 
-fail() { # STATUS WORDS…
+fail() { # STATUS WORDS...
     failed_with=$1
     shift
     printf 'stage.sh: %s\n' "$*" >&2 || :
@@ -79,7 +79,7 @@ masked() { # URL: the same without its token, which is as good as a password
 
 child='' scratch='' held='' own_part=''
 
-run() { # COMMAND…: in the background, because a shell hears a signal only when what it waits for is not in front
+run() { # COMMAND...: in the background, because a shell hears a signal only when what it waits for is not in front
     "$@" &
     child=$!
     run_ended=0
@@ -98,6 +98,14 @@ clean_up() {
     [ -z "$held" ] || [ -s "$part" ] || rm -f "$part" "$part.about" || :
     [ -z "$held" ] || rm -f "$held" || :
     [ -z "$scratch" ] || rm -rf "$scratch" || :
+}
+
+# shellcheck disable=SC2317  # traps call it
+stop() { # STATUS: after a signal. Some shells would forget the status if the cleaning were left to the trap of EXIT.
+    trap '' HUP INT TERM
+    trap - EXIT
+    clean_up
+    exit "$1"
 }
 
 make_scratch() {
@@ -168,7 +176,7 @@ started() { # A step begins, or there was progress: the clocks of patience start
     pending_since=$(date +%s)
 }
 
-again() { # REASON…: pauses before the next attempt, or gives up. Obeys Retry-After; else twice as long each time.
+again() { # REASON...: pauses before the next attempt, or gives up. Obeys Retry-After; else twice as long each time.
     if [ "$code" = data_pending ]; then
         waited_s=0
         left=$((pending_since + STAGE_WAIT_S - $(date +%s)))
@@ -217,7 +225,7 @@ read_answer() { # the headers of the last answer in the file
     done <"$scratch/headers"
 }
 
-ask() { # CURL'S ARGUMENTS… URL: sets ended (curl's exit), status (000: no answer came) and what the headers say
+ask() { # CURL'S ARGUMENTS... URL: sets ended (curl's exit), status (000: no answer came) and what the headers say
     : >"$scratch/headers"
     ended=0 asked_at=$(date +%s)
     # shellcheck disable=SC2086  # the options are to be split
@@ -302,7 +310,7 @@ take_part() { # FILE: sets part, and holds it: two runs never write to one part
     seen=0
     while :; do
         exec 9>>"$part.lock"
-        if flock -n 9 2>"$scratch/errors"; then
+        if flock -n 9 9>&9 2>"$scratch/errors"; then # ksh passes on only what is named
             mark="$$ $(date) $(od -An -N8 -tx1 /dev/urandom)"
             printf '%s\n' "$mark" >&9
             if [ "$(tail -n 1 "$part.lock" 2>/dev/null)" = "$mark" ]; then
@@ -315,6 +323,7 @@ take_part() { # FILE: sets part, and holds it: two runs never write to one part
         exec 9>&-
         if [ -s "$scratch/errors" ]; then
             say 1 "no locks here ($(last_words)): this download cannot be continued by another run"
+            rm -f "$part.lock"
             take_own_part "$1"
             return
         fi
@@ -654,9 +663,9 @@ main() {
             if [ -z "$2" ] || [ -z "$3" ]; then fail "$USAGE" "a name is empty"; fi
             check_tools
             trap clean_up EXIT
-            trap 'exit 129' HUP
-            trap 'exit 130' INT
-            trap 'exit 143' TERM
+            trap 'stop 129' HUP
+            trap 'stop 130' INT
+            trap 'stop 143' TERM
             make_scratch
             if [ "$1" = in ]; then stage_in "$2" "$3"; fi
             if [ "$1" = out ]; then stage_out "$2" "$3"; fi
