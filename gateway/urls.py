@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from gateway import health, metrics
+from gateway import health, metrics, stage
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
@@ -14,4 +14,5 @@ urlpatterns = [
     path("live", health.live),
     path("ready", health.ready),
     path("metrics", metrics.export),
+    path("stage.sh", stage.script),
 ]

@@ -56,7 +56,10 @@ def rows(page: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/http.md", "docs/api.md", "docs/clients.md"])
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("quickstart", "http", "api", "clients", "stage"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_the_page_does_what_the_page_says(
     page: str, gateway: Gateway, transactional_db: None, tmp_path: Path
 ) -> None:

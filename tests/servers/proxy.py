@@ -22,6 +22,8 @@ class CuttingProxy:
         self._left: int | None = None
         self._listener: socket.socket | None = None
         self.port = 0
+        #: How many bytes have passed, both directions together.
+        self.passed = 0
 
     def __enter__(self) -> Self:
         self.restore()
@@ -107,9 +109,10 @@ class CuttingProxy:
     def _counted(self, data: bytes) -> bytes:
         """What of ``data`` may still pass; the last byte that may cuts every connection."""
         with self._lock:
+            passed = data if self._left is None else data[: self._left]
+            self.passed += len(passed)
             if self._left is None:
-                return data
-            passed = data[: self._left]
+                return passed
             self._left -= len(passed)
             over = self._left == 0
         if over:
