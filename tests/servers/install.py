@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.servers import nginx, postgres, redis, sshd, swift
 
-#: What tests need that no server module names: the admin's browser, and the client that jobs use.
-OTHER_PACKAGES = ("chromium", "curl")
+#: What tests need that no server module names: the admin's browser, and the programs that jobs use.
+OTHER_PACKAGES = ("busybox", "chromium", "curl", "libarchive-tools", "tar", "zip", "zstd")
 
 _MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
 _POLICY = Path("/usr/sbin/policy-rc.d")
