@@ -21,7 +21,8 @@ SEGMENT_MEMBERS = 1000
 class Member(NamedTuple):
     """One file of an archive: its name there, its size, its time in whole seconds since 1970, and what its content is.
 
-    ``identity`` is the SHA-256, or the storage's version of a file that Waybill did not write.
+    ``identity`` is the SHA-256, or the storage's version of a file that Waybill did not write. The other two are known
+    where the archive has a catalog behind it, and only of members that were asked for again.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Member(NamedTuple):
     mtime: int
     identity: str
     object_id: uuid.UUID | None = None
+    content_type: str = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)

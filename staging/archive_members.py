@@ -88,11 +88,11 @@ class ManagedMembers:
         # each was told by the clock of the node that wrote it, and then the digest keeps it from going unnoticed.
         then = Q(created_at__lte=self._moment) & (Q(retired_at=None) | Q(retired_at__gt=self._moment))
         for choice in (Q(current=True), then):
-            columns = rows.filter(choice).values_list("key", "size", "created_at", "sha256", "pk")
+            columns = rows.filter(choice).values_list("key", "size", "created_at", "sha256", "pk", "content_type")
             skip = len(self._prefix)
             found = [
-                Member(key[skip:], size, _seconds(created_at), sha256, pk)
-                for key, size, created_at, sha256, pk in columns[: segment.count + 1]
+                Member(key[skip:], size, _seconds(created_at), sha256, pk, content_type)
+                for key, size, created_at, sha256, pk, content_type in columns[: segment.count + 1]
             ]
             if archive_index.digest(found) == segment.digest:
                 return found
@@ -106,8 +106,9 @@ class ManagedMembers:
         return [self._place(member, replicas[member.object_id]) for member in members]
 
     def _rows(self, after: str, last: str) -> QuerySet[Object]:
-        rows = Object.objects.filter(bucket=self._bucket, key__gte=self._prefix, key__lte=last).order_by("key")
-        return rows.filter(key__gt=self._prefix + after) if after else rows
+        # Exactly one lower bound: of two, SQLite may search by the lesser and pass over all the rows between them.
+        begin = Q(key__gt=self._prefix + after) if after else Q(key__gte=self._prefix)
+        return Object.objects.filter(begin, bucket=self._bucket, key__lte=last).order_by("key")
 
     def _place(self, member: Member, replicas: Sequence[Replica]) -> Located:
         key = self._prefix + member.name

@@ -9,7 +9,7 @@ from staging.connections import release
 
 
 def members(archive: Archive) -> Iterator[dict[str, str | int | None]]:
-    """One entry a member, in the archive's order: ``path``, ``size``, ``sha256`` and ``modified``.
+    """One entry a member, in the archive's order: ``path``, ``size``, ``sha256``, ``modified``, ``content_type``.
 
     ``path`` is relative to the prefix; ``sha256`` is None where Waybill does not know it. A thousand members are in
     memory. Raises VersionChanged where they are not what the archive was made of any more.
@@ -23,6 +23,7 @@ def members(archive: Archive) -> Iterator[dict[str, str | int | None]]:
                 "size": member.size,
                 "sha256": member.identity if archive.members.has_digests else None,
                 "modified": f"{datetime.fromtimestamp(member.mtime, UTC):%Y-%m-%dT%H:%M:%SZ}",
+                "content_type": member.content_type,
             }
 
 

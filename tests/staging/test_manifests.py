@@ -101,7 +101,7 @@ def test_the_manifest_names_every_member_and_its_document_is_json(place: Place, 
     assert [member["path"] for member in document["members"]] == sorted(FILES)
     for member in document["members"]:
         data = FILES[member["path"]]
-        assert member["size"] == len(data)
+        assert (member["size"], member["content_type"]) == (len(data), "application/octet-stream")
         assert member["sha256"] == (None if mounted else hashlib.sha256(data).hexdigest())
 
 

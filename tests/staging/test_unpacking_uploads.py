@@ -1,6 +1,8 @@
 """An archive becomes objects all at once, or none of it is ever seen, whatever fails and wherever a writer dies."""
 
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -261,3 +263,27 @@ def test_no_connection_is_held_while_bytes_move(place: Place) -> None:
 
     files = (UnpackedFile(name, len(data), Body(data, between=check)) for name, data in FILES.items())
     assert receive(alias_of(place), "run/", files).count == 4
+
+
+@pytest.mark.parametrize("on_exists", [OnExists.FAIL, OnExists.REPLACE])
+def test_of_two_archives_at_once_no_mixture_is_left(place: Place, on_exists: OnExists) -> None:
+    names = [f"{number:02d}" for number in range(20)]
+    meeting = threading.Barrier(2)
+
+    def one(content: bytes) -> str:
+        body = Body(tar(dict.fromkeys(names, content)), at_end=lambda: meeting.wait(30) and None)
+        files = unpack(body, Kind.TAR, Limits(), folder=place.root)
+        try:
+            receive(aliases_of[content], "run/", files)
+        except ContentDiffers:
+            return "refused"
+        finally:
+            connection.close()
+        return "stored"
+
+    aliases_of = {content: alias_of(place, on_exists=on_exists) for content in (b"one", b"two")}
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = sorted(pool.map(one, aliases_of))
+    assert outcomes == (["refused", "stored"] if on_exists == OnExists.FAIL else ["stored", "stored"])
+    assert stored(place) in [dict.fromkeys(names, content) for content in aliases_of]
+    place.assert_nothing_is_left()
