@@ -51,6 +51,8 @@ _STATUS: dict[type[Exception], int] = {
     errors.NotFound: 404,
     errors.AddressRefused: 403,
     errors.IdempotencyKeyReused: 422,
+    errors.ArchiveInvalid: 422,
+    errors.ArchiveTooLarge: 413,
     refusals.Busy: 503,
     refusals.AliasBusy: 429,
     refusals.WrongNetwork: 403,

@@ -1,6 +1,7 @@
 """The catalog: the one place that writes objects and replicas."""
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
 from staging import aliases, events, queue, reservations
+from staging.batch import Arrival, choose
 from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, TooLarge
 from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Transfer, Upload
 from staging.prepared import Prepared
@@ -243,3 +245,75 @@ def _schedule_delete(replica: Replica, target: Object, not_before: datetime) -> 
 
 def _is_published(standing: Object, storage_version: str) -> bool:
     return standing.replicas.filter(storage_version=storage_version).exists()
+
+
+#: Rows that are asked for and written at a time.
+_BATCH = 500
+
+
+def register_all(
+    alias: Alias, storage: Storage, arrivals: Sequence[Arrival], *, lost: Set[uuid.UUID] = frozenset()
+) -> list[Arrival]:
+    """The rows after the bytes of many uploads to a managed bucket: all become current, or none.
+
+    Returns those whose equal stood there already; their uploads stay for the caller to clean up. Versions that are
+    ``lost`` are replaced by equal ones. Raises ContentDiffers and LeaseLost.
+    """
+    ordered = sorted(arrivals, key=lambda arrival: arrival.key)  # Two of these never wait for each other.
+    for attempt in range(_RACES):
+        try:
+            with transaction.atomic():
+                replayed: list[Arrival] = []
+                for at in range(0, len(ordered), _BATCH):
+                    replayed += _register_batch(alias, storage, ordered[at : at + _BATCH], lost)
+                used = sum(arrival.size for arrival in ordered) - sum(arrival.size for arrival in replayed)
+                Storage.objects.filter(pk=storage.pk).update(
+                    reserved_bytes=F("reserved_bytes") - used, used_bytes=F("used_bytes") + used
+                )
+                _count_use(alias, used)
+                return replayed
+        except IntegrityError:
+            if attempt == _RACES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival], lost: Set[uuid.UUID]) -> list[Arrival]:
+    bucket, keys = alias.bucket, [arrival.key for arrival in arrivals]
+    versions = Object.objects.filter(bucket=bucket, key__in=keys)
+    standing = {found.key: found for found in versions.filter(current=True)}
+    last = dict(versions.order_by().values_list("key").annotate(Max("version")))
+    may_replace = alias.on_exists == OnExists.REPLACE
+    fresh, replayed = choose(arrivals, standing, may_replace=may_replace, lost=lost)
+    uploads = Upload.objects.filter(pk__in=[arrival.upload_id for arrival in fresh], fence=reservations.FIRST_FENCE)
+    if uploads.delete()[0] != len(fresh):
+        raise LeaseLost
+    for arrival in fresh:
+        if arrival.key in standing:
+            retire(standing[arrival.key], keep_s=settings.REPLACED_KEEP_S)
+    made = [
+        Object(
+            id=arrival.upload_id,
+            bucket=bucket,
+            key=arrival.key,
+            version=last.get(arrival.key, 0) + 1,
+            size=arrival.size,
+            sha256=arrival.sha256,
+            content_type=alias.content_type or "application/octet-stream",
+        )
+        for arrival in fresh
+    ]
+    Object.objects.bulk_create(made)
+    Replica.objects.bulk_create(
+        Replica(
+            object_id=arrival.upload_id,
+            storage=storage,
+            key=arrival.place,
+            size=arrival.size,
+            storage_version=arrival.storage_version,
+            verified_at=timezone.now(),
+        )
+        for arrival in fresh
+    )
+    events.record_objects({found.key: "object.replaced" for found in standing.values()}, bucket, made)
+    return replayed

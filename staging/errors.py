@@ -228,3 +228,17 @@ class IdempotencyKeyReused(StagingError):
 
     code = "idempotency_key_reused"
     hint = "Make a new key for each new request, and repeat it only with the very same one."
+
+
+class ArchiveInvalid(StagingError):
+    """The archive is damaged, cut short, or holds what is not unpacked."""
+
+    code = "archive_invalid"
+    hint = "Nothing of it was stored. Archives hold plain files and folders only; make it anew and upload it whole."
+
+
+class ArchiveTooLarge(StagingError):
+    """The archive holds more than may be unpacked."""
+
+    code = "archive_too_large"
+    hint = "Nothing of it was stored. Split it, or upload its files one by one."

@@ -1,10 +1,10 @@
 """Events: rows in the outbox, in the transaction of their cause."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.db import connection
 
-from staging.models import Alias, Event, Project
+from staging.models import Alias, Bucket, Event, Object, Project
 
 
 def record(project: Project | int, kind: str, subject: str, **facts: object) -> None:
@@ -16,6 +16,21 @@ def record(project: Project | int, kind: str, subject: str, **facts: object) -> 
 def record_aliases(kind: str, aliases: Iterable[Alias]) -> None:
     """Write the same event of each alias in one go; their buckets should come with them."""
     _write([Event(project_id=a.project_id, kind=kind, subject=str(a), facts={"alias": str(a.pk)}) for a in aliases])
+
+
+def record_objects(kinds: Mapping[str, str], bucket: Bucket, made: Iterable[Object]) -> None:
+    """Write what happened to each object in one go: the kind that is given for its key, else that it was created."""
+    _write(
+        [
+            Event(
+                project_id=bucket.project_id,
+                kind=kinds.get(o.key, "object.created"),
+                subject=f"{bucket}/{o.key}",
+                facts={"object": str(o.id), "version": o.version, "size": o.size, "sha256": o.sha256},
+            )
+            for o in made
+        ]
+    )
 
 
 def _write(events: list[Event]) -> None:

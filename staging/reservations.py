@@ -12,6 +12,9 @@ from django.utils import timezone
 from staging.errors import LeaseLost, NoSpace
 from staging.models import Alias, Storage, Upload
 
+#: The fence of an upload that nobody has taken over.
+FIRST_FENCE = 1
+
 
 def reserve(
     alias: Alias,
@@ -21,10 +24,14 @@ def reserve(
     declared: int | None,
     content_type: str,
     promised: Mapping[str, bytes] | None = None,
+    *,
+    target_key: str | None = None,
+    batch: uuid.UUID | None = None,
 ) -> Upload:
     """The row before the bytes: reserve the key and the declared space. Raises NoSpace; nothing is reserved then.
 
-    ``promised`` are the digests announced for the whole, by hashlib's names.
+    ``promised`` are the digests announced for the whole, by hashlib's names. ``target_key`` is the object's key where
+    the alias does not name it; uploads of one ``batch`` are registered together.
     """
     with transaction.atomic():
         take_space(storage, declared or 0)
@@ -33,7 +40,8 @@ def reserve(
             alias=alias,
             storage=storage,
             key=key,
-            target_key=alias.key,
+            target_key=alias.key if target_key is None else target_key,
+            batch=batch,
             declared_size=declared,
             reserved_bytes=declared or 0,
             content_type=content_type,

@@ -21,7 +21,10 @@ from tests.servers import nginx, postgres, redis, sshd, swift
 from tests.zoo import workflows
 
 #: What tests need that no server module names: a browser, the clients that jobs use, shells and programs for archives.
-OTHER_PACKAGES = ("aria2", "busybox", "chromium", "curl", "dash", "rclone", "shellcheck", "wget")
+OTHER_PACKAGES = (
+    *("aria2", "chromium", "curl", "rclone", "wget"),
+    *("busybox", "dash", "libarchive-tools", "shellcheck", "tar", "zip", "zstd"),
+)
 
 _MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
 _POLICY = Path("/usr/sbin/policy-rc.d")
