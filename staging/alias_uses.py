@@ -39,9 +39,12 @@ def note(alias: Alias) -> None:
 
 def count_delivery(alias: Alias) -> None:
     """Count one whole delivery of an alias that may be used a limited number of times."""
-    Alias.objects.filter(pk=alias.pk).update(
-        uses=F("uses") + 1, last_used_at=timezone.now(), delivered=[], delivered_version=""
-    )
+    Alias.objects.filter(pk=alias.pk).update(uses=F("uses") + 1, last_used_at=timezone.now(), delivered=[])
+
+
+def begin(alias: Alias, version: str) -> None:
+    """Note that a download begins with this version, after another one may have been begun."""
+    Alias.objects.filter(pk=alias.pk).update(delivered=[], delivered_version=version)
 
 
 def count_part(alias: Alias, version: str, start: int, stop: int, size: int) -> None:

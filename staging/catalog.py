@@ -270,7 +270,8 @@ def register_all(
                 Storage.objects.filter(pk=storage.pk).update(
                     reserved_bytes=F("reserved_bytes") - used, used_bytes=F("used_bytes") + used
                 )
-                _count_use(alias, used)
+                if len(replayed) < len(ordered):
+                    _count_use(alias, used)
                 return replayed
         except IntegrityError:
             if attempt == _RACES - 1:

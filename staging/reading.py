@@ -31,6 +31,7 @@ class Found:
     """One version, pinned: its size in bytes, its digest where it is known, and where to read it, best place first.
 
     ``etag`` is the digest, or the storage's word for the version, which is weak where ``etag_is_strong`` is false.
+    ``replaced_at`` is when another version may have been here, None where this is the first.
     """
 
     size: int
@@ -40,6 +41,7 @@ class Found:
     modified: datetime | None
     content_type: str
     copies: tuple[Copy, ...]
+    replaced_at: datetime | None = None
 
     @property
     def cannot_change(self) -> bool:
@@ -98,6 +100,7 @@ def _find_managed(alias: Alias) -> Found:
         modified=current.created_at,
         content_type=current.content_type,
         copies=tuple(Copy(replica, None) for replica in copies),
+        replaced_at=current.created_at if current.version > 1 else None,
     )
 
 
@@ -120,6 +123,7 @@ def _find_mounted(alias: Alias) -> Found:
         modified=stat.modified,
         content_type=ours.content_type if ours else "application/octet-stream",
         copies=(Copy(place, stat.version),),
+        replaced_at=stat.modified,
     )
 
 

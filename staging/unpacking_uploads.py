@@ -7,23 +7,25 @@ is one of a batch and removes its bytes.
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
 from django.conf import settings
 
 from adapters.errors import AdapterError
-from staging import catalog, placement, reading, reservations
+from staging import catalog, placement, reading, reservations, unpacking
+from staging.archive_limits import Limits
 from staging.batch import Arrival
 from staging.connections import release
-from staging.errors import ContentDiffers, InvalidRequest, LeaseLost, StagingError, TooLarge
+from staging.errors import ContentDiffers, DigestMismatch, InvalidRequest, LeaseLost, StagingError, TooLarge
 from staging.models import Alias, Object, Replica, Storage, Upload
+from staging.offers import Offer
 from staging.placement import Policy
-from staging.pump import Hasher, pump
+from staging.pump import Hasher, Source, pump
 from staging.states import Durability, OnExists
 from staging.storages import adapter_for
-from staging.unpacking import UnpackedFile
+from staging.unpacking import Kind, UnpackedFile
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +44,42 @@ class Received:
     content_bytes: int
     replayed: bool
     durability: Durability
+
+
+def unpack(alias: Alias, offer: Offer, body: Source, kind: Kind, limits: Limits) -> tuple[Received, str]:
+    """Unpack a body below the alias's prefix; also returns the body's own SHA-256.
+
+    The digests announced for the body are compared before anything becomes visible. Raises what ``receive`` does,
+    and DigestMismatch.
+    """
+    folder = settings.DATA_DIR / "unpacking"
+    folder.mkdir(exist_ok=True)
+    with Hasher({"sha256", *offer.digests}) as hasher:
+        source = _Hashed(body, hasher)
+
+        def files() -> Iterator[UnpackedFile]:
+            yield from unpacking.unpack(source, kind, limits, prefix=alias.key, folder=folder)
+            found = source.digests = hasher.finish()
+            for name, digest in offer.digests.items():
+                if found[name] != digest:
+                    raise DigestMismatch(f"The {name} of the archive is {found[name].hex()}, not {digest.hex()}.")
+
+        received = receive(alias, alias.key, files())
+    return received, source.digests["sha256"].hex()
+
+
+class _Hashed:
+    """A source whose bytes are hashed as they pass."""
+
+    def __init__(self, inner: Source, hasher: Hasher) -> None:
+        self._inner, self._hasher = inner, hasher
+        self.digests: Mapping[str, bytes] = {}
+
+    def read(self, max_bytes: int) -> bytes:
+        chunk = self._inner.read(max_bytes)
+        if chunk:
+            self._hasher.update(chunk)
+        return chunk
 
 
 def receive(alias: Alias, prefix: str, files: Iterable[UnpackedFile]) -> Received:

@@ -1,11 +1,14 @@
 """GET and HEAD of a read alias: from HTTP's headers to the domain and back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from adapters.base import FileBacked
+from adapters.base import FileBacked, ReadStream
 from adapters.errors import VersionChanged
 from gateway.data import body, conditions, digests, ranges
 from gateway.data import pace as paces
@@ -31,14 +34,30 @@ def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
         return _read_once(request, alias, name)
 
 
-def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
-    found, real_name = reading.find(alias), aliases.file_name(alias)
-    if name != real_name and name == f"{real_name}.sha256":
-        if not found.sha256:
-            raise SourceMissing("Waybill did not write this file, so it does not know its digest.")
-        return HttpResponse(f"{found.sha256}  {real_name}\n", content_type="text/plain; charset=utf-8")
-    headers, current = request.headers, conditions.Validators(found.etag, found.etag_is_strong, found.modified)
-    described = _describe(alias, found, current, headers)
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What an answer is made of: one version of an object, or of an archive.
+
+    ``open`` gives the bytes ``[start, stop)``. ``by_descriptor``: a file of this machine that nobody changes.
+    ``may_have_changed``: since the alias was made another version may have been begun to be read.
+    """
+
+    name: str
+    size: int
+    etag: str
+    etag_is_strong: bool
+    modified: datetime | None
+    content_type: str
+    sha256: str
+    open: Callable[[int, int], ReadStream]
+    by_descriptor: bool
+    may_have_changed: bool
+
+
+def serve(request: HttpRequest, alias: Alias, thing: Delivery) -> HttpResponseBase:
+    """The thing as the request's conditions and range want it."""
+    headers, current = request.headers, conditions.Validators(thing.etag, thing.etag_is_strong, thing.modified)
+    described = _describe(thing, current, headers)
     verdict = conditions.evaluate(
         current,
         if_match=headers.get("If-Match"),
@@ -48,34 +67,70 @@ def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBas
     )
     if verdict is conditions.Verdict.FAILED:
         raise PreconditionFailed
-    if verdict is conditions.Verdict.NOT_MODIFIED or request.method == "HEAD":
-        status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
-        described["Content-Length"] = str(found.size)
-        return HttpResponse(status=status, headers=described, content_type=found.content_type)
     span = None
     if conditions.range_applies(headers.get("If-Range"), current):
-        span = ranges.wanted(headers.get("Range"), found.size)
-    return _deliver(request, alias, found, span, described)
+        span = ranges.wanted(headers.get("Range"), thing.size) if request.method == "GET" else None
+    if thing.may_have_changed:
+        _refuse_a_mixture(request, alias, thing, span)
+    if verdict is conditions.Verdict.NOT_MODIFIED or request.method == "HEAD":
+        status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
+        described["Content-Length"] = str(thing.size)
+        return HttpResponse(status=status, headers=described, content_type=thing.content_type)
+    return _deliver(request, alias, thing, span, described)
+
+
+def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None) -> None:
+    """A client that goes on without saying with which version it began must not get the rest of another one."""
+    if alias.delivered_version == thing.etag:
+        return
+    if span is None or span.start == 0:
+        alias_uses.begin(alias, thing.etag)
+    elif "If-Range" not in request.headers and "If-Match" not in request.headers:
+        raise PreconditionFailed("It was replaced since this alias was made; its download may have begun before that.")
+
+
+def _of_object(alias: Alias, found: Found) -> Delivery:
+    return Delivery(
+        name=aliases.file_name(alias),
+        size=found.size,
+        etag=found.etag,
+        etag_is_strong=found.etag_is_strong,
+        modified=found.modified,
+        content_type=found.content_type,
+        sha256=found.sha256,
+        open=partial(reading.open_stream, found),
+        by_descriptor=found.cannot_change,
+        may_have_changed=found.replaced_at is not None and found.replaced_at > alias.created_at,
+    )
+
+
+def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
+    found, real_name = reading.find(alias), aliases.file_name(alias)
+    if name != real_name and name == f"{real_name}.sha256":
+        if not found.sha256:
+            raise SourceMissing("Waybill did not write this file, so it does not know its digest.")
+        return HttpResponse(f"{found.sha256}  {real_name}\n", content_type="text/plain; charset=utf-8")
+    return serve(request, alias, _of_object(alias, found))
 
 
 def _deliver(
-    request: HttpRequest, alias: Alias, found: Found, span: ranges.Span | None, described: dict[str, str]
+    request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None, described: dict[str, str]
 ) -> HttpResponseBase:
-    start, stop = (span.start, span.stop) if span else (0, found.size)
+    start, stop = (span.start, span.stop) if span else (0, thing.size)
     slot, pace = SLOTS.take(alias, stop - start), paces.of(alias)
 
     def end(sent: int) -> None:
         slot.give_back()
         if alias.max_uses is not None:
             arrived = start + sent - body.unacknowledged(request.META)
-            alias_uses.count_part(alias, found.etag, start, arrived, found.size)
+            alias_uses.count_part(alias, thing.etag, start, arrived, thing.size)
         if alias.idle_s is not None:
             alias_uses.note(alias)
         release()
 
     try:
-        stream = reading.open_stream(found, start, stop)
-        by_descriptor = found.cannot_change and isinstance(stream, FileBacked) and pace is None
+        stream = thing.open(start, stop)
+        by_descriptor = thing.by_descriptor and isinstance(stream, FileBacked) and pace is None
         stream = PacedRead(stream, pace) if pace else stream
         body.limit_stalls(request.META)
         try:
@@ -85,7 +140,7 @@ def _deliver(
                 by_descriptor=by_descriptor,
                 status=206 if span else 200,
                 headers=described,
-                content_type=found.content_type,
+                content_type=thing.content_type,
             )
         except BaseException:
             stream.close()
@@ -94,20 +149,20 @@ def _deliver(
         slot.give_back()
         raise
     if span:
-        response["Content-Range"] = span.content_range(found.size)
+        response["Content-Range"] = span.content_range(thing.size)
     return response
 
 
-def _describe(alias: Alias, found: Found, current: conditions.Validators, asked: Mapping[str, str]) -> dict[str, str]:
+def _describe(thing: Delivery, current: conditions.Validators, asked: Mapping[str, str]) -> dict[str, str]:
     headers = {
         "Accept-Ranges": "bytes",
         "ETag": current.header(),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(aliases.file_name(alias), safe='')}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(thing.name, safe='')}",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if modified := current.last_modified():
         headers["Last-Modified"] = modified
-    if found.sha256:
-        headers |= {"Waybill-Sha256": found.sha256, **digests.wanted(asked, found.sha256)}
+    if thing.sha256:
+        headers |= {"Waybill-Sha256": thing.sha256, **digests.wanted(asked, thing.sha256)}
     return headers

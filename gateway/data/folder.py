@@ -2,16 +2,20 @@
 
 from django.http import HttpRequest, HttpResponseBase
 
-from gateway.data import download, listing, upload
+from gateway.data import archive, download, listing, upload
 from staging import aliases
 from staging.errors import DataPending, InvalidRequest, SourceMissing
 from staging.models import Alias
+from staging.unpacking import Kind
 
 _DIGEST = ".sha256"
 
 
 def read(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """An object below the prefix, its digest, or the listing of a folder."""
+    kind = archive.kind_of(alias, name)
+    if kind == Kind.TAR:
+        return archive.read(request, alias)
     rest = _below(name)
     if not rest or rest.endswith("/"):
         return listing.answer(request, alias, rest)
@@ -28,13 +32,17 @@ def read(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
 
 
 def write(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
-    """Store an object below the prefix."""
+    """Store an object below the prefix, or unpack an archive there."""
+    if kind := archive.kind_of(alias, name):
+        return archive.write(request, alias, kind)
     one = aliases.below(alias, _file(name))
     return upload.answer(request, one, aliases.file_name(one))
 
 
 def tell(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """How much of an object below the prefix is safe."""
+    if archive.kind_of(alias, name):
+        return archive.tell(request, alias)
     return upload.tell(request, aliases.below(alias, _file(name)), name)
 
 

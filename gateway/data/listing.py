@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.html import escape
 
 from adapters.keys import check_key
+from gateway.data.response import PiecesResponse
 from staging import aliases, listing, placement
 from staging.connections import release
 from staging.errors import InvalidRequest, SourceMissing
@@ -57,16 +58,16 @@ def answer(request: HttpRequest, alias: Alias, folder: str) -> HttpResponseBase:
         more = _more(request, prefix, page)
         response: HttpResponseBase = HttpResponse(f"{_HEAD.format(title=escape(title))}{''.join(rows)}{more}{_TAIL}")
     else:
-        response = StreamingHttpResponse(_whole(title, rows))
+        response = PiecesResponse(_whole(title, rows), content_type="text/html; charset=utf-8")
     response["Cache-Control"] = "no-store"
     response["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     return response
 
 
-def _whole(title: str, rows: Iterator[str]) -> Iterator[str]:
-    yield _HEAD.format(title=escape(title))
-    yield from rows
-    yield _TAIL
+def _whole(title: str, rows: Iterator[str]) -> Iterator[bytes]:
+    yield _HEAD.format(title=escape(title)).encode()
+    yield from (row.encode() for row in rows)
+    yield _TAIL.encode()
 
 
 def _prefix(alias: Alias, folder: str) -> str:

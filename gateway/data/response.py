@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import structlog
+from django.db import DatabaseError
 from django.http import StreamingHttpResponse
 
 from adapters.base import CHUNK_BYTES, FileBacked, ReadStream
 from adapters.errors import AdapterError
 from gateway import metrics
+from staging.errors import StagingError
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +92,26 @@ class ObjectResponse(StreamingHttpResponse):
         except AdapterError as exc:
             log.error("object.source_failed", storage=exc.storage, error=exc.code, sent=self._sent)
             raise Cut(self._sent, self._expected) from exc
+
+
+class PiecesResponse(StreamingHttpResponse):
+    """A document in pieces whose length nobody knows before its end; one that fails breaks the connection.
+
+    The first piece is made before the response exists, so that what fails at once still gets a status of its own.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], **kwargs: object) -> None:
+        first = next(pieces, b"")
+        super().__init__(self._whole(first, pieces), **kwargs)
+
+    @staticmethod
+    def _whole(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        yield first
+        try:
+            yield from pieces
+        except (AdapterError, StagingError, DatabaseError) as exc:
+            log.error("document.cut", error=type(exc).__name__)
+            raise Cut(0, 0) from exc
 
 
 class _File:

@@ -1,0 +1,101 @@
+"""The archive of a prefix alias: a tar of all below it, its manifest, and archives that are unpacked below it."""
+
+import time
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from gateway import metrics
+from gateway.data import body, digests, upload
+from gateway.data import pace as paces
+from gateway.data.download import Delivery, serve
+from gateway.data.pace import PacedBody
+from gateway.data.response import PiecesResponse
+from gateway.data.slots import SLOTS
+from staging import aliases, archives, manifests, unpacking_uploads
+from staging.archive_limits import Limits
+from staging.errors import WrongOffset
+from staging.models import Alias
+from staging.unpacking import Kind
+
+log = structlog.get_logger(__name__)
+
+
+def read(request: HttpRequest, alias: Alias) -> HttpResponseBase:
+    """All below the prefix as one tar, or what it holds as JSON (``?manifest``)."""
+    archive = archives.of(alias.bucket, alias.key)
+    if "manifest" in request.GET:
+        headers = {"ETag": f'"{archive.etag}.manifest"', "Cache-Control": "no-store"}
+        if request.method == "HEAD":
+            return HttpResponse(headers=headers, content_type="application/json")
+        pieces = manifests.document(archive, bucket=alias.bucket.name)
+        return PiecesResponse(pieces, headers=headers, content_type="application/json")
+    tar = Delivery(
+        name=f"{aliases.file_name(alias)}{Kind.TAR}",
+        size=archive.size,
+        etag=archive.etag,
+        etag_is_strong=archive.etag_is_strong,
+        modified=None,  # The youngest member's time does not move when a member is removed.
+        content_type=archives.CONTENT_TYPE,
+        sha256="",
+        open=archive.open,
+        by_descriptor=False,
+        may_have_changed=True,
+    )
+    return serve(request, alias, tar)
+
+
+def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:
+    """Unpack the body below the prefix: every file of it becomes an object, or none does."""
+    began = time.monotonic()
+    content = body.RequestBody(request.META)
+    offer = upload.announced(request, alias, content)
+    if offer.start or not offer.is_last:
+        raise WrongOffset("An archive is sent whole.", offset=0, complete=False)
+    slot, pace = SLOTS.take(alias, content.size), paces.of(alias)
+    try:
+        body.limit_stalls(request.META)
+        source = PacedBody(content, pace) if pace else content
+        received, sha256 = unpacking_uploads.unpack(alias, offer, source, kind, _limits(alias))
+    finally:
+        slot.give_back()
+        metrics.BYTES.labels("in").inc(content.taken)
+    log.info(
+        "archive.received",
+        files=received.count,
+        bytes=content.taken,
+        replayed=received.replayed,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    headers = {
+        "Repr-Digest": digests.repr_digest(sha256),
+        "Waybill-Sha256": sha256,
+        "Waybill-Durability": received.durability,
+    }
+    if received.replayed:
+        headers["Waybill-Replayed"] = "true"
+    text = f"unpacked {received.count} files of {received.content_bytes} bytes, archive sha256 {sha256}\n"
+    status = 200 if received.replayed else 201
+    return HttpResponse(text, status=status, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+def tell(_request: HttpRequest, _alias: Alias) -> HttpResponseBase:
+    """An archive is unpacked as it comes, so one that broke off begins anew."""
+    headers = {"Upload-Offset": "0", "Upload-Complete": "?0", "Cache-Control": "no-store", "Content-Length": "0"}
+    return HttpResponse(headers=headers)
+
+
+def _limits(alias: Alias) -> Limits:
+    most = settings.MAX_OBJECT_BYTES
+    left = most if alias.max_total_bytes is None else max(0, alias.max_total_bytes - alias.written_bytes)
+    return Limits(
+        members=settings.MAX_UNPACKED_FILES,
+        member_bytes=min(most, alias.max_bytes if alias.max_bytes is not None else most),
+        content_bytes=left,
+    )
+
+
+def kind_of(alias: Alias, name: str) -> Kind | None:
+    """The format of the archive of the alias's prefix that the URL's last part names, if it names one."""
+    return next((kind for kind in Kind if name == f"{aliases.file_name(alias)}{kind}"), None)
