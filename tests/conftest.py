@@ -18,6 +18,7 @@ from tests.servers.faulty import Faults
 from tests.servers.gateway import Gateway
 from tests.servers.process import ProgramMissing
 from tests.servers.sshd import Sshd
+from tests.servers.swift import Swift
 from tests.wire.desk import Desk
 
 
@@ -64,6 +65,12 @@ def faulty_place(project: Project, tmp_path: Path) -> Iterator[Place]:
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A real SFTP server; a test that ends it starts it again."""
     with Sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    with Swift(tmp_path_factory.mktemp("swift")) as server:
         yield server
 
 
