@@ -10,6 +10,7 @@ from gateway import problems
 from gateway.data import body, download, folder, ranges, upload
 from gateway.data.body import RequestBody
 from gateway.data.clients import check_network
+from gateway.data.response import Cut
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
 from gateway.refusals import LengthRequired
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 READS = ("GET", "HEAD")
 WRITES = ("PUT", "POST", "PATCH", "HEAD")
+#: What programs call themselves that write a refusal's body into the job's input file and end well.
+_IGNORING_STATUSES = ("python-requests/",)
 #: How long a refused client may go on sending before the connection is closed under it.
 DRAIN_S = 20.0
 
@@ -74,9 +77,15 @@ class _Refusal(HttpResponse):
         super().__init__(answer.content, status=answer.status_code, headers=dict(answer.headers))
         self._environ = request.META
         self._may_have_body = request.method not in ("GET", "HEAD", "OPTIONS")
+        self._sent = len(self.content)
+        self._must_not_pass_for_data = request.method == "GET" and _ignores_statuses(request)
+        if self._must_not_pass_for_data:
+            self["Content-Length"] = str(self._sent + 1)
 
     def close(self) -> None:
         super().close()
+        if self._must_not_pass_for_data:
+            raise Cut(self._sent, self._sent + 1)
         if not self._may_have_body:
             return
         if not DRAINS.acquire(blocking=False):
@@ -88,6 +97,11 @@ class _Refusal(HttpResponse):
             return
         finally:
             DRAINS.release()
+
+
+def _ignores_statuses(request: HttpRequest) -> bool:
+    """Whether the client is known to take the body of a refusal for the file; see docs/decisions/14-refusals.md."""
+    return request.headers.get("User-Agent", "").startswith(_IGNORING_STATUSES)
 
 
 def _dress(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
