@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.process import find_program
+from tests.servers.ports import is_listening
+from tests.servers.process import find_program, wait_until
+from tests.servers.proxy import CuttingProxy
+from tests.wire.desk import Desk
 from tests.wire.stage import LOCAL, Stage
 from tests.wire.stand_in import Asked, Resumable, Said, StandIn, Versions
 
@@ -135,3 +138,21 @@ def test_a_file_sent_to_a_prefix_keeps_its_name(stage: Stage) -> None:
     with StandIn(noting) as server:
         assert stage.run("out", "sub/ü b?", server.url("/a/token/run1/")).exit == 0
     assert paths == ["/a/token/run1/%c3%bc%20%62%3f"]
+
+
+def test_a_folder_goes_out_and_comes_back_through_a_real_gateway(desk: Desk, stage: Stage) -> None:
+    plant(stage.folder / "from")
+    up, down = (desk.url(desk.folder("run/7/", mode)) for mode in ("write-prefix", "read-prefix"))
+    sent = stage.run("out", "from", up)
+    assert sent.exit == 0, sent.words
+    with CuttingProxy(desk.port) as proxy:
+        through = down.replace(f":{desk.port}/", f":{proxy.port}/")
+        proxy.cut_after(150_000)
+        running = stage.begin("in", through, "to")
+        wait_until(lambda: not is_listening(proxy.port), what="the line is cut")
+        proxy.restore()
+        came = stage.end(running)
+    assert came.exit == 0, came.words
+    assert tree(stage.folder / "to") == FILES
+    assert stage.run("out", "from", up).exit == 0, "again is a replay"
+    desk.assert_nothing_is_left()
