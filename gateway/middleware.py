@@ -13,7 +13,6 @@ from gateway import metrics
 log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_ALIAS_PATH = re.compile(r"/a/(?P<token>[^/]+)(?:/(?P<name>.*))?", re.DOTALL)
 #: Asked every few seconds by machines; their log lines would bury the others.
 _QUIET = ("/live", "/ready", "/metrics")
 
@@ -36,11 +35,12 @@ class RequestLog:
         response["X-Request-Id"] = request_id
         seconds = time.monotonic() - began
         is_alias = request.path_info.startswith("/a/")
-        plane = "data" if is_alias else "control"
+        is_admission = request.path_info.startswith("/internal/")
+        plane = "data" if is_alias or is_admission else "control"
         method = request.method if request.method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE") else "other"
         metrics.REQUESTS.labels(plane, method, str(response.status_code)).inc()
         metrics.SECONDS.labels(plane).observe(seconds)
-        if not request.path_info.startswith(_QUIET):
+        if not request.path_info.startswith(_QUIET) and not (is_admission and response.status_code == 204):
             log.info(
                 "request.answered",
                 method=request.method,
@@ -56,13 +56,16 @@ class DataPath:
     """Takes alias requests past sessions, cookies and the rest, which cost a third of a small request's time."""
 
     def __init__(self, get_response: Handler) -> None:
-        from gateway.data import views
+        from gateway.data import admission, views
 
         self.get_response = get_response
-        self.alias = views.alias
+        self.alias, self.alias_path = views.alias, views.ALIAS_PATH
+        self.admission = admission
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        match = _ALIAS_PATH.fullmatch(request.path_info)
-        if match is None:
-            return self.get_response(request)
-        return self.alias(request, match["token"], match["name"] or "")
+        match = self.alias_path.fullmatch(request.path_info)
+        if match is not None:
+            return self.alias(request, match["token"], match["name"] or "")
+        if request.path_info == self.admission.PATH and self.admission.is_from_proxy(request):
+            return self.admission.answer(request)
+        return self.get_response(request)

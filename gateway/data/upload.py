@@ -15,7 +15,7 @@ from gateway.data.body import RequestBody
 from gateway.data.pace import PacedBody
 from gateway.data.slots import SLOTS
 from gateway.refusals import UnsupportedBody
-from staging import aliases, resuming, writing
+from staging import admission, aliases, resuming, writing
 from staging.errors import WrongOffset
 from staging.models import Alias, Object
 from staging.writing import Offer, Progress, Receipt
@@ -64,6 +64,11 @@ def _receive(request: HttpRequest, alias: Alias) -> HttpResponseBase:
         seconds=round(time.monotonic() - began, 3),
     )
     return _acknowledge(alias, receipt)
+
+
+def admit(request: HttpRequest, alias: Alias) -> None:
+    """Refuse by the request's head alone what ``answer`` would refuse; takes no byte and reserves nothing."""
+    admission.admit(alias, announced(request, alias, RequestBody(request.META)))
 
 
 def tell(_request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:

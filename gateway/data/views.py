@@ -1,5 +1,6 @@
 """The alias endpoint: from HTTP's headers to the domain and back. It decides nothing about data itself."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from staging.states import AliasMode
 
 log = structlog.get_logger(__name__)
 
+ALIAS_PATH = re.compile(r"/a/(?P<token>[^/]+)(?:/(?P<name>.*))?", re.DOTALL)
 READS = ("GET", "HEAD")
 WRITES = ("PUT", "POST", "PATCH", "HEAD")
 #: What programs call themselves that write a refusal's body into the job's input file and end well.
@@ -40,6 +42,19 @@ def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
         return _dress(handler(request, found, name), request)
     except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
         return _dress(_Refusal(_problem(exc, request), request), request)
+
+
+def refusal(request: HttpRequest, token: str) -> Problem | None:
+    """What ``alias`` would answer this request with, if its head alone is enough to refuse it."""
+    found = None
+    try:
+        found = aliases.resolve(token)
+        structlog.contextvars.bind_contextvars(alias=str(found.id))
+        if _handler(found, request.method or "") is upload.answer:
+            upload.admit(request, found)
+    except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
+        return _problem(exc, request, found)
+    return None
 
 
 def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], HttpResponseBase]:
