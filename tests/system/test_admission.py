@@ -12,10 +12,13 @@ from gateway import problems
 from staging import aliases
 from staging.models import Alias, Bucket, Storage
 from staging.states import AliasMode, StorageState
+from tests.conftest import test_installation as installation
 from tests.place import Place
-from tests.servers.gateway import ROOT
+from tests.servers.gateway import ROOT, Gateway
 from tests.servers.meter import Meter
-from tests.system.site import Site, curl
+from tests.servers.nginx import Nginx
+from tests.servers.ports import free_port
+from tests.system.site import Site, curl, site_config
 from tests.wire.curl import WAYS
 
 pytestmark = pytest.mark.xdist_group("nginx")
@@ -249,6 +252,19 @@ def test_the_question_cannot_be_asked_from_outside(site: Site, place: Place) -> 
         )
         assert answer.stdout == b"404", path
     assert site.data.log.read_text().count("/internal/") == before
+
+
+def test_a_gateway_that_does_not_know_the_proxy_decides_by_itself(tmp_path: Path, place: Place, large: Path) -> None:
+    port, http2_port = free_port(), free_port()
+    elsewhere = {"WAYBILL_PROXY_ADDRESSES": "192.0.2.1"}
+    data = Gateway(tmp_path, **installation(), config="gunicorn_data.py", settings=elsewhere)
+    config = site_config(tmp_path / "nginx", port, free_port(), data.port, http2_port=http2_port)
+    with data, Nginx(config, tmp_path / "nginx", [port]) as nginx:
+        site = Site(port, http2_port, nginx, data)
+        assert curl("-f", "-T", large, site.url(place.alias("k", AliasMode.WRITE))).returncode == 0
+        assert_stored(site, place, "k", large)
+        told = upload(site.url(revoked(place)), large, *FILE)
+        assert (told.exit, told.status, told.headers["waybill-error-code"]) == (0, 410, "alias_revoked")
 
 
 def test_nginx_knows_every_status_that_the_gateway_may_refuse_with() -> None:
