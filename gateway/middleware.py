@@ -16,6 +16,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 #: Asked every few seconds by machines; their log lines would bury the others.
 _QUIET = ("/live", "/ready", "/metrics")
 
+#: What a proxy asks before it takes an upload, and the header of a refusal that says which status its client gets.
+ADMISSION_PATH = "/internal/admit"
+REFUSED_STATUS = "Waybill-Refused-Status"
+
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -34,18 +38,21 @@ class RequestLog:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         seconds = time.monotonic() - began
-        is_alias = request.path_info.startswith("/a/")
-        is_admission = request.path_info.startswith("/internal/")
-        plane = "data" if is_alias or is_admission else "control"
-        method = request.method if request.method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE") else "other"
-        metrics.REQUESTS.labels(plane, method, str(response.status_code)).inc()
+        method, path, status = request.method or "", request.path_info, str(response.status_code)
+        if REFUSED_STATUS in response:  # The proxy answers its client with what it is told here.
+            method, path, status = request.headers.get("X-Original-Method", ""), "/a/", response[REFUSED_STATUS]
+        elif path.startswith("/a/"):
+            path = "/a/"
+        plane = "data" if path in ("/a/", ADMISSION_PATH) else "control"
+        counted = method if method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE") else "other"
+        metrics.REQUESTS.labels(plane, counted, status).inc()
         metrics.SECONDS.labels(plane).observe(seconds)
-        if not request.path_info.startswith(_QUIET) and not (is_admission and response.status_code == 204):
+        if not path.startswith(_QUIET) and (path, status) != (ADMISSION_PATH, "204"):
             log.info(
                 "request.answered",
-                method=request.method,
-                path="/a/" if is_alias else request.path_info,
-                status=response.status_code,
+                method=method,
+                path=path,
+                status=int(status),
                 code=response.get("Waybill-Error-Code", ""),
                 seconds=round(seconds, 4),
             )
@@ -66,6 +73,6 @@ class DataPath:
         match = self.alias_path.fullmatch(request.path_info)
         if match is not None:
             return self.alias(request, match["token"], match["name"] or "")
-        if request.path_info == self.admission.PATH and self.admission.is_from_proxy(request):
+        if request.path_info == ADMISSION_PATH and self.admission.is_from_proxy(request):
             return self.admission.answer(request)
         return self.get_response(request)

@@ -13,8 +13,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
 from gateway.data import views
-
-PATH = "/internal/admit"
+from gateway.middleware import REFUSED_STATUS
 
 
 def is_from_proxy(request: HttpRequest) -> bool:
@@ -36,7 +35,7 @@ def answer(request: HttpRequest) -> HttpResponse:
     problem = views.refusal(original, match["token"]) if match else None
     if problem is None:
         return HttpResponse(status=204)
-    told = {"Waybill-Refused-Status": str(problem.status), "Waybill-Problem": json.dumps(problem.body())}
+    told = {REFUSED_STATUS: str(problem.status), "Waybill-Problem": json.dumps(problem.body())}
     return HttpResponse(status=403, headers={**problem.all_headers(), **told, "Content-Length": "0"})
 
 

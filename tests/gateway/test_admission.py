@@ -8,6 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from gateway import metrics
 from staging import aliases
 from staging.models import Alias, Upload
 from staging.states import AliasMode
@@ -95,12 +96,19 @@ def test_a_question_takes_two_queries(place: Place) -> None:
     assert len(queries) == 2
 
 
+def test_a_refused_upload_is_counted_as_the_client_sees_it(place: Place) -> None:
+    counter = metrics.REQUESTS.labels("data", "PUT", "405")
+    before = counter._value.get()
+    ask(place.alias("k"))
+    assert counter._value.get() == before + 1
+
+
 def test_only_refusals_are_logged_and_no_token_is(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
     write, read = place.alias("k", AliasMode.WRITE), place.alias("k")
     ask(write)
     assert "/internal/admit" not in capfd.readouterr().err
     ask(read)
     line = capfd.readouterr().err
-    assert "/internal/admit" in line
-    assert "wrong_direction" in line
+    assert all(word in line for word in ("PUT", "/a/", "405", "wrong_direction")), line
+    assert "/internal/admit" not in line
     assert aliases.token_of(read) not in line
