@@ -24,7 +24,10 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 class RequestLog:
-    """Gives each request an id (a proxy's ``X-Request-Id`` if it is well formed), counts it, and logs its answer."""
+    """Gives each request an id (a proxy's ``X-Request-Id`` if it is well formed), counts it, and logs its answer.
+
+    Of a proxy's question about an upload only a refusal is logged: as the answer that the proxy's client gets.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
