@@ -9,9 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from staging import admission, aliases, writing
-from staging.admission import Offer
 from staging.errors import StagingError
 from staging.models import Alias, Bucket, Storage, Upload
+from staging.offers import Offer
 from staging.states import AliasMode, OnExists, StorageState
 from tests.place import Place
 from tests.staging.bodies import KEY, Body, put
