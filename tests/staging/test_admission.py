@@ -88,6 +88,11 @@ CASES: dict[str, tuple[Arrange, Offer]] = {
     "used up and different": (used_up(content=b"other"), KNOWN),
     "what may be a tail": (broken_off, STREAM),
     "a file after a tail": (broken_off, KNOWN),
+    "a part of nothing": (write(), Offer(100, start=50, total=150)),
+    "a part of what is complete": (after(DATA), Offer(100, start=50, total=150)),
+    "the first part of what stands there": (after(DATA), Offer(100, total=200, is_last=False, resumable=True)),
+    "a first part": (write(), Offer(len(DATA), total=2 * len(DATA), is_last=False, resumable=True)),
+    "a part of too large a whole": (write(max_bytes=100), Offer(50, start=50, total=150)),
     "no space": (on_storage(capacity_bytes=len(DATA) - 1), KNOWN),
     "just enough space": (on_storage(capacity_bytes=len(DATA)), KNOWN),
     "cordoned": (on_storage(state=StorageState.CORDONED), KNOWN),
@@ -97,7 +102,7 @@ CASES: dict[str, tuple[Arrange, Offer]] = {
 }
 ADMITTED = {
     *("a new key", "a stream", "the right size and digest", "equal content", "content to be replaced"),
-    *("used up and equal", "a file after a tail", "just enough space"),
+    *("used up and equal", "a file after a tail", "just enough space", "a first part"),
 }
 
 
@@ -116,7 +121,7 @@ def test_admission_refuses_exactly_what_the_upload_would_be_refused_with(place: 
     before = refusal_of(lambda: admission.admit(alias, offer))
     assert not Upload.objects.exists()
     assert Storage.objects.get(pk=place.storage.pk).reserved_bytes == 0
-    assert before == refusal_of(lambda: writing.receive(alias, offer, Body(DATA)))
+    assert before == refusal_of(lambda: writing.receive_part(alias, offer, Body(DATA)))
     assert (before is None) == (case in ADMITTED), before
 
 

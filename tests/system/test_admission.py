@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from gateway import problems
 from staging import aliases
-from staging.models import Alias, Bucket, Storage
+from staging.models import Alias, Bucket, Storage, Upload
 from staging.states import AliasMode, StorageState
 from tests.conftest import test_installation as installation
 from tests.place import Place
@@ -18,8 +19,10 @@ from tests.servers.gateway import ROOT, Gateway
 from tests.servers.meter import Meter
 from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port
+from tests.servers.process import wait_until
 from tests.system.site import Site, curl, site_config
 from tests.wire.curl import WAYS
+from tests.wire.line import Line
 
 pytestmark = pytest.mark.xdist_group("nginx")
 
@@ -227,6 +230,23 @@ def test_an_upload_over_http_2_is_admitted(site: Site, place: Place, large: Path
         arguments = [argument.replace("BODY", str(large)) for argument in how]
         assert curl("-f", "--http2-prior-knowledge", *arguments, url, stdin=body).returncode == 0
     assert_stored(site, place, "h2", large)
+
+
+def test_an_upload_that_broke_off_goes_on_through_nginx(site: Site, place: Place, large: Path) -> None:
+    alias = place.alias("again", AliasMode.WRITE)
+    url, path = site.url(alias), urlsplit(site.url(alias)).path
+    with Line(site.port) as line:
+        line.begin("PUT", path, {"Content-Length": str(SIZE)})
+        line.send(large.read_bytes()[:5_000_000])
+        wait_until(lambda: Upload.objects.filter(alias=alias).exists(), what="the upload has begun")
+    wait_until(lambda: Upload.objects.filter(alias=alias, suspended_at__isnull=False).exists(), what="it is kept")
+    wrong = upload(url, large, "-C", "7", *FILE)
+    assert (wrong.exit, wrong.status, wrong.headers["waybill-error-code"]) == (0, 409, "wrong_offset")
+    offset = wrong.headers["upload-offset"]
+    assert 0 < int(offset) <= 5_000_000
+    ended = curl("-f", "-o", "/dev/null", "-w", "%{http_code} %{size_upload}", "-C", offset, "-T", large, url)
+    assert ended.stdout.decode() == f"201 {SIZE - int(offset)}"
+    assert_stored(site, place, "again", large)
 
 
 def test_one_curl_reads_every_status_of_what_it_sends_one_after_the_other(

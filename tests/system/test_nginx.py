@@ -102,6 +102,13 @@ def test_without_a_gateway_the_proxy_says_come_back_and_names_no_token(
     token = aliases.token_of(place.alias("nobody", AliasMode.WRITE))
     with nginx:
         answer = curl("-D", "-", "-T", sent, f"http://127.0.0.1:{port}/a/{token}/x").stdout.decode()
+        read = curl("-D", "-", f"http://127.0.0.1:{port}/a/{token}/x").stdout.decode()
+        stream = curl("-D", "-", "-T", "-", f"http://127.0.0.1:{port}/a/{token}/x", body=b"x" * SIZE).stdout.decode()
+    assert " 503 " in read
+    assert " 422 " in stream
+    assert "Waybill-Retryable: false" in stream
+    assert "Retry-After" not in stream
+    assert json.loads(stream.splitlines()[-1])["code"] == "gateway_unavailable"
     assert " 503 " in answer
     assert "Retry-After: 5" in answer
     assert json.loads(answer.splitlines()[-1])["code"] == "gateway_unavailable"
