@@ -12,6 +12,7 @@ from gateway.data import body, download, folder, ranges, upload
 from gateway.data.body import RequestBody
 from gateway.data.clients import check_network
 from gateway.data.response import Cut
+from gateway.data.leftovers import Leftovers
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
 from gateway.refusals import LengthRequired
@@ -29,6 +30,8 @@ WRITES = ("PUT", "POST", "PATCH", "HEAD")
 _IGNORING_STATUSES = ("python-requests/",)
 #: How long a refused client may go on sending before the connection is closed under it.
 DRAIN_S = 20.0
+#: Refused clients beyond those that ``DRAINS`` has threads for. Each costs a file descriptor and no thread.
+LEFTOVERS = Leftovers(most=256, seconds=DRAIN_S)
 
 
 def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
@@ -104,7 +107,7 @@ class _Refusal(HttpResponse):
         if not self._may_have_body:
             return
         if not DRAINS.acquire(blocking=False):
-            body.stop_reading(self._environ)
+            self._leave_to_others()
             return
         try:
             RequestBody(self._environ).drain(seconds=DRAIN_S)
@@ -112,6 +115,11 @@ class _Refusal(HttpResponse):
             return
         finally:
             DRAINS.release()
+
+    def _leave_to_others(self) -> None:
+        connection = body.let_go(self._environ)
+        if connection is not None and not LEFTOVERS.take(connection):
+            connection.close()
 
 
 def _ignores_statuses(request: HttpRequest) -> bool:

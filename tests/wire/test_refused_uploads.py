@@ -1,5 +1,6 @@
 """A refused upload without a proxy in front: curl reports the status and no reset, however and how slowly it sends."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,14 @@ def test_more_of_them_than_threads_may_listen_to_are_answered_all_the_same(narro
     url = narrow.url(narrow.read())
     running = [begin(["-sS", "-H", "Expect:", "-T", large, url]) for _ in range(16)]
     assert [(ended.exit, ended.status) for ended in map(end, running)] == [(0, 405)] * 16
+
+
+def test_as_many_that_send_all_before_they_read_are_answered_too(narrow: Desk) -> None:
+    """As Python's own client does. Nobody else waits for them meanwhile."""
+    path, body = narrow.read(), bytes(SIZE)
+
+    def ask(_: int) -> int:
+        return narrow.ask("PUT", path, body=body).status
+
+    with ThreadPoolExecutor(8) as clients:
+        assert list(clients.map(ask, range(8))) == [405] * 8
