@@ -5,23 +5,18 @@ whose headers hold all of the answer that the client is to get; see deploy/nginx
 """
 
 import json
-from ipaddress import ip_address, ip_network
 from urllib.parse import unquote_to_bytes
 
-from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
-from gateway.data import views
+from gateway.data import clients, views
 from gateway.middleware import REFUSED_STATUS
 
 
 def is_from_proxy(request: HttpRequest) -> bool:
     """Whether one of WAYBILL_PROXY_ADDRESSES asks; nobody else learns that there is such a path."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if not address or "*" in settings.PROXY_ADDRESSES:
-        return True  # A socket without addresses is as good as the permissions of its file; so does gunicorn see it.
-    return any(ip_address(address) in ip_network(network) for network in settings.PROXY_ADDRESSES)
+    return clients.is_proxy(request.META.get("REMOTE_ADDR", ""))
 
 
 def answer(request: HttpRequest) -> HttpResponse:
@@ -32,7 +27,7 @@ def answer(request: HttpRequest) -> HttpResponse:
     """
     original = _original(request)
     match = views.ALIAS_PATH.fullmatch(original.path_info)
-    problem = views.refusal(original, match["token"]) if match else None
+    problem = views.refusal(original, match["token"], match["name"] or "") if match else None
     if problem is None:
         return HttpResponse(status=204)
     told = {REFUSED_STATUS: str(problem.status), "Waybill-Problem": json.dumps(problem.body())}

@@ -47,17 +47,25 @@ def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
         return _dress(_Refusal(_problem(exc, request), request), request)
 
 
-def refusal(request: HttpRequest, token: str) -> Problem | None:
-    """What ``alias`` would answer this request with, if its head alone is enough to refuse it."""
-    found = None
+def refusal(request: HttpRequest, token: str, name: str = "") -> Problem | None:
+    """What ``alias`` would answer this request with, if its head alone is enough to refuse it.
+
+    It is no use of the alias: a lifetime that begins with the first one does not begin.
+    """
     try:
         found = aliases.resolve(token)
         structlog.contextvars.bind_contextvars(alias=str(found.id))
-        if _handler(found, request.method or "") is upload.answer:
-            upload.admit(request, found)
+        check_network(found, request.META)
+        handler = _handler(found, request.method or "")
+        if handler in _ADMITS:
+            _ADMITS[handler](request, found, name)
     except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
-        return _problem(exc, request, found)
+        return _problem(exc, request)
     return None
+
+
+#: What refuses by a request's head, of each handler that takes a body.
+_ADMITS = {upload.answer: upload.admit, folder.write: folder.admit}
 
 
 def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], HttpResponseBase]:

@@ -83,6 +83,33 @@ def test_only_proxies_may_ask(place: Place, settings: Settings, proxies: list[st
     assert asked.status_code == (204 if known else 404)
 
 
+def test_each_file_below_a_prefix_is_asked_about(place: Place) -> None:
+    alias = place.alias("run/1/", AliasMode.WRITE_PREFIX, max_total_bytes=100)
+    token = aliases.token_of(alias)
+    assert ask(None, path=f"/a/{token}/1/sub/out_0").status_code == 204
+    assert ask(None, path=f"/a/{token}/1/%2e%2e/out_0")["Waybill-Refused-Status"] == "400"
+    assert ask(None, path=f"/a/{token}/1/")["Waybill-Error-Code"] == "invalid_request"
+    larger = ask(None, path=f"/a/{token}/1/out_0", X_Original_Content_Length="101")
+    assert larger["Waybill-Error-Code"] == "too_large"
+    chunked = {"X_Original_Content_Length": "", "X_Original_Transfer_Encoding": "chunked"}
+    assert ask(None, path=f"/a/{token}/1/out_0", **chunked).status_code == 204
+    ask(None, path=f"/a/{token}/1/out_0", **chunked, Content_Encoding="gzip")
+    assert ask(None, path=f"/a/{token}/1/out_0", **chunked)["Waybill-Error-Code"] == "stream_interrupted"
+    assert ask(None, path=f"/a/{token}/1/out_1", **chunked).status_code == 204
+
+
+def test_a_refused_question_does_not_begin_a_lifetime(place: Place) -> None:
+    alias = place.alias("k", AliasMode.WRITE, lifetime_s=100, max_bytes=1, starts_on_use=True)
+    assert ask(alias)["Waybill-Error-Code"] == "too_large"
+    assert Alias.objects.get(pk=alias.pk).first_used_at is None
+
+
+def test_an_alias_bound_to_networks_knows_the_proxys_client(place: Place) -> None:
+    alias = place.alias("k", AliasMode.WRITE, networks=["192.0.2.0/24"])
+    assert ask(alias, X_Forwarded_For="192.0.2.7").status_code == 204
+    assert ask(alias, X_Forwarded_For="198.51.100.7")["Waybill-Refused-Status"] == "403"
+
+
 def test_what_is_no_aliass_path_is_left_to_the_gateway(project: object) -> None:
     for path in ("/", "/a/", "/live/../a/x", "//a/x/y", "/api/v1/aliases"):
         assert ask(None, path=path).status_code == 204

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from staging import admission, aliases, writing
+from staging import admission, alias_uses, aliases, writing
 from staging.errors import StagingError
 from staging.models import Alias, Bucket, Storage, Upload
 from staging.offers import Offer
@@ -42,7 +42,7 @@ def used_up(*, content: bytes | None) -> Arrange:
         if content is not None:
             put(place, content)
         alias = place.alias(KEY, AliasMode.WRITE, max_uses=1)
-        aliases.count_delivery(alias)
+        alias_uses.count_delivery(alias)
         return Alias.objects.get(pk=alias.pk)
 
     return arrange

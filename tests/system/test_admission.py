@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway import problems
-from staging import aliases
+from staging import alias_uses, aliases
 from staging.models import Alias, Bucket, Storage, Upload
 from staging.states import AliasMode, StorageState
 from tests.conftest import test_installation as installation
@@ -93,7 +93,7 @@ def expired(place: Place) -> Alias:
 
 def used_up(place: Place) -> Alias:
     alias = place.alias("used", AliasMode.WRITE, max_uses=1)
-    aliases.count_delivery(alias)
+    alias_uses.count_delivery(alias)
     return alias
 
 
@@ -137,6 +137,7 @@ REFUSALS: dict[str, Case] = {
         "digest_mismatch",
     ),
     "a digest that is none": (write(), ["-H", "Repr-Digest: ?", *FILE], 400, "invalid_request"),
+    "another network": (write(networks=["192.0.2.0/24"]), FILE, 403, "wrong_network"),
     "no space": (without_space, FILE, 507, "no_space"),
     "a cordoned storage": (on_a_storage_that_is(StorageState.CORDONED), FILE, 503, "storage_closed"),
     "a suspect storage": (on_a_storage_that_is(StorageState.SUSPECT), FILE, 503, "storage_closed"),
