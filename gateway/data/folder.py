@@ -41,6 +41,9 @@ def write(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
 
 def admit(request: HttpRequest, alias: Alias, name: str) -> None:
     """Refuse by the request's head alone what ``write`` would refuse."""
+    if archive.kind_of(alias, name):
+        archive.admit(request, alias)
+        return
     upload.admit(request, aliases.below(alias, _file(name)), name)
 
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from gateway import metrics
 from staging import aliases
-from staging.models import Alias, Upload
+from staging.models import Alias, Storage, Upload
 from staging.states import AliasMode
 from tests.place import Place
 
@@ -96,6 +96,20 @@ def test_each_file_below_a_prefix_is_asked_about(place: Place) -> None:
     ask(None, path=f"/a/{token}/1/out_0", **chunked, Content_Encoding="gzip")
     assert ask(None, path=f"/a/{token}/1/out_0", **chunked)["Waybill-Error-Code"] == "stream_interrupted"
     assert ask(None, path=f"/a/{token}/1/out_1", **chunked).status_code == 204
+
+
+def test_an_archive_is_asked_about(place: Place) -> None:
+    token = aliases.token_of(place.alias("run/1/", AliasMode.WRITE_PREFIX))
+    for name in ("1.tar", "1.tar.gz", "1.zip"):
+        assert ask(None, path=f"/a/{token}/{name}").status_code == 204
+        assert ask(None, path=f"/a/{token}/{name}", Content_Range="bytes 1-100/101")["Waybill-Error-Code"] == (
+            "wrong_offset"
+        )
+    assert ask(None, path=f"/a/{token}/other.tar")["Waybill-Error-Code"] == "source_missing"
+    mounted = aliases.token_of(place.alias("run/1/", AliasMode.WRITE_PREFIX, mounted=True))
+    assert ask(None, path=f"/a/{mounted}/1.tar")["Waybill-Error-Code"] == "invalid_request"
+    Storage.objects.update(state="cordoned")
+    assert ask(None, path=f"/a/{token}/1.tar")["Waybill-Refused-Status"] == "503"
 
 
 def test_a_refused_question_does_not_begin_a_lifetime(place: Place) -> None:

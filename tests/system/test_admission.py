@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,6 +249,17 @@ def test_an_upload_that_broke_off_goes_on_through_nginx(site: Site, place: Place
     ended = curl("-f", "-o", "/dev/null", "-w", "%{http_code} %{size_upload}", "-C", offset, "-T", large, url)
     assert ended.stdout.decode() == f"201 {SIZE - int(offset)}"
     assert_stored(site, place, "again", large)
+
+
+def test_files_and_archives_below_a_prefix_go_up_through_nginx(site: Site, place: Place, tmp_path: Path) -> None:
+    url = site.url(place.alias("run/1/", AliasMode.WRITE_PREFIX))
+    (tmp_path / "one").write_bytes(b"first")
+    with tarfile.open(tmp_path / "1.tar", "w") as archive:
+        archive.add(tmp_path / "one", "two")
+    assert curl("-f", "-T", tmp_path / "one", f"{url}/").returncode == 0
+    assert curl("-f", "-T", tmp_path / "1.tar", f"{url}.tar").returncode == 0
+    for name in ("one", "two"):
+        assert curl("-f", site.url(place.alias(f"run/1/{name}"))).stdout == b"first"
 
 
 def test_one_curl_reads_every_status_of_what_it_sends_one_after_the_other(
