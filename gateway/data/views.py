@@ -11,8 +11,8 @@ from gateway import problems
 from gateway.data import body, download, folder, ranges, upload
 from gateway.data.body import RequestBody
 from gateway.data.clients import check_network
-from gateway.data.response import Cut
 from gateway.data.leftovers import Leftovers
+from gateway.data.response import Cut
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
 from gateway.refusals import LengthRequired
