@@ -21,6 +21,8 @@ forwarded_allow_ips = os.environ.get("WAYBILL_PROXY_ADDRESSES") or "127.0.0.1"
 # Signed URLs and long keys fit; a header section without end does not.
 limit_request_line = 8190
 limit_request_fields = 64
+# nginx quotes a whole request line in the header X-Original-URI.
+limit_request_field_size = 8400
 # Longer than a proxy keeps idle connections (deploy/nginx-upstreams.conf), so that it never uses a closed one.
 keepalive = 15
 # Seconds without a heartbeat of a worker's main thread; a stream of any length does not delay that.

@@ -13,15 +13,21 @@ from gateway import metrics
 log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_ALIAS_PATH = re.compile(r"/a/(?P<token>[^/]+)(?:/(?P<name>.*))?", re.DOTALL)
 #: Asked every few seconds by machines; their log lines would bury the others.
 _QUIET = ("/live", "/ready", "/metrics")
+
+#: What a proxy asks before it takes an upload, and the header of a refusal that says which status its client gets.
+ADMISSION_PATH = "/internal/admit"
+REFUSED_STATUS = "Waybill-Refused-Status"
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 class RequestLog:
-    """Gives each request an id (a proxy's ``X-Request-Id`` if it is well formed), counts it, and logs its answer."""
+    """Gives each request an id (a proxy's ``X-Request-Id`` if it is well formed), counts it, and logs its answer.
+
+    Of a proxy's question about an upload only a refusal is logged: as the answer that the proxy's client gets.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -35,17 +41,21 @@ class RequestLog:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         seconds = time.monotonic() - began
-        is_alias = request.path_info.startswith("/a/")
-        plane = "data" if is_alias else "control"
-        method = request.method if request.method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE") else "other"
-        metrics.REQUESTS.labels(plane, method, str(response.status_code)).inc()
+        method, path, status = request.method or "", request.path_info, str(response.status_code)
+        if REFUSED_STATUS in response:  # The proxy answers its client with what it is told here.
+            method, path, status = request.headers.get("X-Original-Method", ""), "/a/", response[REFUSED_STATUS]
+        elif path.startswith("/a/"):
+            path = "/a/"
+        plane = "data" if path in ("/a/", ADMISSION_PATH) else "control"
+        counted = method if method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE") else "other"
+        metrics.REQUESTS.labels(plane, counted, status).inc()
         metrics.SECONDS.labels(plane).observe(seconds)
-        if not request.path_info.startswith(_QUIET):
+        if not path.startswith(_QUIET) and (path, status) != (ADMISSION_PATH, "204"):
             log.info(
                 "request.answered",
-                method=request.method,
-                path="/a/" if is_alias else request.path_info,
-                status=response.status_code,
+                method=method,
+                path=path,
+                status=int(status),
                 code=response.get("Waybill-Error-Code", ""),
                 seconds=round(seconds, 4),
             )
@@ -56,13 +66,16 @@ class DataPath:
     """Takes alias requests past sessions, cookies and the rest, which cost a third of a small request's time."""
 
     def __init__(self, get_response: Handler) -> None:
-        from gateway.data import views
+        from gateway.data import admission, views
 
         self.get_response = get_response
-        self.alias = views.alias
+        self.alias, self.alias_path = views.alias, views.ALIAS_PATH
+        self.admission = admission
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        match = _ALIAS_PATH.fullmatch(request.path_info)
-        if match is None:
-            return self.get_response(request)
-        return self.alias(request, match["token"], match["name"] or "")
+        match = self.alias_path.fullmatch(request.path_info)
+        if match is not None:
+            return self.alias(request, match["token"], match["name"] or "")
+        if request.path_info == ADMISSION_PATH and self.admission.is_from_proxy(request):
+            return self.admission.answer(request)
+        return self.get_response(request)

@@ -57,11 +57,14 @@ def lease_end() -> datetime:
 
 def take_space(storage: Storage, count: int) -> None:
     """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace."""
-    fits = Storage.objects.filter(pk=storage.pk).exclude(
-        capacity_bytes__isnull=False, capacity_bytes__lt=F("used_bytes") + F("reserved_bytes") + count
-    )
-    if fits.update(reserved_bytes=F("reserved_bytes") + count) != 1:
-        raise NoSpace(f"The storage {storage.name} has no room for {count} bytes more.")
+    if _with_room(storage, count).update(reserved_bytes=F("reserved_bytes") + count) != 1:
+        raise _no_room(storage, count)
+
+
+def check_space(storage: Storage, count: int) -> None:
+    """Whether so many bytes could be reserved at this moment. Raises NoSpace."""
+    if storage.capacity_bytes is not None and not _with_room(storage, count).exists():
+        raise _no_room(storage, count)
 
 
 def grow(upload: Upload, total: int) -> None:
@@ -147,3 +150,13 @@ def drop(upload: Upload) -> None:
 def owned(upload: Upload) -> QuerySet[Upload]:
     """The upload's row as long as nobody else has taken it over."""
     return Upload.objects.filter(pk=upload.pk, fence=upload.fence)
+
+
+def _with_room(storage: Storage, count: int) -> QuerySet[Storage]:
+    return Storage.objects.filter(pk=storage.pk).exclude(
+        capacity_bytes__isnull=False, capacity_bytes__lt=F("used_bytes") + F("reserved_bytes") + count
+    )
+
+
+def _no_room(storage: Storage, count: int) -> NoSpace:
+    return NoSpace(f"The storage {storage.name} has no room for {count} bytes more.")

@@ -53,15 +53,21 @@ def is_begun(alias: Alias) -> bool:
     return _unfinished(alias) is not None
 
 
+def begun(alias: Alias, offer: Offer) -> Upload:
+    """The upload that a part belongs to. Raises WrongOffset where there is none of this length."""
+    upload = _unfinished(alias)
+    if upload is None or (offer.whole is not None and upload.declared_size not in (None, offer.whole)):
+        standing = _standing(alias)
+        raise WrongOffset(offset=standing.offset, complete=standing.object is not None)
+    return upload
+
+
 def go_on(alias: Alias, offer: Offer, body: Source, limit: int) -> Receipt | Progress:
     """Take a part that does not begin at the first byte.
 
     Raises WrongOffset where it does not begin where the bytes that are safe end; then nothing has changed.
     """
-    upload = _unfinished(alias)
-    if upload is None or (offer.whole is not None and upload.declared_size not in (None, offer.whole)):
-        standing = _standing(alias)
-        raise WrongOffset(offset=standing.offset, complete=standing.object is not None)
+    upload = begun(alias, offer)
     adapter = adapter_for(upload.storage)
     session = _taken_over(upload, adapter)
     if session is None:

@@ -68,6 +68,13 @@ def unpack(alias: Alias, offer: Offer, body: Source, kind: Kind, limits: Limits)
     return received, source.digests["sha256"].hex()
 
 
+def landing(alias: Alias) -> Storage:
+    """The storage that takes the files. Raises InvalidRequest for a mounted bucket, and StorageClosed."""
+    if alias.bucket.mounted:
+        raise InvalidRequest("Archives are unpacked into managed buckets only.")
+    return placement.landing(alias.bucket)
+
+
 class _Hashed:
     """A source whose bytes are hashed as they pass."""
 
@@ -89,9 +96,7 @@ def receive(alias: Alias, prefix: str, files: Iterable[UnpackedFile]) -> Receive
     of ``staging.errors`` and those of the storage; then nothing of the archive is visible, what stood there before
     still does, and what a failing storage did not let us remove belongs to the janitor.
     """
-    if alias.bucket.mounted:
-        raise InvalidRequest("Archives are unpacked into managed buckets only.")
-    reception = _Reception(alias, prefix, placement.landing(alias.bucket))
+    reception = _Reception(alias, prefix, landing(alias))
     try:
         for file in files:
             reception.take(file)

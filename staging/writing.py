@@ -22,6 +22,8 @@ from staging.pump import Source
 from staging.reception import Reception
 from staging.states import OnExists
 
+Refusal = type[ContentDiffers] | type[AliasUsedUp]
+
 
 def receive(alias: Alias, offer: Offer, body: Source) -> Receipt:
     """Store the body behind the alias, all or nothing; the receipt is the promise that the catalog knows it.
@@ -41,20 +43,15 @@ def receive_part(alias: Alias, offer: Offer, body: Source) -> Receipt | Progress
     Raises WrongOffset where the part does not begin where the bytes that are safe end.
     """
     limit = check(alias, offer)
-    if offer.start or (offer.appends and resuming.is_begun(alias)):
+    if goes_on(alias, offer):
         return resuming.go_on(alias, offer, body, limit)
-    if _may_be_a_tail(alias, offer):
+    if may_be_a_tail(alias, offer):
         release()
         raise StreamInterrupted if alias.allow_empty_stream or body.read(1) else StreamEmpty
     standing = catalog.current(alias.bucket, alias.key)
-    if aliases.is_used_up(alias):
-        if standing is None or not offer.is_last or not reading.has_bytes(standing):
-            raise AliasUsedUp
-        return _replay(standing, alias, offer, body, limit, AliasUsedUp)
-    if standing and not alias.bucket.mounted and alias.on_exists == OnExists.FAIL and reading.has_bytes(standing):
-        if not offer.is_last:
-            raise ContentDiffers
-        return _replay(standing, alias, offer, body, limit, ContentDiffers)
+    refusal = taken(alias, offer, standing)
+    if standing and refusal:
+        return _replay(standing, alias, offer, body, limit, refusal)
     storage = placement.landing(alias.bucket)
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
@@ -89,7 +86,36 @@ def note_stream_cut(alias: Alias, key: str) -> None:
     BrokenStream.objects.get_or_create(alias=alias, key=key)
 
 
-def _may_be_a_tail(alias: Alias, offer: Offer) -> bool:
+def goes_on(alias: Alias, offer: Offer) -> bool:
+    """Whether the body is to be appended to an upload that was begun."""
+    return offer.start > 0 or (offer.appends and resuming.is_begun(alias))
+
+
+def taken(alias: Alias, offer: Offer, standing: Object | None) -> Refusal | None:
+    """What all but the content that stands at the key is refused with; None where the key takes anything.
+
+    Raises the refusal where not even equal content is taken.
+    """
+    if aliases.is_used_up(alias):
+        if standing is None or not offer.is_last or not reading.has_bytes(standing):
+            raise AliasUsedUp
+        return AliasUsedUp
+    if standing and not alias.bucket.mounted and alias.on_exists == OnExists.FAIL and reading.has_bytes(standing):
+        if not offer.is_last:
+            raise ContentDiffers
+        return ContentDiffers
+    return None
+
+
+def check_equal(standing: Object, offer: Offer, refusal: Refusal) -> None:
+    """Refuse a body that, by what is announced of it, cannot be equal to what stands at the key."""
+    if offer.size not in (None, standing.size):
+        raise refusal
+    if offer.digests.get("sha256", bytes.fromhex(standing.sha256)).hex() != standing.sha256:
+        raise refusal
+
+
+def may_be_a_tail(alias: Alias, offer: Offer) -> bool:
     """curl goes on in the middle of its standard input when it retries: what looks like a body may be a tail."""
     if offer.size is not None or offer.resumable or offer.digests or alias.sha256:
         return False
@@ -103,7 +129,7 @@ def _replay(
     offer: Offer,
     body: Source,
     limit: int,
-    refusal: type[ContentDiffers] | type[AliasUsedUp],
+    refusal: Refusal,
 ) -> Receipt:
     """The key is taken: the body is only compared with what stands there."""
 
@@ -111,10 +137,7 @@ def _replay(
         if moved > min(limit, standing.size):
             raise refusal
 
-    if offer.size not in (None, standing.size):
-        raise refusal
-    if offer.digests.get("sha256", bytes.fromhex(standing.sha256)).hex() != standing.sha256:
-        raise refusal
+    check_equal(standing, offer, refusal)
     release()
     _, sha256 = take(body, lambda _: None, alias, offer, on_progress=within)
     if sha256 != standing.sha256:

@@ -17,6 +17,7 @@ from staging import aliases, archives, manifests, unpacking_uploads
 from staging.archive_limits import Limits
 from staging.errors import WrongOffset
 from staging.models import Alias
+from staging.offers import Offer
 from staging.unpacking import Kind
 
 log = structlog.get_logger(__name__)
@@ -50,9 +51,7 @@ def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:
     """Unpack the body below the prefix: every file of it becomes an object, or none does."""
     began = time.monotonic()
     content = body.RequestBody(request.META)
-    offer = upload.announced(request, alias, content)
-    if offer.start or not offer.is_last:
-        raise WrongOffset("An archive is sent whole.", offset=0, complete=False)
+    offer = _announced(request, alias, content)
     slot, pace = SLOTS.take(alias, content.size), paces.of(alias)
     try:
         body.limit_stalls(request.META)
@@ -78,6 +77,19 @@ def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:
     text = f"unpacked {received.count} files of {received.content_bytes} bytes, archive sha256 {sha256}\n"
     status = 200 if received.replayed else 201
     return HttpResponse(text, status=status, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+def admit(request: HttpRequest, alias: Alias) -> None:
+    """Refuse by the request's head alone what ``write`` would refuse."""
+    _announced(request, alias, body.RequestBody(request.META))
+    unpacking_uploads.landing(alias)
+
+
+def _announced(request: HttpRequest, alias: Alias, content: body.RequestBody) -> Offer:
+    offer = upload.announced(request, alias, content)
+    if offer.start or not offer.is_last:
+        raise WrongOffset("An archive is sent whole.", offset=0, complete=False)
+    return offer
 
 
 def tell(_request: HttpRequest, _alias: Alias) -> HttpResponseBase:

@@ -144,6 +144,18 @@ def stop_reading(environ: Mapping[str, Any]) -> None:
             connection.shutdown(socket.SHUT_RD)
 
 
+def let_go(environ: Mapping[str, Any]) -> socket.socket | None:
+    """Take the connection away from the server, whose answer is out; it takes it for closed then.
+
+    Closing it itself, the server's main thread would wait up to two seconds for the client.
+    """
+    connection: socket.socket | None = environ.get("gunicorn.socket")
+    if connection is None:
+        return None
+    environ["wsgi.input"].failed = True
+    return socket.socket(fileno=connection.detach())
+
+
 def is_stream(environ: Mapping[str, Any]) -> bool:
     """Whether the body comes in chunked coding, so that its length is not known before its end."""
     return bool(environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked")

@@ -30,8 +30,14 @@ def address(environ: Mapping[str, Any]) -> str:
     Only the last entry of X-Forwarded-For is the proxy's own word; what stands before it the client may have made up.
     """
     peer = str(environ.get("REMOTE_ADDR", ""))
-    trusted = settings.PROXY_ADDRESSES
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
-    if forwarded and (peer in trusted or "*" in trusted or not peer):
+    if forwarded and is_proxy(peer):
         return forwarded.rpartition(",")[2].strip()
     return peer
+
+
+def is_proxy(peer: str) -> bool:
+    """Whether the other end of a connection is one of ``WAYBILL_PROXY_ADDRESSES``, as gunicorn understands them."""
+    if not peer or "*" in settings.PROXY_ADDRESSES:
+        return True  # A socket without addresses is as good as the permissions of its file.
+    return any(ip_address(peer) in ip_network(network) for network in settings.PROXY_ADDRESSES)

@@ -39,6 +39,14 @@ def write(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     return upload.answer(request, one, aliases.file_name(one))
 
 
+def admit(request: HttpRequest, alias: Alias, name: str) -> None:
+    """Refuse by the request's head alone what ``write`` would refuse."""
+    if archive.kind_of(alias, name):
+        archive.admit(request, alias)
+        return
+    upload.admit(request, aliases.below(alias, _file(name)), name)
+
+
 def tell(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """How much of an object below the prefix is safe."""
     if archive.kind_of(alias, name):

@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import structlog
@@ -15,7 +17,7 @@ from gateway.data.body import RequestBody
 from gateway.data.pace import PacedBody
 from gateway.data.slots import SLOTS
 from gateway.refusals import UnsupportedBody
-from staging import aliases, resuming, writing
+from staging import admission, aliases, resuming, writing
 from staging.errors import WrongOffset
 from staging.models import Alias, Object
 from staging.writing import Offer, Progress, Receipt
@@ -27,8 +29,21 @@ _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 def answer(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
     """Store the body, or a part of one, and say what stands at the key now."""
-    try:
+    with _noting_a_cut(request, alias):
         return _receive(request, alias)
+
+
+def admit(request: HttpRequest, alias: Alias, _name: str) -> None:
+    """Refuse by the request's head alone what ``answer`` would refuse; takes no byte and reserves nothing."""
+    with _noting_a_cut(request, alias):
+        admission.admit(alias, announced(request, alias, RequestBody(request.META)))
+
+
+@contextmanager
+def _noting_a_cut(request: HttpRequest, alias: Alias) -> Iterator[None]:
+    """Of a stream that does not make it curl may have read the beginning already, and would send the rest."""
+    try:
+        yield
     except Exception:
         if body.is_stream(request.META) and "Upload-Complete" not in request.headers:
             _note_broken_stream(alias)

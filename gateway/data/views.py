@@ -1,5 +1,6 @@
 """The alias endpoint: from HTTP's headers to the domain and back. It decides nothing about data itself."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from gateway import problems
 from gateway.data import body, download, folder, ranges, upload
 from gateway.data.body import RequestBody
 from gateway.data.clients import check_network
+from gateway.data.leftovers import Leftovers
 from gateway.data.response import Cut
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
@@ -21,12 +23,15 @@ from staging.states import AliasMode
 
 log = structlog.get_logger(__name__)
 
+ALIAS_PATH = re.compile(r"/a/(?P<token>[^/]+)(?:/(?P<name>.*))?", re.DOTALL)
 READS = ("GET", "HEAD")
 WRITES = ("PUT", "POST", "PATCH", "HEAD")
 #: What programs call themselves that write a refusal's body into the job's input file and end well.
 _IGNORING_STATUSES = ("python-requests/",)
 #: How long a refused client may go on sending before the connection is closed under it.
 DRAIN_S = 20.0
+#: Refused clients beyond those that ``DRAINS`` has threads for. Each costs a file descriptor and no thread.
+LEFTOVERS = Leftovers(most=256, seconds=DRAIN_S)
 
 
 def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
@@ -40,6 +45,27 @@ def alias(request: HttpRequest, token: str, name: str = "") -> HttpResponseBase:
         return _dress(handler(request, found, name), request)
     except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
         return _dress(_Refusal(_problem(exc, request), request), request)
+
+
+def refusal(request: HttpRequest, token: str, name: str = "") -> Problem | None:
+    """What ``alias`` would answer this request with, if its head alone is enough to refuse it.
+
+    It is no use of the alias: a lifetime that begins with the first one does not begin.
+    """
+    try:
+        found = aliases.resolve(token)
+        structlog.contextvars.bind_contextvars(alias=str(found.id))
+        check_network(found, request.META)
+        handler = _handler(found, request.method or "")
+        if handler in _ADMITS:
+            _ADMITS[handler](request, found, name)
+    except Exception as exc:  # noqa: BLE001  problems.of is where every error is looked at
+        return _problem(exc, request)
+    return None
+
+
+#: What refuses by a request's head, of each handler that takes a body.
+_ADMITS = {upload.answer: upload.admit, folder.write: folder.admit}
 
 
 def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], HttpResponseBase]:
@@ -89,7 +115,7 @@ class _Refusal(HttpResponse):
         if not self._may_have_body:
             return
         if not DRAINS.acquire(blocking=False):
-            body.stop_reading(self._environ)
+            self._leave_to_others()
             return
         try:
             RequestBody(self._environ).drain(seconds=DRAIN_S)
@@ -97,6 +123,11 @@ class _Refusal(HttpResponse):
             return
         finally:
             DRAINS.release()
+
+    def _leave_to_others(self) -> None:
+        connection = body.let_go(self._environ)
+        if connection is not None and not LEFTOVERS.take(connection):
+            connection.close()
 
 
 def _ignores_statuses(request: HttpRequest) -> bool:

@@ -2,85 +2,21 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from staging import aliases
-from staging.models import Alias
 from staging.states import AliasMode
-from tests.conftest import Place, test_installation
-from tests.servers.gateway import ROOT, Gateway
+from tests.place import Place
 from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port
 from tests.servers.process import wait_until
+from tests.system.site import Site, curl, site_config
 
 pytestmark = pytest.mark.xdist_group("nginx")
 
 SIZE = 8 * 1024 * 1024
-
-
-@dataclass
-class Site:
-    """nginx, and the gateways behind it."""
-
-    port: int
-    nginx: Nginx
-    data: Gateway
-
-    def url(self, alias: Alias) -> str:
-        return f"http://127.0.0.1:{self.port}" + self.data.alias_path(aliases.token_of(alias), "x.bin")
-
-    def log(self, name: str) -> str:
-        return (self.nginx.folder / name).read_text()
-
-
-def site_config(folder: Path, port: int, control: int, data: int) -> Path:
-    """The shipped files with the addresses and paths of this test; every other line is as shipped."""
-    folder.mkdir(parents=True, exist_ok=True)
-    replaced = {
-        "listen 80;": f"listen 127.0.0.1:{port};",
-        "pid /run/nginx.pid;": f"pid {folder}/nginx.pid;",
-        "/var/log/nginx/error.log": f"{folder}/error.log",
-        "/var/log/nginx/access.log": f"{folder}/access.log",
-        "worker_processes auto;": "worker_processes 1;",
-        "worker_rlimit_nofile 65536;": "",
-        "worker_connections 16384;": "worker_connections 512;",
-        "127.0.0.1:8080": f"127.0.0.1:{control}",
-        "127.0.0.1:8081": f"127.0.0.1:{data}",
-    }
-    texts = {name: (ROOT / "deploy" / name).read_text() for name in ("nginx.conf", "nginx-upstreams.conf")}
-    for shipped, ours in replaced.items():
-        assert sum(text.count(shipped) for text in texts.values()) == 1, shipped
-        texts = {name: text.replace(shipped, ours) for name, text in texts.items()}
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    texts["nginx-upstreams.conf"] += "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    return folder / "nginx.conf"
-
-
-@pytest.fixture(scope="module")
-def site_processes(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    for name in ("control", "data"):
-        (folder / name).mkdir()
-    control = Gateway(folder / "control", **test_installation(), config="gunicorn_control.py")
-    data = Gateway(folder / "data", **test_installation(), config="gunicorn_data.py")
-    port = free_port()
-    config = site_config(folder / "nginx", port, control.port, data.port)
-    nginx = Nginx(config, folder / "nginx", [port])
-    assert "test is successful" in nginx.test()
-    with control, data, nginx:
-        yield Site(port, nginx, data)
-
-
-@pytest.fixture
-def site(site_processes: Site, transactional_db: None) -> Site:
-    return site_processes
 
 
 @pytest.fixture
@@ -88,11 +24,6 @@ def sent(tmp_path: Path) -> Path:
     file = tmp_path / "sent"
     file.write_bytes(b"0123456789abcdef" * (SIZE // 16))
     return file
-
-
-def curl(*arguments: str | Path, body: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """What curl prints and how it ends; ``-w`` lines are its last."""
-    return subprocess.run(["curl", "-sS", *map(str, arguments)], input=body, capture_output=True, timeout=60)
 
 
 def test_a_file_and_a_stream_go_up_and_come_down_whole(site: Site, place: Place, sent: Path, tmp_path: Path) -> None:
@@ -166,10 +97,18 @@ def test_without_a_gateway_the_proxy_says_come_back_and_names_no_token(
     tmp_path: Path, place: Place, sent: Path
 ) -> None:
     port = free_port()
-    nginx = Nginx(site_config(tmp_path / "nginx", port, free_port(), free_port()), tmp_path / "nginx", [port])
+    config = site_config(tmp_path / "nginx", port, free_port(), free_port(), http2_port=free_port())
+    nginx = Nginx(config, tmp_path / "nginx", [port])
     token = aliases.token_of(place.alias("nobody", AliasMode.WRITE))
     with nginx:
         answer = curl("-D", "-", "-T", sent, f"http://127.0.0.1:{port}/a/{token}/x").stdout.decode()
+        read = curl("-D", "-", f"http://127.0.0.1:{port}/a/{token}/x").stdout.decode()
+        stream = curl("-D", "-", "-T", "-", f"http://127.0.0.1:{port}/a/{token}/x", body=b"x" * SIZE).stdout.decode()
+    assert " 503 " in read
+    assert " 422 " in stream
+    assert "Waybill-Retryable: false" in stream
+    assert "Retry-After" not in stream
+    assert json.loads(stream.splitlines()[-1])["code"] == "gateway_unavailable"
     assert " 503 " in answer
     assert "Retry-After: 5" in answer
     assert json.loads(answer.splitlines()[-1])["code"] == "gateway_unavailable"

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.servers.process import find_program
 
@@ -14,6 +15,16 @@ PATIENT = [
     *["-fsS", "--retry", "10", "--retry-all-errors", "--retry-connrefused", "--retry-max-time", "60"],
     *["--retry-delay", "1", "--speed-limit", "1024", "--speed-time", "10"],
 ]
+
+#: How curl sends an upload, by name; ``BODY`` stands for the file, which is its standard input too.
+WAYS: dict[str, list[str]] = {
+    "a file": ["-T", "BODY"],
+    "a file over HTTP/1.0": ["-0", "-T", "BODY"],
+    "a file without Expect": ["-H", "Expect:", "-T", "BODY"],
+    "a form's way": ["--data-binary", "@BODY"],
+    "a stream": ["-T", "-"],
+    "a stream without Expect": ["-H", "Expect:", "-T", "-"],
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,14 @@ def curl(*arguments: str | Path, stdin: bytes = b"", timeout_s: float = 60) -> O
     return outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
-def begin(arguments: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def send(way: Sequence[str], file: Path, url: str) -> Outcome:
+    """Upload the file in one of the ``WAYS``."""
+    arguments = [argument.replace("BODY", str(file)) for argument in way]
+    with file.open("rb") as body:
+        return end(begin(["-sS", *arguments, url], stdin=body))
+
+
+def begin(arguments: Sequence[str | Path], *, stdin: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start it; ``end`` waits for it."""
     return subprocess.Popen(command(*arguments), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -27,6 +27,11 @@ def test_no_log_line_and_no_metric_holds_a_token(faulty_desk: Desk, faults: Faul
     with desk.line() as line:  # a source that fails in the middle
         line.begin("GET", down)
         line.wait_for_some()
+    for path in (up, down, unknown):  # a proxy's question
+        asked = {"X-Original-Method": "PUT", "X-Original-URI": path, "X-Original-Content-Length": "5"}
+        assert desk.ask("GET", "/internal/admit", asked).status == 403
+        desk.ask("GET", f"/internal/admit{path}", asked)
+        desk.ask("GET", "/internal/admit", {**asked, "X Y": path})
     desk.ask("GET", unknown)
     desk.ask("GET", f"/{unknown}")
     desk.ask("GET", f"/elsewhere{down}")
