@@ -192,6 +192,7 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
         reserved_bytes=F("reserved_bytes") - upload.reserved_bytes, used_bytes=F("used_bytes") + size
     )
     Alias.objects.filter(pk=alias.pk).update(last_used_at=timezone.now(), uses=F("uses") + 1)
+    Alias.objects.filter(pk=alias.pk, failed_at__isnull=False).update(failed_at=None, failure="")
     BrokenStream.objects.filter(alias=alias, key=upload.target_key).delete()
     kind = "object.replaced" if standing else "object.created"
     events.record(

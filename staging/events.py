@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from staging import arrivals
 from staging.models import Alias, Event, Project
 
 
@@ -22,3 +23,4 @@ def _write(events: list[Event]) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("an event must be written in the transaction of its cause")
     Event.objects.bulk_create(events)
+    arrivals.announce(events)

@@ -8,7 +8,7 @@ import structlog
 
 from adapters.base import ObjectStat, ReadStream
 from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import aliases, catalog, placement
+from staging import aliases, catalog, failures, placement
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing
 from staging.models import Alias, Object, Replica
@@ -50,8 +50,8 @@ class Found:
 def find(alias: Alias) -> Found:
     """What the alias stands for now; opens a storage only for mounted buckets.
 
-    Raises DataPending while it may still come, SourceMissing where it will not, ObjectUnavailable where no replica
-    can be read, and the errors of a mounted storage.
+    Raises DataPending while it may still come, SourceMissing and ProducerFailed where it will not, ObjectUnavailable
+    where no replica can be read, and the errors of a mounted storage.
     """
     return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
 
@@ -80,6 +80,7 @@ def _find_managed(alias: Alias) -> Found:
     replicas = catalog.current_replicas(alias.bucket, alias.key)
     current = replicas[0].object if replicas else catalog.current(alias.bucket, alias.key)
     if current is None:
+        failures.check(alias.bucket, alias.key)
         if catalog.was_deleted(alias.bucket, alias.key) and not aliases.is_awaited(alias.bucket, alias.key):
             raise SourceMissing("The object was deleted.")
         raise DataPending
@@ -106,6 +107,7 @@ def _find_mounted(alias: Alias) -> Found:
     try:
         stat = adapter_for(bucket.storage).stat(place.key)
     except NotFound as exc:
+        failures.check(bucket, alias.key)
         raise (DataPending if awaited else SourceMissing)() from exc
     ours = known if known and placement.still_holds(known.replicas.all(), stat, known.size) else None
     return Found(

@@ -48,6 +48,8 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
             "expires_at",
             "created_at",
             "revoked_at",
+            "failed_at",
+            "failure",
             "last_used_at",
             "max_uses",
             "uses",

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from adapters.base import FileBacked
 from adapters.errors import VersionChanged
 from gateway.data import body, conditions, digests, ranges
+from gateway.data.holding import Hold
 from gateway.data.response import ObjectResponse
-from gateway.data.slots import SLOTS
 from gateway.refusals import PreconditionFailed
 from staging import aliases, reading
 from staging.connections import release
@@ -19,17 +19,18 @@ from staging.reading import Found
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """The object, a part of it, or what its header says."""
-    try:
-        return _read_once(request, alias, name)
-    except VersionChanged:
-        if "Range" in request.headers or "If-Match" in request.headers:
-            raise
-        # No byte is out yet, and this client did not ask for the version that has gone.
-        return _read_once(request, alias, name)
+    with Hold(request, alias) as hold:
+        try:
+            return _read_once(request, alias, name, hold)
+        except VersionChanged:
+            if "Range" in request.headers or "If-Match" in request.headers:
+                raise
+            # No byte is out yet, and this client did not ask for the version that has gone.
+            return _read_once(request, alias, name, hold)
 
 
-def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
-    found, real_name = reading.find(alias), aliases.file_name(alias)
+def _read_once(request: HttpRequest, alias: Alias, name: str, hold: Hold) -> HttpResponseBase:
+    found, real_name = hold.find(), aliases.file_name(alias)
     if name != real_name and name == f"{real_name}.sha256":
         if not found.sha256:
             raise SourceMissing("Waybill did not write this file, so it does not know its digest.")
@@ -52,14 +53,19 @@ def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBas
     span = None
     if conditions.range_applies(headers.get("If-Range"), current):
         span = ranges.wanted(headers.get("Range"), found.size)
-    return _deliver(request, alias, found, span, described)
+    return _deliver(request, alias, found, span, described, hold)
 
 
 def _deliver(
-    request: HttpRequest, alias: Alias, found: Found, span: ranges.Span | None, described: dict[str, str]
+    request: HttpRequest,
+    alias: Alias,
+    found: Found,
+    span: ranges.Span | None,
+    described: dict[str, str],
+    hold: Hold,
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, found.size)
-    slot = SLOTS.take(stop - start)
+    slot = hold.slot(stop - start)
 
     def end(whole: bool) -> None:
         slot.give_back()

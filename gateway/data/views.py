@@ -7,7 +7,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway import problems
-from gateway.data import body, download, ranges, upload
+from gateway.data import body, download, holding, ranges, upload
 from gateway.data.body import RequestBody
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
@@ -93,6 +93,7 @@ class _Refusal(HttpResponse):
 def _dress(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
     response["Referrer-Policy"] = "no-referrer"
     response.setdefault("Cache-Control", "private, no-transform")
+    holding.note_preference(request, response)
     if isinstance(response, HttpResponse):
         response.setdefault("Content-Length", str(len(response.content)))
         if request.method == "HEAD":
