@@ -20,6 +20,8 @@ from staging.models import Event
 log = structlog.get_logger(__name__)
 
 CHANNEL = "waybill_arrivals"
+#: By which an operator finds the connection in ``pg_stat_activity``.
+APPLICATION_NAME = "waybill-arrivals"
 #: Said instead of very many topics.
 EVERYBODY = "*"
 #: How long a source goes on when nobody waits any more; the next one may come at once.
@@ -106,7 +108,8 @@ class Source(ABC, threading.Thread):
 class _Postgres(Source):
     def listen(self) -> Iterator[None]:
         parameters = connection.get_connection_params()
-        parameters |= {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
+        parameters |= {"application_name": APPLICATION_NAME, "connect_timeout": 5}
+        parameters |= {"keepalives_idle": 10, "tcp_user_timeout": 10_000}
         with psycopg.connect(**parameters, autocommit=True) as listener:
             listener.execute(f"LISTEN {CHANNEL}")
             self.ears.wake_all()

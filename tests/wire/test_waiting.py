@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from staging import aliases, failures
+from staging.listening import APPLICATION_NAME
 from staging.states import AliasMode
 from tests.conftest import test_installation as installation
 from tests.place import Place
@@ -218,7 +219,10 @@ def test_a_file_that_others_put_into_a_mounted_bucket_is_found(few: Desk) -> Non
 
 def listeners() -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+            [APPLICATION_NAME],
+        )
         return [pid for (pid,) in cursor.fetchall()]
 
 
