@@ -84,7 +84,8 @@ def _find_managed(alias: Alias) -> Found:
         if catalog.was_deleted(alias.bucket, alias.key) and not aliases.is_awaited(alias.bucket, alias.key):
             raise SourceMissing("The object was deleted.")
         raise DataPending
-    copies = placement.reading_order(replicas)
+    # It may have been published between the two questions.
+    copies = placement.reading_order(replicas or current.replicas.all())
     if current.state != ObjectState.AVAILABLE or not copies:
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
     return Found(

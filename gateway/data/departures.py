@@ -32,7 +32,7 @@ class Departures:
         with self._lock:
             poll = self._started()
             self._watched[descriptor] = on_gone
-        poll.register(descriptor, select.EPOLLRDHUP | select.EPOLLONESHOT)
+        poll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
         try:
             yield
         finally:
@@ -51,8 +51,15 @@ class Departures:
             for descriptor, _ in poll.poll():
                 with self._lock:
                     on_gone = self._watched.get(descriptor)
-                if on_gone is not None:
-                    on_gone()
+                    # What was told may be about an earlier connection of the same number.
+                    if on_gone is not None and _has_hung_up(descriptor):
+                        on_gone()
+
+
+def _has_hung_up(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 DEPARTURES = Departures()
