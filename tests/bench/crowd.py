@@ -1,4 +1,4 @@
-"""A crowd of readers in one thread: each asks for an object until it is there, and remembers when its first byte came."""
+"""A crowd of readers in one thread: each asks for an object until it is there, and notes when its first byte came."""
 
 from __future__ import annotations
 
