@@ -8,6 +8,7 @@ learn of it is the business of ``listening.py``.
 import hashlib
 import re
 import threading
+from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -47,9 +48,9 @@ def topics_of(project_id: int, bucket: str, key: str) -> list[str]:
     return [topic(project_id, subject) for subject in subjects]
 
 
-def topics_in(events: Iterable[tuple[int, str, str]]) -> list[str]:
-    """The topics of events, each a project's id, a kind and a subject, as far as anybody may wait for them."""
-    found = ((project_id, _SUBJECT.fullmatch(subject)) for project_id, kind, subject in events if kind in WAKING)
+def topics_in(events: Iterable[Event]) -> list[str]:
+    """The topics of events, as far as anybody may wait for them."""
+    found = ((event.project_id, _SUBJECT.fullmatch(event.subject)) for event in events if event.kind in WAKING)
     return list(dict.fromkeys(topic(project_id, match[1]) for project_id, match in found if match))
 
 
@@ -60,6 +61,7 @@ class Hub:
         self._lock = threading.Lock()
         self._sleepers: dict[str, set[Sleeper]] = {}
         self._source: listening.Source | None = None
+        self._told: deque[int] = deque(maxlen=_MANY)
 
     def join(self, sleeper: Sleeper, topics: Iterable[str]) -> None:
         """Wake it from now on. What happened before is not told, so look once after this."""
@@ -95,9 +97,15 @@ class Hub:
         for sleeper in found:
             sleeper.wake()
 
-    def hear(self, events: Iterable[tuple[int, str, str]]) -> None:
+    def tell(self, topics: Iterable[str], events: Iterable[int]) -> None:
+        """Wake those whom events of this process concern; by their ids they are known when they are heard again."""
+        self._told.extend(events)
+        self.wake(topics)
+
+    def hear(self, events: Iterable[Event]) -> None:
         """Wake those whom events concern that somebody committed."""
-        self.wake(topics_in(events))
+        told = set(self._told)
+        self.wake(topics_in(event for event in events if event.pk not in told))
 
     def close(self) -> None:
         """Stop listening, until somebody waits again. Returns once the connection is closed."""
@@ -116,20 +124,23 @@ def announce(events: Iterable[Event]) -> None:
     It happens after the commit. A message that is lost costs those who wait their time, never the truth: they look
     once more at the end.
     """
-    topics = topics_in((event.project_id, event.kind, event.subject) for event in events)
-    if topics:
-        transaction.on_commit(lambda: _tell(topics))
+    waking = [event for event in events if event.kind in WAKING]
+    if waking:
+        topics, ids = topics_in(waking), [event.pk for event in waking]
+        transaction.on_commit(lambda: _tell(topics, ids))
 
 
-def _tell(topics: list[str]) -> None:
-    HUB.wake(topics)
+def _tell(topics: list[str], ids: list[int]) -> None:
+    HUB.tell(topics, ids)
     if connection.vendor != "postgresql":
         return
+    told = [listening.message(name) for name in (topics if len(topics) <= _MANY else [listening.EVERYBODY])]
     try:
         with connection.cursor() as cursor:
             # In a transaction of its own: a commit with a notification takes a lock of the whole server.
-            told = topics if len(topics) <= _MANY else [listening.EVERYBODY]
-            cursor.execute("SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name", [listening.CHANNEL, told])
+            cursor.execute(
+                "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload", [listening.CHANNEL, told]
+            )
     except Error as exc:
         log.warning("arrivals.not_told", error=type(exc).__name__)
         connection.close()

@@ -4,8 +4,10 @@ PostgreSQL tells by NOTIFY, on one connection of its own. SQLite is asked every 
 committed anything, which costs no query; only then the new events are read.
 """
 
+import os
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -35,6 +37,24 @@ _PATIENCE_S = 1.0
 _PAUSES_S = (0.1, 0.3, 1.0, 3.0)
 
 
+_SENDER = uuid.uuid4().hex
+
+
+def message(topic: str) -> str:
+    """What PostgreSQL passes on: a topic, and which process tells of it."""
+    return f"{topic} {_sender()}"
+
+
+def topics_from_others(messages: Iterable[str]) -> list[str]:
+    """The topics of messages that this process has not sent itself, and so does not know of yet."""
+    parted = [message.partition(" ") for message in messages]
+    return [topic for topic, _, sender in parted if sender != _sender()]
+
+
+def _sender() -> str:
+    return f"{_SENDER}.{os.getpid()}"
+
+
 class Ears(Protocol):
     """Who is told."""
 
@@ -47,8 +67,8 @@ class Ears(Protocol):
     def wake_all(self) -> None:
         """Anything may have happened."""
 
-    def hear(self, events: Iterable[tuple[int, str, str]]) -> None:
-        """These events, each a project's id, a kind and a subject, were committed by somebody."""
+    def hear(self, events: Iterable[Event]) -> None:
+        """These events were committed by somebody."""
 
 
 class Source(ABC, threading.Thread):
@@ -115,7 +135,7 @@ class _Postgres(Source):
             self.ears.wake_all()
             checked_at = time.monotonic()
             while True:
-                told = [message.payload for message in listener.notifies(timeout=_PATIENCE_S, stop_after=1)]
+                told = topics_from_others(m.payload for m in listener.notifies(timeout=_PATIENCE_S, stop_after=1))
                 if EVERYBODY in told:
                     self.ears.wake_all()
                 elif told:
@@ -134,11 +154,10 @@ class _Sqlite(Source):
         while not self._stopping.wait(POLL_S):
             if (version := self._version()) != seen:
                 seen = version
-                fresh = Event.objects.filter(pk__gt=last).order_by("pk")
-                events = list(fresh.values_list("pk", "project_id", "kind", "subject"))
+                events = list(Event.objects.filter(pk__gt=last).order_by("pk").defer("facts"))
                 if events:
-                    last = events[-1][0]
-                    self.ears.hear(event[1:] for event in events)
+                    last = events[-1].pk
+                    self.ears.hear(events)
             yield
 
     def _version(self) -> int:

@@ -43,6 +43,7 @@ _OUTCOMES: dict[type[StagingError], str] = {
 }
 #: A preference of RFC 7240; a wait is whole seconds, anything else of that name is none.
 _WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE | re.DOTALL)
+_IN_QUERY = re.compile(r"(?:^|&)wait=([^&]*)")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 #: Where the request's environment keeps it.
 _APPLIED = "waybill.preference_applied"
@@ -53,11 +54,10 @@ def wait_s(request: HttpRequest) -> int:
 
     Raises InvalidRequest for a query that says it wrongly; a preference that is not understood is none.
     """
-    asked = request.GET.get("wait") if request.META.get("QUERY_STRING") else None
-    if asked is not None:
-        if not _SECONDS.fullmatch(asked):
+    if asked := _IN_QUERY.search(request.META.get("QUERY_STRING", "")):
+        if not _SECONDS.fullmatch(asked[1]):
             raise InvalidRequest("wait is not a whole number of seconds.", fields={"wait": "a whole number of seconds"})
-        return min(int(asked), settings.MAX_WAIT_S)
+        return min(int(asked[1]), settings.MAX_WAIT_S)
     for preference in request.META.get("HTTP_PREFER", "").split(","):
         if match := _WAIT.fullmatch(preference):
             preferred = min(int(match[1]), settings.MAX_WAIT_S)

@@ -8,14 +8,14 @@ from functools import partialmethod
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 
 from adapters.errors import Offline
 from adapters.local import LocalAdapter
-from staging import aliases, arrivals, listening, reading, waiting
+from staging import aliases, arrivals, events, listening, reading, waiting
 from staging.arrivals import HUB, topic, topics_in, topics_of
 from staging.errors import DataPending, SourceMissing
-from staging.models import Alias
+from staging.models import Alias, Event
 from staging.reading import Found
 from staging.states import AliasMode
 from staging.waiting import Seat
@@ -27,7 +27,8 @@ DATA = b"what was waited for"
 
 
 @pytest.fixture(autouse=True)
-def nobody_listens_afterwards(transactional_db: None) -> Iterator[None]:
+def nobody_listens_before_or_afterwards(transactional_db: None) -> Iterator[None]:
+    HUB.close()
     yield
     HUB.close()
 
@@ -102,7 +103,6 @@ def test_a_publish_before_the_process_listens_is_not_lost(
 
     for kind in (listening._Postgres, listening._Sqlite):
         monkeypatch.setattr(kind, "listen", partialmethod(listen_later, kind.listen))
-    HUB.close()
     waiter = pool.submit(wait, place.alias(KEY))
     wait_for_seats(1)
     unheard(monkeypatch, lambda: put(place, DATA))
@@ -120,7 +120,6 @@ def test_a_lost_message_is_made_up_for_by_a_last_look(
         def stop(self) -> None:
             pass
 
-    HUB.close()
     monkeypatch.setattr(listening, "start", lambda ears: Silent())
     waiter = pool.submit(wait, place.alias(KEY), 2)
     wait_for_seats(1)
@@ -192,7 +191,6 @@ def test_the_process_stops_listening_when_nobody_has_waited_for_a_while(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening, "LINGER_S", 0.1)
-    HUB.close()
     with pytest.raises(DataPending):
         wait(place.alias(KEY), 0.1)
     wait_until(lambda: "arrivals" not in {thread.name for thread in threading.enumerate()}, what="the thread ends")
@@ -200,11 +198,15 @@ def test_the_process_stops_listening_when_nobody_has_waited_for_a_while(
     assert wait(place.alias(KEY)).size == len(DATA)
 
 
+def topics_told(project: int, kind: str, subject: str) -> list[str]:
+    return topics_in([Event(project_id=project, kind=kind, subject=subject)])
+
+
 def test_an_event_wakes_those_below_its_subject_and_nobody_else() -> None:
     below = topics_of(7, "data", "a/b/c d")
     assert topic(7, "data/a/b/c d") in below
     for subject in ("data/", "data/a/", "data/a/b/"):
-        assert topics_in([(7, "alias.failed", f"write-prefix {subject}")])[0] in below
+        assert topics_told(7, "alias.failed", f"write-prefix {subject}")[0] in below
     for project, kind, subject in (
         (8, "object.created", "data/a/b/c d"),
         (7, "object.deleted", "data/a/b/c d"),
@@ -212,4 +214,27 @@ def test_an_event_wakes_those_below_its_subject_and_nobody_else() -> None:
         (7, "object.created", "data/a/b/c d/e"),
         (7, "alias.revoked", "read data2/a/b/c d"),
     ):
-        assert not set(topics_in([(project, kind, subject)])) & set(below), subject
+        assert not set(topics_told(project, kind, subject)) & set(below), subject
+
+
+def test_what_a_process_has_told_itself_it_does_not_hear_again(place: Place) -> None:
+    class Sleeper:
+        woken = 0
+
+        def wake(self) -> None:
+            self.woken += 1
+
+    with transaction.atomic():
+        events.record(place.project, "object.created", "data/own")
+    own = Event.objects.latest("pk")
+    other = Event(pk=own.pk + 1, project=place.project, kind="object.created", subject="data/own")
+    sleeper, topics = Sleeper(), topics_of(place.project.pk, "data", "own")
+    hub = arrivals.HUB
+    hub.join(sleeper, topics)
+    wait_until(lambda: sleeper.woken == 1, what="it is told to look once, as the process listens")
+    hub.hear([own])
+    assert sleeper.woken == 1
+    hub.hear([other])
+    assert sleeper.woken == 2
+    hub.leave(sleeper, topics)
+    assert listening.topics_from_others([listening.message("a"), "b another"]) == ["b"]
