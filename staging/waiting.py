@@ -8,6 +8,7 @@ import math
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -18,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from adapters.errors import AdapterError
-from staging import aliases, reading
+from staging import aliases
 from staging.arrivals import HUB, topics_of
 from staging.errors import AliasExpired, AliasRevoked, AliasUsedUp, DataPending, StagingError
 from staging.models import Alias
@@ -63,9 +64,9 @@ class _Look:
 class _Table:
     """All seats of those who wait for one object."""
 
-    def __init__(self, alias: Alias) -> None:
+    def __init__(self, alias: Alias, key: str) -> None:
         self.seats: set[Seat] = set()
-        self.topics = topics_of(alias.project_id, alias.bucket.name, alias.key)
+        self.topics = topics_of(alias.project_id, alias.bucket.name, key)
         self.woken_at = -math.inf
         self._looking = threading.Lock()
         self._last: _Look | None = None
@@ -76,18 +77,18 @@ class _Table:
         for seat in tuple(self.seats):
             seat.rouse()
 
-    def look(self, alias: Alias, since: float) -> _Look:
+    def look(self, find: Callable[[], Found], since: float) -> _Look:
         """A look that began at ``since`` or later: one that somebody else at the table took, or a new one."""
         last = self._last
         if last is not None and last.began >= since:
             return last
         with self._looking:
             if self._last is None or self._last.began < since:
-                self._last = self._take(alias)
+                self._last = self._take(find)
             return self._last
 
-    def _take(self, alias: Alias) -> _Look:
-        began, ended, seen = time.monotonic(), {}, _find(alias)
+    def _take(self, find: Callable[[], Found]) -> _Look:
+        began, ended, seen = time.monotonic(), {}, _seen(find)
         if not isinstance(seen, OperationalError | InterfaceError):
             try:
                 ended = _ended([seat.alias.pk for seat in tuple(self.seats)])
@@ -103,18 +104,22 @@ _stopping = threading.Event()
 
 
 class Seat:
-    """One reader who waits, for at most ``wait_s`` from now; ``is_left`` once it has gone. A context manager."""
+    """One reader who waits, for at most ``wait_s`` from now; ``is_left`` once it has gone. A context manager.
 
-    def __init__(self, alias: Alias, wait_s: float) -> None:
+    ``key`` is what it waits for in the alias's bucket, ``find`` looks for it as ``reading.find`` does.
+    """
+
+    def __init__(self, alias: Alias, key: str, wait_s: float, find: Callable[[], Found]) -> None:
         self.alias = alias
-        self._place = (alias.bucket_id, alias.key)
+        self._key, self._find = key, find
+        self._place = (alias.bucket_id, key)
         self._deadline = time.monotonic() + wait_s
         self._roused = threading.Event()
         self.is_left = False
 
     def __enter__(self) -> Self:
         with _LOCK:
-            self._table = _TABLES.get(self._place) or _Table(self.alias)
+            self._table = _TABLES.get(self._place) or _Table(self.alias, self._key)
             self._table.seats.add(self)
             if len(self._table.seats) == 1:
                 _TABLES[self._place] = self._table
@@ -146,14 +151,14 @@ class Seat:
     def wait(self) -> Found:
         """The object, once it is there.
 
-        Raises what ``reading.find`` raises where that is final, AliasRevoked, AliasExpired and AliasUsedUp where the
+        Raises what the look raises where that is final, AliasRevoked, AliasExpired and AliasUsedUp where the
         alias has ended meanwhile, and DataPending, or what kept the last look from its answer, when the time is over.
         """
         _let_go()
         since = time.monotonic()
         expires_at = since + (self.alias.expires_at - timezone.now()).total_seconds() + _CLOCKS_S
         while True:
-            look = self._table.look(self.alias, since)
+            look = self._table.look(self._find, since)
             if state := look.ended.get(self.alias.pk):
                 raise _ENDED[state]()
             if isinstance(look.seen, Found):
@@ -185,9 +190,9 @@ def dismiss() -> None:
             seat.rouse()
 
 
-def _find(alias: Alias) -> Found | Exception:
+def _seen(find: Callable[[], Found]) -> Found | Exception:
     try:
-        return reading.find(alias)
+        return find()
     except (StagingError, AdapterError, OperationalError, InterfaceError) as exc:
         return exc
 

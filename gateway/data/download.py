@@ -19,7 +19,7 @@ from staging.reading import Found
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """The object, a part of it, or what its header says."""
-    with Hold(request, alias) as hold:
+    with Hold(request, alias, alias.key, lambda: reading.find(alias)) as hold:
         try:
             return _read_once(request, alias, name, hold)
         except VersionChanged:

@@ -5,6 +5,7 @@ Who waits has a seat; when the object has come it keeps that seat, and with it i
 
 import re
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,6 @@ from django.http import HttpRequest, HttpResponseBase
 from gateway import metrics
 from gateway.data.departures import DEPARTURES
 from gateway.data.slots import SHARE, SLOTS, Slot
-from staging import reading
 from staging.errors import (
     AliasExpired,
     AliasRevoked,
@@ -73,10 +73,13 @@ def note_preference(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 class Hold:
-    """One request's patience. It costs nothing as long as the object is there. A context manager."""
+    """One request's patience. It costs nothing as long as the object is there. A context manager.
 
-    def __init__(self, request: HttpRequest, alias: Alias) -> None:
-        self._request, self._alias = request, alias
+    ``find`` looks for the object at ``key``, as ``reading.find`` does.
+    """
+
+    def __init__(self, request: HttpRequest, alias: Alias, key: str, find: Callable[[], Found]) -> None:
+        self._request, self._alias, self._key, self._find = request, alias, key, find
         self._wait_s = wait_s(request)
         self._seat: Seat | None = None
         self._taken = ExitStack()
@@ -90,10 +93,10 @@ class Hold:
         self._taken.close()
 
     def find(self) -> Found:
-        """``reading.find``, after a wait where it is needed."""
+        """The object, after a wait where that is needed. Raises what the look and ``Seat.wait`` raise."""
         if self._seat is None:
             try:
-                return reading.find(self._alias)
+                return self._find()
             except DataPending:
                 if not self._wait_s:
                     raise
@@ -111,7 +114,7 @@ class Hold:
         self._taken.callback(SEATS.release)
         metrics.WAITERS.inc()
         self._taken.callback(metrics.WAITERS.dec)
-        seat = self._taken.enter_context(Seat(self._alias, self._wait_s))
+        seat = self._taken.enter_context(Seat(self._alias, self._key, self._wait_s, self._find))
         self._taken.enter_context(DEPARTURES.watch(self._request.META, seat.leave))
         return seat
 

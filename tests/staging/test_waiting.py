@@ -41,7 +41,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def wait(alias: Alias, wait_s: float = 20) -> Found:
     try:
-        with Seat(alias, wait_s) as seat:
+        with Seat(alias, alias.key, wait_s, lambda: reading.find(alias)) as seat:
             return seat.wait()
     finally:
         connections.close_all()
