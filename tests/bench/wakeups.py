@@ -17,7 +17,7 @@ import django
 
 READERS = (1, 50, 500)
 #: Rounds by the number of readers, for those who wait and for those who poll.
-ROUNDS = {True: {1: 40, 50: 8, 500: 2}, False: {1: 4, 50: 1, 500: 1}}
+ROUNDS = {True: {1: 30, 50: 8, 500: 1}, False: {1: 3, 50: 1, 500: 1}}
 #: Everybody fits: what the bound does is no question of speed.
 SETTINGS = {"WAYBILL_THREADS": "600", "WAYBILL_MAX_WAITERS": "520"}
 BODY = b"x" * 4096
