@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import shutil
 import tempfile
 
@@ -34,6 +35,12 @@ control_socket_disable = True
 _libc, _M_ARENA_MAX = ctypes.CDLL(None), -8
 if hasattr(_libc, "mallopt"):
     _libc.mallopt(_M_ARENA_MAX, 1)
+
+# A thread's connection, the file it sends and its connection to SQLite take five descriptors; 1024 is a usual limit.
+_limit, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+_wanted = 65536 if _most == resource.RLIM_INFINITY else min(65536, _most)
+if _limit != resource.RLIM_INFINITY and _limit < _wanted:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_wanted, _most))
 
 if workers > 1:
     # Each process counts for itself; /metrics adds them up through files in this folder.

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from gateway import env
+from gateway.data.slots import share
 
 #: Read elsewhere: by clients after ``. quickstart.env``, and by the tests.
 _NOT_OURS = {"WAYBILL_URL", "WAYBILL_KEY", "WAYBILL_TEST_WORKERS"}
@@ -30,6 +31,20 @@ def threads_are_left(**_: object) -> list[CheckMessage]:
         hint = "Set WAYBILL_MAX_STREAMS a dozen below WAYBILL_THREADS."
         return [Error("Streams could take every thread of the gateway.", hint=hint, id="waybill.E002")]
     return []
+
+
+@register()
+def waiters_fit(**_: object) -> list[CheckMessage]:
+    """As many readers may wait as the settings say, and a wait lasts no longer than the longest one."""
+    found: list[CheckMessage] = []
+    if settings.WAIT_S > settings.MAX_WAIT_S:
+        hint = "Raise WAYBILL_MAX_WAIT_S or lower WAYBILL_WAIT_S."
+        found.append(Error("Readers wait longer than the longest wait allowed.", hint=hint, id="waybill.E003"))
+    fit = share(settings.THREADS, settings.MAX_STREAMS, settings.MAX_WAITERS).waiters
+    if fit < settings.MAX_WAITERS:
+        hint = f"Raise WAYBILL_THREADS, or set WAYBILL_MAX_WAITERS to {fit}."
+        found.append(Warning("Threads are left for fewer waiting readers than may wait.", hint=hint, id="waybill.W003"))
+    return found
 
 
 @register()

@@ -16,6 +16,10 @@ SECONDS = Histogram(
 )
 BYTES = Counter("waybill_body_bytes_total", "Bytes of objects moved between clients and the gateway.", ["direction"])
 STREAMS = Gauge("waybill_streams", "Streams that run at the moment.", multiprocess_mode="livesum")
+WAITERS = Gauge(
+    "waybill_waiters", "Readers that wait at the moment for an object to come.", multiprocess_mode="livesum"
+)
+WAITS = Counter("waybill_waits_total", "Waits for an object that have ended.", ["outcome"])
 STORAGE_SECONDS = Histogram(
     "waybill_storage_call_seconds", "Seconds of each call to a storage.", ["storage", "operation", "outcome"]
 )

@@ -30,6 +30,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.AliasUsedUp: 410,
     errors.WrongDirection: 405,
     errors.DataPending: 503,
+    errors.ProducerFailed: 424,
     errors.SourceMissing: 404,
     errors.ObjectUnavailable: 503,
     errors.ContentDiffers: 409,

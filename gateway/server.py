@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import sys
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -63,5 +64,17 @@ class Worker(ThreadWorker):
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
         if not self.alive:
+            self._dismiss()
             for listener in self.sockets:
                 listener.close()
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        self._dismiss()
+        super().handle_quit(sig, frame)
+
+    @staticmethod
+    def _dismiss() -> None:
+        """Readers that wait for data are told to come back; gunicorn would wait for their threads."""
+        from staging import waiting  # Django is not set up yet when gunicorn loads this module.
+
+        waiting.dismiss()

@@ -64,7 +64,8 @@ def register(upload: Upload, storage_version: str, *, late: bool = False, lost: 
     """The row after the bytes: make the published upload the key's current version.
 
     Where equal content stands there already the object is that one, ``replayed``, and the upload stays for the caller
-    to clean up. A ``late`` upload, whose writer is gone, replaces nothing that was committed after it began. A version
+    to clean up. A ``late`` upload, whose writer is gone, replaces nothing that was committed after it began, and brings
+    nothing back that was deleted since. A version
     that has ``lost`` its bytes is replaced by equal ones. Raises ContentDiffers (the upload stays too) and LeaseLost.
     """
     for attempt in range(_RACES):
@@ -93,12 +94,15 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     )
     if standing and not bucket.mounted and not may_replace and not heals:
         raise ContentDiffers(f"{bucket}/{upload.target_key} was committed with other content meanwhile.")
+    versions = Object.objects.filter(bucket=bucket, key=upload.target_key)
+    if late and not standing and versions.filter(retired_at__gt=upload.created_at).exists():
+        raise ContentDiffers(f"{bucket}/{upload.target_key} was deleted meanwhile.")
     deleted, _ = reservations.owned(upload).delete()
     if not deleted:
         raise LeaseLost
     if standing:
         retire(standing, keep_s=settings.REPLACED_KEEP_S)
-    last = Object.objects.filter(bucket=bucket, key=upload.target_key).aggregate(last=Max("version"))["last"] or 0
+    last = versions.aggregate(last=Max("version"))["last"] or 0
     made = Object.objects.create(
         id=upload.id,
         bucket=bucket,

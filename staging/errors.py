@@ -71,6 +71,13 @@ class DataPending(StagingError):
     hint = "Try again later; the alias stays the same."
 
 
+class ProducerFailed(StagingError):
+    """Whoever was to produce the data has given up."""
+
+    code = "producer_failed"
+    hint = "The workflow engine has to run the producer again, with an output alias made anew or with the same one."
+
+
 class SourceMissing(StagingError):
     """What the alias names is not there any more, or never was."""
 

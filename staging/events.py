@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from django.db import connection
 
+from staging import arrivals
 from staging.models import Alias, Bucket, Event, Object, Project
 
 
@@ -37,3 +38,4 @@ def _write(events: list[Event]) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("an event must be written in the transaction of its cause")
     Event.objects.bulk_create(events)
+    arrivals.announce(events)

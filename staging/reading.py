@@ -8,7 +8,7 @@ import structlog
 
 from adapters.base import ObjectStat, ReadStream
 from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import alias_uses, catalog, placement
+from staging import alias_uses, catalog, failures, placement
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing
 from staging.models import Alias, Object, Replica
@@ -52,8 +52,8 @@ class Found:
 def find(alias: Alias) -> Found:
     """What the alias stands for now; opens a storage only for mounted buckets.
 
-    Raises DataPending while it may still come, SourceMissing where it will not, ObjectUnavailable where no replica
-    can be read, and the errors of a mounted storage.
+    Raises DataPending while it may still come, SourceMissing and ProducerFailed where it will not, ObjectUnavailable
+    where no replica can be read, and the errors of a mounted storage.
     """
     return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
 
@@ -82,6 +82,7 @@ def _find_managed(alias: Alias) -> Found:
     replicas = catalog.current_replicas(alias.bucket, alias.key)
     current = replicas[0].object if replicas else catalog.current(alias.bucket, alias.key)
     if current is None:
+        failures.check(alias.bucket, alias.key)
         if alias_uses.is_awaited(alias.bucket, alias.key):
             raise DataPending
         if catalog.was_deleted(alias.bucket, alias.key):
@@ -89,7 +90,8 @@ def _find_managed(alias: Alias) -> Found:
         if AliasMode(alias.mode).is_prefix:
             raise SourceMissing("There is no such object below the prefix.")
         raise DataPending
-    copies = placement.reading_order(replicas)
+    # It may have been published between the two questions.
+    copies = placement.reading_order(replicas or current.replicas.all())
     if current.state != ObjectState.AVAILABLE or not copies:
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
     return Found(
@@ -113,6 +115,7 @@ def _find_mounted(alias: Alias) -> Found:
     try:
         stat = adapter_for(bucket.storage).stat(place.key)
     except NotFound as exc:
+        failures.check(bucket, alias.key)
         raise (DataPending if awaited else SourceMissing)() from exc
     ours = known if known and placement.still_holds(known.replicas.all(), stat, known.size) else None
     return Found(

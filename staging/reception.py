@@ -101,11 +101,14 @@ class Reception:
         return self._complete(adapter)
 
     def finish(self) -> Receipt | Progress:
-        """Make an object of a session that has all its bytes, or of bytes that were published and not registered."""
-        adapter = adapter_for(self.upload.storage)
-        return self._watched(adapter, lambda: self._complete(adapter))
+        """Make an object of a session that has all its bytes, or of bytes that were published and not registered.
 
-    def _complete(self, adapter: Adapter) -> Receipt:
+        Their writer is gone, so that they replace nothing that was committed after it began.
+        """
+        adapter = adapter_for(self.upload.storage)
+        return self._watched(adapter, lambda: self._complete(adapter, late=True))
+
+    def _complete(self, adapter: Adapter, *, late: bool = False) -> Receipt:
         """Publish what came in several parts, and read it once more before anybody may see it.
 
         Managed keys are Waybill's own, so what is published there is not visible yet. The digest is that of the bytes
@@ -125,7 +128,7 @@ class Reception:
             self._remove_published(adapter)
             raise PartsDiffer(str(exc)) from exc
         reservations.note_content(self.upload, size, digests["sha256"].hex())
-        return self._register(adapter, stream.stat, replayed=False)
+        return self._register(adapter, stream.stat, replayed=False, late=late)
 
     def give_up(self) -> None:
         """Leave nothing behind. Once publish has begun only the janitor can tell what is there, and it will."""
@@ -134,6 +137,8 @@ class Reception:
                 self.session.abort()
         except AdapterError as exc:
             log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
+            if not self.publishing:
+                reservations.disown(self.upload)
             return
         if not self.publishing:
             reservations.drop(self.upload)
@@ -237,9 +242,9 @@ class Reception:
             self.session.abort()
         return stream.stat
 
-    def _register(self, adapter: Adapter, stat: ObjectStat, *, replayed: bool) -> Receipt:
+    def _register(self, adapter: Adapter, stat: ObjectStat, *, replayed: bool, late: bool = False) -> Receipt:
         try:
-            registered = catalog.register(self.upload, stat.version, lost=self.lost)
+            registered = catalog.register(self.upload, stat.version, late=late, lost=self.lost)
         except (ContentDiffers, AliasUsedUp, TooLarge):
             self._remove_published(adapter)
             raise

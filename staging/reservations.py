@@ -137,6 +137,11 @@ def note_content(upload: Upload, size: int, sha256: str) -> None:
     upload.size, upload.sha256 = size, sha256
 
 
+def disown(upload: Upload) -> None:
+    """Let the janitor remove the bytes, even if all have come: what is noted here is the content of nothing."""
+    owned(upload).update(size=-1, sha256="0" * 64)
+
+
 def drop(upload: Upload) -> None:
     """Give up a reservation whose bytes are gone from the storage."""
     with transaction.atomic():

@@ -9,6 +9,8 @@ _folder = tempfile.mkdtemp(prefix="waybill-tests-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ["DATA_DIR"] = _folder
 os.environ["WAYBILL_MEMORY_STORAGES"] = "true"
+# Tests of other things than waiting do not wait for what is not there.
+os.environ["WAYBILL_WAIT_S"] = "0"
 os.environ.pop("BROKER_URL", None)
 
 from gateway.settings import *  # noqa: E402, F403

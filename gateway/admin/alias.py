@@ -19,7 +19,7 @@ from gateway.admin import dialogs, words
 from gateway.admin.alias_form import ExtendForm, NewAliasForm
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
-from staging import aliases
+from staging import aliases, failures
 from staging.errors import AliasRevoked, AliasUnknown, InvalidRequest
 from staging.models import Alias, Object
 from staging.states import AliasMode, AliasState, Role
@@ -57,7 +57,7 @@ class AliasAdmin(OwnedAdmin):
     search_fields = ["key"]
     search_help_text = "Part of the key"
     list_fullwidth = True
-    actions = ["extend_chosen", "revoke_chosen"]
+    actions = ["extend_chosen", "fail_chosen", "revoke_chosen"]
     actions_detail = ["extend", "revoke"]
     actions_row = ["extend", "revoke"]
     change_form_outer_before_template = "admin/staging/alias/panel.html"
@@ -82,7 +82,7 @@ class AliasAdmin(OwnedAdmin):
     ]
     fieldsets = [
         (None, {"fields": ["target", "mode_badge", "state_badge", "expiry", "use_count", "last_used"]}),
-        ("What an upload must be", {"fields": ["taken", "limits"]}),
+        ("What an upload must be", {"fields": ["taken", "limits", "failed"]}),
         ("Origin", {"fields": ["label_words", "created", "made_by", "identity"]}),
     ]
 
@@ -148,6 +148,15 @@ class AliasAdmin(OwnedAdmin):
             self.log_change(request, alias, "The alias was revoked.")
         self.message_user(request, f"{len(revoked)} revoked.")
 
+    @admin.action(description="Mark the producer as failed", permissions=["operate"])
+    def fail_chosen(self, request: HttpRequest, rows: QuerySet[Alias]) -> None:
+        marked = 0
+        for alias in self.chosen(request, rows):
+            if not alias.mode.startswith("read") and failures.fail(alias, "told by an operator"):
+                marked += 1
+                self.log_change(request, alias, "The producer was marked as failed.")
+        self.message_user(request, f"{marked} marked; readers that wait for their objects are told.")
+
     @display(description="Target", ordering="key")
     def target(self, row: Alias) -> str:
         return words.code(f"{row.bucket}/{row.key}")
@@ -187,6 +196,12 @@ class AliasAdmin(OwnedAdmin):
             ("Empty stream", "allowed" if row.allow_empty_stream else ""),
         ]
         return words.table((name, value) for name, value in rows if value)
+
+    @display(description="Producer failed")
+    def failed(self, row: Alias) -> str:
+        return (
+            format_html("{}: {}", words.ago(row.failed_at), row.failure or "no reason given") if row.failed_at else "no"
+        )
 
     @display(description="Labels")
     def label_words(self, row: Alias) -> str:

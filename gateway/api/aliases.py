@@ -54,6 +54,8 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
             "idle_s",
             "created_at",
             "revoked_at",
+            "failed_at",
+            "failure",
             "last_used_at",
             "max_uses",
             "uses",

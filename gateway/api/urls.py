@@ -2,7 +2,19 @@
 
 from django.urls import path, re_path, register_converter
 
-from gateway.api import aliases, buckets, credentials, events, index, keys, objects, schema, storages, transfers
+from gateway.api import (
+    aliases,
+    buckets,
+    credentials,
+    events,
+    failures,
+    index,
+    keys,
+    objects,
+    schema,
+    storages,
+    transfers,
+)
 
 
 class NameConverter:
@@ -40,7 +52,9 @@ urlpatterns = [
     path("aliases", aliases.Aliases.as_view(), name="api-aliases"),
     path("aliases/revoke", aliases.RevokeAliases.as_view()),
     path("aliases/extend", aliases.ExtendAliases.as_view()),
+    path("aliases/fail", failures.FailAliases.as_view()),
     path("aliases/<uuid:alias_id>", aliases.OneAlias.as_view()),
+    path("aliases/<uuid:alias_id>/fail", failures.FailAlias.as_view()),
     path("transfers", transfers.Transfers.as_view(), name="api-transfers"),
     path("transfers/<uuid:transfer_id>", transfers.OneTransfer.as_view()),
     path("events", events.Events.as_view(), name="api-events"),

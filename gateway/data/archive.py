@@ -1,6 +1,7 @@
 """The archive of a prefix alias: a tar of all below it, its manifest, and archives that are unpacked below it."""
 
 import time
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -44,7 +45,7 @@ def read(request: HttpRequest, alias: Alias) -> HttpResponseBase:
         by_descriptor=False,
         may_have_changed=True,
     )
-    return serve(request, alias, tar)
+    return serve(request, alias, tar, partial(SLOTS.take, alias))
 
 
 def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:

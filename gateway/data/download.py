@@ -12,9 +12,10 @@ from adapters.base import FileBacked, ReadStream
 from adapters.errors import VersionChanged
 from gateway.data import body, conditions, digests, ranges
 from gateway.data import pace as paces
+from gateway.data.holding import Hold
 from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
-from gateway.data.slots import SLOTS
+from gateway.data.slots import Slot
 from gateway.refusals import PreconditionFailed
 from staging import alias_uses, aliases, reading
 from staging.connections import release
@@ -25,13 +26,14 @@ from staging.reading import Found
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """The object, a part of it, or what its header says."""
-    try:
-        return _read_once(request, alias, name)
-    except VersionChanged:
-        if "Range" in request.headers or "If-Match" in request.headers:
-            raise
-        # No byte is out yet, and this client did not ask for the version that has gone.
-        return _read_once(request, alias, name)
+    with Hold(request, alias, alias.key, lambda: reading.find(alias)) as hold:
+        try:
+            return _read_once(request, alias, name, hold)
+        except VersionChanged:
+            if "Range" in request.headers or "If-Match" in request.headers:
+                raise
+            # No byte is out yet, and this client did not ask for the version that has gone.
+            return _read_once(request, alias, name, hold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Delivery:
     may_have_changed: bool
 
 
-def serve(request: HttpRequest, alias: Alias, thing: Delivery) -> HttpResponseBase:
-    """The thing as the request's conditions and range want it."""
+def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callable[[int], Slot]) -> HttpResponseBase:
+    """The thing as the request's conditions and range want it; ``take_slot`` gives the right to so many bytes."""
     headers, current = request.headers, conditions.Validators(thing.etag, thing.etag_is_strong, thing.modified)
     described = _describe(thing, current, headers)
     verdict = conditions.evaluate(
@@ -76,7 +78,7 @@ def serve(request: HttpRequest, alias: Alias, thing: Delivery) -> HttpResponseBa
         status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
         described["Content-Length"] = str(thing.size)
         return HttpResponse(status=status, headers=described, content_type=thing.content_type)
-    return _deliver(request, alias, thing, span, described)
+    return _deliver(request, alias, thing, span, described, take_slot(_length(thing, span)))
 
 
 def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None) -> None:
@@ -104,20 +106,29 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
     )
 
 
-def _read_once(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
-    found, real_name = reading.find(alias), aliases.file_name(alias)
+def _read_once(request: HttpRequest, alias: Alias, name: str, hold: Hold) -> HttpResponseBase:
+    found, real_name = hold.find(), aliases.file_name(alias)
     if name != real_name and name == f"{real_name}.sha256":
         if not found.sha256:
             raise SourceMissing("Waybill did not write this file, so it does not know its digest.")
         return HttpResponse(f"{found.sha256}  {real_name}\n", content_type="text/plain; charset=utf-8")
-    return serve(request, alias, _of_object(alias, found))
+    return serve(request, alias, _of_object(alias, found), hold.slot)
+
+
+def _length(thing: Delivery, span: ranges.Span | None) -> int:
+    return span.stop - span.start if span else thing.size
 
 
 def _deliver(
-    request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None, described: dict[str, str]
+    request: HttpRequest,
+    alias: Alias,
+    thing: Delivery,
+    span: ranges.Span | None,
+    described: dict[str, str],
+    slot: Slot,
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, thing.size)
-    slot, pace = SLOTS.take(alias, stop - start), paces.of(alias)
+    pace = paces.of(alias)
 
     def end(sent: int) -> None:
         slot.give_back()

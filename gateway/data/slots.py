@@ -1,8 +1,9 @@
-"""Slots: how many streams one process runs at a time."""
+"""Slots: how many streams one process runs at a time, and what the other threads may be taken for."""
 
 import threading
 import uuid
 from collections import Counter
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -64,12 +65,13 @@ class Slots:
     def __init__(self, most: int) -> None:
         self._free = threading.BoundedSemaphore(most)
 
-    def take(self, alias: Alias, size: int | None) -> Slot:
-        """A slot for ``size`` bytes (None: not known) of the alias; Busy or AliasBusy at once where none is free.
+    def take(self, alias: Alias, size: int | None, *, wait_s: float = 0.0) -> Slot:
+        """A slot for ``size`` bytes (None: not known) of the alias; Busy or AliasBusy where none is free.
 
-        Waiting would take the very threads that are to be saved.
+        Waiting for one would take the very threads that are to be saved, so only who has a seat among the waiters
+        may do that.
         """
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(blocking=wait_s > 0, timeout=wait_s or None):
             raise Busy(retry_after_s=3)
         try:
             _ALIASES.enter(alias)
@@ -79,7 +81,23 @@ class Slots:
         return Slot(self._free, alias, is_large=size is None or size >= LARGE_BYTES)
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How the threads that no stream takes are shared: as many for short requests as for ``drains``."""
+
+    drains: int
+    waiters: int
+
+
+def share(threads: int, streams: int, waiters: int) -> Share:
+    """Waiters get what is left when up to eight threads each are kept for refused clients and for short requests."""
+    spare = threads - streams
+    drains = max(1, min(8, spare // 4))
+    return Share(drains, max(0, min(waiters, spare - 2 * drains)))
+
+
+SHARE = share(settings.THREADS, settings.MAX_STREAMS, settings.MAX_WAITERS)
 _ALIASES = _Aliases()
 SLOTS = Slots(settings.MAX_STREAMS)
-#: How many refused clients may go on sending at a time: half of the threads that no stream takes.
-DRAINS = threading.BoundedSemaphore(max(1, (settings.THREADS - settings.MAX_STREAMS) // 2))
+#: How many refused clients may go on sending at a time.
+DRAINS = threading.BoundedSemaphore(SHARE.drains)

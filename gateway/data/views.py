@@ -8,7 +8,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway import problems
-from gateway.data import body, download, folder, ranges, upload
+from gateway.data import body, download, folder, holding, ranges, upload
 from gateway.data.body import RequestBody
 from gateway.data.clients import check_network
 from gateway.data.leftovers import Leftovers
@@ -138,6 +138,7 @@ def _ignores_statuses(request: HttpRequest) -> bool:
 def _dress(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
     response["Referrer-Policy"] = "no-referrer"
     response.setdefault("Cache-Control", "private, no-transform")
+    holding.note_preference(request, response)
     if isinstance(response, HttpResponse):
         response.setdefault("Content-Length", str(len(response.content)))
         if request.method == "HEAD":

@@ -18,7 +18,7 @@ from tests.servers.install import install_packages
 APT_PACKAGES = ("wrk",)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-PARTS = ("local", "sftp", "s3", "small")
+PARTS = ("local", "sftp", "s3", "small", "waiting")
 #: The source, what is stored, what the rivals store and what is still to be removed lie there at once.
 ROOM = 5
 
@@ -80,9 +80,13 @@ def _set_up_django(data: Path) -> None:
 
 def _measure(options: argparse.Namespace, folder: Path) -> int:
     # These import the models, for which Django has to be set up.
-    from tests.bench import clients, page, programme
+    from tests.bench import clients, page, programme, waiting
 
     machine = facts.collect()
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
     results = programme.run(
         folder,
         parts=options.only,
@@ -90,9 +94,11 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
         count=options.count,
         rounds=options.rounds,
         seconds=options.seconds,
-        report=lambda line: print(line, flush=True),
+        report=report,
     )
-    text = page.write(results, machine, rounds=options.rounds, connections=clients.CONNECTIONS, seconds=options.seconds)
+    waits = waiting.run(folder / "waiting", report=report) if "waiting" in options.only else []
+    how = {"rounds": options.rounds, "connections": clients.CONNECTIONS, "seconds": options.seconds}
+    text = page.write(results, machine, waits=waits, **how)
     print(f"\n{text}")
     if options.only == PARTS and not options.quick:
         PAGE.write_text(text)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
+from tests.bench import waiting
 from tests.bench.contest import GIB, MIB, Result, Score
+from tests.bench.waiting import Wait
 
 _HEAD = """\
 # Benchmarks
@@ -29,19 +31,33 @@ _METHOD = """\
   after the other over one connection.
 - S3 is OpenStack Swift with its S3 interface, in four processes of the same machine, and SFTP is OpenSSH's server:
   they take their part of the processor in every row. Small boto3 calls come from {connections} threads of one process.
+- Waiting for data: readers ask for an object that is not there yet, and then 4 KiB are uploaded. Latencies are from
+  the moment at which the catalog takes the new object, just before its commit, to the first byte that a reader gets:
+  the values that half, 95 % and 99 % of all readers do not exceed. Those who poll come again a second after each 503,
+  as `curl --retry-delay 1` does, each at its own time.
 - CPU is that of the gateway's process tree in Waybill's rows, of nginx in nginx's, and of the client in those of sftp,
   curl and boto3. More memory is the highest resident size during a transfer above that of the gateway when idle.
 """
 
 
-def write(results: Sequence[Result], facts: Mapping[str, str], *, rounds: int, connections: int, seconds: int) -> str:
+def write(
+    results: Sequence[Result],
+    facts: Mapping[str, str],
+    *,
+    rounds: int,
+    connections: int,
+    seconds: int,
+    waits: Sequence[Wait] = (),
+) -> str:
     """The whole page in Markdown."""
-    misses = [miss for result in results for miss in result.misses()]
+    misses = [miss for each in (*results, *waits) for miss in each.misses()]
     parts = [_HEAD, "\n".join(f"- {name}: {value}" for name, value in {**facts, "rounds": rounds}.items()), ""]
     if large := [result for result in results if result.contest.large]:
         parts += ["## Large files", "", *_table(large), ""]
     if small := [result for result in results if not result.contest.large]:
         parts += ["## Small files", "", *_table(small), ""]
+    if waits:
+        parts += ["## Waiting for data", "", *waiting.table(waits), ""]
     parts += ["## Bars that were missed", "", *([f"- {miss}" for miss in misses] or ["None."]), ""]
     return "\n".join([*parts, _METHOD.format(connections=connections, seconds=seconds)])
 

@@ -31,7 +31,10 @@ def run(
     report: Callable[[str], None],
 ) -> list[Result]:
     """Hold the contests of the large files of the storages in ``parts``, and of the small ones where they say so."""
-    lab, large, results = Lab(folder), folder / "large", []
+    results: list[Result] = []
+    if not {*parts} & {*_RIVALRIES, "small"}:
+        return results
+    lab, large = Lab(folder), folder / "large"
     _fill(large, size)
     for part, kind in _RIVALRIES.items():
         if part not in parts and "small" not in parts:

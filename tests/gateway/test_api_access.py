@@ -49,6 +49,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "aliases", "operator", ALIAS),
     ("POST", "aliases/revoke", "operator", {"bucket": "data"}),
     ("POST", "aliases/extend", "operator", {"bucket": "data", "lifetime_s": 60}),
+    ("POST", "aliases/fail", "operator", {"bucket": "data", "reason": "lost"}),
+    ("POST", "aliases/{output}/fail", "operator", {"reason": "lost"}),
     ("GET", "aliases/{alias}", "viewer", None),
     ("PATCH", "aliases/{alias}", "operator", {"lifetime_s": 60}),
     ("DELETE", "aliases/{alias}", "operator", None),
@@ -61,7 +63,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "keys/{key}", "admin", None),
 ]
 #: Routes that name one thing, by the words that are theirs alone in the other project.
-NAMED = [route for route in ROUTES if "/" in route[1] and not route[1].startswith(("aliases/revoke", "aliases/extend"))]
+GROUPS = ("aliases/revoke", "aliases/extend", "aliases/fail")
+NAMED = [route for route in ROUTES if "/" in route[1] and not route[1].startswith(GROUPS)]
 
 
 def furnish(lab: Lab) -> dict[str, Any]:
@@ -71,13 +74,14 @@ def furnish(lab: Lab) -> dict[str, Any]:
     alias = aliases.create(lab.data, [AliasSpec(AliasMode.READ, "a")])[0]
     catalog.delete(Object.objects.get(bucket=lab.data, key="gone"))
     transfer = Transfer.objects.get(project=lab.project)
-    return {"alias": alias.pk, "transfer": transfer.pk, "key": lab.viewer.key.public_id}
+    output = aliases.create(lab.data, [AliasSpec(AliasMode.WRITE, "b")])[0]
+    return {"alias": alias.pk, "output": output.pk, "transfer": transfer.pk, "key": lab.viewer.key.public_id}
 
 
 def state() -> Any:
     """Everything that a call could have changed."""
     return [
-        list(Alias.objects.order_by("pk").values_list("pk", "expires_at", "revoked_at")),
+        list(Alias.objects.order_by("pk").values_list("pk", "expires_at", "revoked_at", "failed_at")),
         list(ApiKey.objects.order_by("pk").values_list("pk", "revoked_at")),
         list(Bucket.objects.order_by("pk").values_list("pk", "policy")),
         list(Credential.objects.order_by("pk").values_list("pk", "revision")),
@@ -102,7 +106,12 @@ def bytes_may_move(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_route_is_listed_here() -> None:
     patterns = {str(pattern.pattern) for pattern in urlpatterns} - {"schema", "docs", "(?s:.*)"}
-    words = {"{alias}": "<uuid:alias_id>", "{transfer}": "<uuid:transfer_id>", "{key}": "<name:name>"}
+    words = {
+        "{alias}": "<uuid:alias_id>",
+        "{output}": "<uuid:alias_id>",
+        "{transfer}": "<uuid:transfer_id>",
+        "{key}": "<name:name>",
+    }
     listed = set()
     for _, path, _, _ in ROUTES:
         for word, pattern in words.items():
@@ -165,11 +174,12 @@ def test_groups_and_lists_stay_within_the_project(lab: Lab, other: Lab) -> None:
     furnish(lab)
     assert other.admin("POST", "aliases/revoke", {"bucket": "data"}).json() == {"revoked": 0}
     assert other.admin("POST", "aliases/extend", {"key": "a", "lifetime_s": 9}).json() == {"extended": 0}
+    assert other.admin("POST", "aliases/fail", {"key": "b"}).json() == {"failed": 0}
     for path in ("aliases", "transfers", "credentials", "buckets/data/objects"):
         assert other.viewer.get(path)["items"] == []
     for event in other.viewer.get("events")["items"]:
         assert event["kind"] in ("storage.created", "bucket.created", "api_key.issued")
-    assert lab.project.aliases.filter(revoked_at=None).count() == 1
+    assert lab.project.aliases.filter(revoked_at=None, failed_at=None).count() == 2
 
 
 def test_an_alias_url_is_for_operators_only(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from adapters.base import ReadStream
 from adapters.errors import AdapterError, NotFound, Offline, Truncated
 from staging import catalog, reading, storages
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing
-from staging.models import Object, Replica, Storage
+from staging.models import Bucket, Object, Replica, Storage
 from staging.states import AliasMode, ObjectState, ReplicaState, StorageState
 from staging.storages import StorageSpec
 from tests.place import Place
@@ -123,3 +123,17 @@ def test_what_was_never_written_is_pending_and_what_was_deleted_is_missing(place
     place.alias(KEY, AliasMode.WRITE)
     with pytest.raises(DataPending):
         read(place)
+
+
+def test_what_is_published_between_the_two_questions_of_a_look_is_found(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = catalog.current_replicas
+
+    def ask_and_publish(bucket: Bucket, key: str) -> list[Replica]:
+        found = ask(bucket, key)
+        put(place, DATA)
+        return found
+
+    monkeypatch.setattr(catalog, "current_replicas", ask_and_publish)
+    assert reading.find(place.alias(KEY)).size == len(DATA)

@@ -60,6 +60,12 @@ def test_the_data_role_takes_as_many_threads_as_the_gateway_counts_on(monkeypatc
         assert config["threads"] == int(value or env.DECLARED["WAYBILL_THREADS"].default)
 
 
+def test_the_control_role_with_its_few_threads_holds_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYBILL_MAX_WAITERS", "5")
+    runpy.run_path(str(DEPLOY / "gunicorn_control.py"))
+    assert os.environ["WAYBILL_MAX_WAITERS"] == "0"
+
+
 def test_units_and_containers_set_only_settings_that_exist() -> None:
     lines = [line for file in [*UNITS, DEPLOY / "systemd" / "waybill.env"] for line in file.read_text().splitlines()]
     names = {name for line in lines if not line.startswith("#") for name in re.findall(r"\b([A-Z][A-Z_]+)=", line)}

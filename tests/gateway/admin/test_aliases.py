@@ -133,6 +133,17 @@ def test_several_are_revoked_or_extended_from_the_list(lab: Lab, people: People)
     assert not Alias.objects.filter(revoked_at=None).exists()
 
 
+def test_producers_are_marked_as_failed_from_the_list(lab: Lab, people: People) -> None:
+    read, write = make(lab), make(lab, mode=AliasMode.WRITE)
+    address, chosen = page("alias", "changelist"), [str(read.pk), str(write.pk)]
+    people.viewer.client.post(address, {"action": "fail_chosen", "_selected_action": chosen})
+    assert not Alias.objects.filter(failed_at__isnull=False).exists()
+    people.operator.client.post(address, {"action": "fail_chosen", "_selected_action": chosen})
+    assert "1 marked" in people.operator.get(address)
+    assert [alias.pk for alias in Alias.objects.filter(failed_at__isnull=False)] == [write.pk]
+    assert "told by an operator" in people.viewer.get(page("alias", "change", write.pk))
+
+
 @pytest.mark.parametrize("state", list(AliasState))
 def test_the_list_is_filtered_by_derived_state(lab: Lab, people: People, state: AliasState) -> None:
     for name in AliasState:
