@@ -77,6 +77,11 @@ class _Table:
         for seat in tuple(self.seats):
             seat.rouse()
 
+    def share(self) -> None:
+        """What one has found by looking again all others see at once: that look is theirs too."""
+        for seat in tuple(self.seats):
+            seat.rouse()
+
     def look(self, find: Callable[[], Found], since: float) -> _Look:
         """A look that began at ``since`` or later: one that somebody else at the table took, or a new one."""
         last = self._last
@@ -163,6 +168,8 @@ class Seat:
             if state := look.ended.get(self.alias.pk):
                 raise _ENDED[state]()
             if isinstance(look.seen, Found):
+                if self.alias.bucket.mounted:
+                    self._table.share()
                 return look.seen
             now = time.monotonic()
             if self.is_left or _stopping.is_set():
