@@ -175,7 +175,7 @@ def _settle(desk: Desk, *, is_struck: bool) -> None:
     desk.place.sweep()
 
 
-class _noting:  # noqa: N801  used like a function
+class _noting:
     """A block whose failed assertion is noted as the case's."""
 
     def __init__(self, failed: dict[str, str], run: Run) -> None:
