@@ -9,17 +9,31 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from django.db import connection
+
 from staging.models import Upload
-from tests.servers.cutting_line import CuttingLine
-from tests.servers.process import wait_until
+from tests.servers.cutting_line import CuttingLine, Direction
+from tests.servers.process import ServerFailed, wait_until
 from tests.sweep import checker
-from tests.sweep.cases import BEGUN, Case, Fault, Form
+from tests.sweep.cases import BEGUN, At, Case, Client, Fault, Form
 from tests.sweep.wrapper import Errand, GaveUp, wrapper_for
 from tests.wire.desk import REPLACE, Desk
 from tests.wire.line import Line, LineCut
 
 #: So many cases run at a time; a gateway has 48 streams.
 SIDE_BY_SIDE = 40
+
+
+#: A request that is cut here fails whatever happens.
+WITHIN = (At.ZERO, At.ONE, At.MIDDLE)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """How something that transfers need goes away, and how it comes back."""
+
+    down: Callable[[], None]
+    up: Callable[[], object]
 
 
 @dataclass
@@ -53,6 +67,9 @@ class Run:
         """What must hold afterwards."""
         case = self.case
         assert not self.partial, self.partial
+        assert self.line.reached.is_set(), "the line never came to its cut"
+        if case.fault is Fault.LINE and case.direction is Direction.REQUEST and case.at in WITHIN:
+            assert len(self.errand.told) + self.gave_up > (case.client is Client.RAW), "the cut was not felt"
         old = [case.old] if case.over else []
         if case.form.reads:
             checker.check_stored(self.desk, self.key, [case.body])
@@ -71,16 +88,19 @@ def key_of(case: Case) -> str:
     return f"sweep/{case.id}/x"
 
 
-def run(desk: Desk, cases: Sequence[Case], folder: Path, *, strike: Callable[[], None] | None = None) -> None:
-    """Run the cases, let the fault ``strike`` once each has come to its point, and check everything.
+def run(
+    desk: Desk, cases: Sequence[Case], folder: Path, *, outage: Outage | None = None, at_once: int = SIDE_BY_SIDE
+) -> None:
+    """Run the cases, let the outage come once each is at its point, and check everything.
 
     Raises AssertionError naming every case that failed.
     """
-    for start in range(0, len(cases), SIDE_BY_SIDE):
+    for start in range(0, len(cases), at_once):
         with ExitStack() as lines:
-            runs = [_prepare(desk, case, folder, lines) for case in cases[start : start + SIDE_BY_SIDE]]
-            failed = _run(runs, strike)
-        _settle(desk, is_struck=strike is not None)
+            runs = [_prepare(desk, case, folder, lines) for case in cases[start : start + at_once]]
+            failed = _run(runs, outage)
+        _connect_anew()
+        _settle(desk, is_struck=outage is not None)
         for run in runs:
             if run.case.id not in failed:
                 with _noting(failed, run):
@@ -142,27 +162,44 @@ def _look(run: Run) -> None:
             run.partial.append("a committed version was not to be seen")
 
 
-def _run(runs: list[Run], strike: Callable[[], None] | None) -> dict[str, str]:
+def _run(runs: list[Run], outage: Outage | None) -> dict[str, str]:
     failed: dict[str, str] = {}
-    with ThreadPoolExecutor(len(runs) if strike else 8) as pool:
+    with ThreadPoolExecutor(len(runs) if outage else 8) as pool:
         under_way = {pool.submit(run.go): run for run in runs}
-        if strike is not None:
-            wait_until(
-                lambda: all(_has_come(done, run) for done, run in under_way.items()), what="all are at their point"
-            )
-            try:
-                strike()
-            finally:
-                for run in runs:
-                    run.line.let_go()
+        try:
+            if outage is not None:
+                wait_until(lambda: all(_has_come(done, run) for done, run in under_way.items()), what="all are there")
+                _strike(outage, runs)
+        finally:
+            for run in runs:
+                run.line.let_go()
     for done, run in under_way.items():
         with _noting(failed, run):
             done.result()
     return failed
 
 
+def _strike(outage: Outage, runs: list[Run]) -> None:
+    """What was held goes on while what it needs is away."""
+    outage.down()
+    try:
+        for run in runs:
+            run.line.let_go()
+        with suppress(ServerFailed):
+            wait_until(lambda: any(run.errand.told for run in runs), what="the outage is felt", timeout_s=1)
+    finally:
+        outage.up()
+
+
 def _has_come(done: Future[None], run: Run) -> bool:
     return run.line.reached.is_set() or done.done()
+
+
+def _connect_anew() -> None:
+    """The test's own connections may have ended with the server."""
+    connection.close()
+    if connection.vendor == "postgresql":
+        connection.close_pool()
 
 
 def _settle(desk: Desk, *, is_struck: bool) -> None:
@@ -189,6 +226,3 @@ class _noting:
             return False
         self._failed[self._run.case.id] = f"{type(error).__name__}: {error} (told: {self._run.errand.told[-8:]})"
         return True
-
-
-__all__ = ["Fault", "Run", "run"]

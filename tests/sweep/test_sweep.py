@@ -6,16 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep import cases
+from tests.servers.postgres import Postgres
+from tests.servers.sshd import Sshd
+from tests.sweep import cases, on_postgres
 from tests.sweep.cases import Case, Client, Fault, Form
-from tests.sweep.runner import run
+from tests.sweep.runner import Outage, run
+from tests.system.test_crashes import kill_worker
 from tests.wire.desk import Desk
 
 CHOSEN = cases.selection()
 
 
-def of(fault: Fault, client: Client, form: Form) -> list[Case]:
-    return [case for case in CHOSEN if (case.fault, case.client, case.form) == (fault, client, form)]
+def of(fault: Fault, client: Client | None = None, form: Form | None = None) -> list[Case]:
+    return [c for c in CHOSEN if c.fault == fault and client in (None, c.client) and form in (None, c.form)]
+
+
+def test_the_selection_is_a_part_of_the_whole_and_has_all_there_is() -> None:
+    whole = cases.every()
+    assert len({case.id for case in whole}) == len(whole)
+    assert set(CHOSEN) <= set(whole)
+    assert len(set(CHOSEN)) >= 450
+    for kind in ("fault", "client", "form", "direction", "at", "how", "middle", "over"):
+        assert {getattr(case, kind) for case in CHOSEN} == {getattr(case, kind) for case in whole}
 
 
 @pytest.mark.parametrize("form", list(Form))
@@ -26,3 +38,23 @@ def test_a_line_that_is_cut(desk: Desk, form: Form, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", cases.CURL_FORMS)
 def test_a_line_that_is_cut_under_curl(desk: Desk, form: Form, tmp_path: Path) -> None:
     run(desk, of(Fault.LINE, Client.CURL, form), tmp_path)
+
+
+def test_a_worker_that_is_killed(own_gateway: Desk, tmp_path: Path) -> None:
+    outage = Outage(lambda: kill_worker(own_gateway.gateway), lambda: None)
+    run(own_gateway, of(Fault.WORKER), tmp_path, outage=outage)
+
+
+def test_a_gateway_that_is_killed(own_gateway: Desk, tmp_path: Path) -> None:
+    outage = Outage(own_gateway.gateway.kill, own_gateway.gateway.start)
+    run(own_gateway, of(Fault.GATEWAY), tmp_path, outage=outage)
+
+
+def test_a_storage_that_is_killed(sftp_desk: Desk, sshd: Sshd, tmp_path: Path) -> None:
+    run(sftp_desk, of(Fault.STORAGE), tmp_path, outage=Outage(sshd.kill, sshd.start), at_once=15)
+
+
+@on_postgres
+def test_a_database_that_crashes(own_database: tuple[Postgres, Desk], tmp_path: Path) -> None:
+    server, desk = own_database
+    run(desk, of(Fault.DATABASE), tmp_path, outage=Outage(server.crash, server.serve))

@@ -147,6 +147,7 @@ def _brings(errand: Errand, got: bytearray, headers: Mapping[str, str]) -> bool:
     if answer.status in (200, 206):
         assert (answer.status == 206) == bool(headers), answer.status
         got += answer.body
+        errand.told.append(str(answer.status))
         return True
     errand.told.append(f"{answer.status} {answer.code}")
     return False
