@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -116,14 +116,14 @@ def framed(data: bytes) -> list[bytes]:
     return [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
 
 
-def every() -> list[Case]:
+def every(more_middles: Iterable[int] = ()) -> list[Case]:
     """The whole product."""
-    lines = _product([Fault.LINE], [Client.RAW], list(Form), LINE_CUTS)
-    curls = _product([Fault.LINE], [Client.CURL], CURL_FORMS, LINE_CUTS)
+    middles = (*MIDDLES, *more_middles)
+    forms = [(Client.RAW, list(Form)), (Client.CURL, CURL_FORMS)]
+    lines = (_product([Fault.LINE], client, spoken, LINE_CUTS, middles) for client, spoken in forms)
     behind = [fault for fault in Fault if fault is not Fault.LINE]
-    held = _product(behind, [Client.RAW], list(Form), [How.HOLD])
-    held_curls = _product(behind, [Client.CURL], CURL_FORMS, [How.HOLD])
-    return list(dict.fromkeys([*lines, *curls, *held, *held_curls]))
+    held = (_product(behind, client, spoken, [How.HOLD], middles) for client, spoken in forms)
+    return list(dict.fromkeys(itertools.chain(*lines, *held)))
 
 
 def selection() -> list[Case]:
@@ -140,11 +140,12 @@ def selection() -> list[Case]:
 
 
 def _product(
-    faults: Iterable[Fault], clients: Iterable[Client], forms: Iterable[Form], hows: Iterable[How]
+    faults: Iterable[Fault], client: Client, forms: Iterable[Form], hows: Iterable[How], middles: Sequence[int]
 ) -> Iterator[Case]:
-    for fault, client, form, (direction, at), how in itertools.product(faults, clients, forms, POINTS, hows):
-        middles = MIDDLES if at is At.MIDDLE and form.reads == (direction is Direction.RESPONSE) else MIDDLES[:1]
-        for middle, over in itertools.product(middles, [False] if form.reads else [False, True]):
+    for fault, form, (direction, at), how in itertools.product(faults, forms, POINTS, hows):
+        has_middles = at is At.MIDDLE and form.reads == (direction is Direction.RESPONSE)
+        overs = [False] if form.reads else [False, True]
+        for middle, over in itertools.product(middles if has_middles else middles[:1], overs):
             yield Case(fault, client, form, direction, at, how, middle, over)
 
 

@@ -17,10 +17,19 @@ from tests.conftest import test_installation as installation
 from tests.place import Place
 from tests.servers.gateway import Gateway
 from tests.servers.postgres import USER, Postgres
+from tests.sweep import extent
 from tests.wire.desk import Desk
 
 #: What is committed survives its crash.
 DURABLE = {"synchronous_commit": "on", "full_page_writes": "on"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What `make sweep` has run, and how to run the very same again."""
+    if extent.IS_FULL:
+        done = ", ".join(f"{fault} {count}" for fault, count in sorted(extent.DONE.items()))
+        terminalreporter.write_line(f"sweep: {extent.DONE.total()} cases ({done}), SWEEP_SEED={extent.SEED}")
+        terminalreporter.write_line(f"sweep: {extent.LEFT.total()} cases were left for want of time")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.db import connection
 from staging.models import Upload
 from tests.servers.cutting_line import CuttingLine, Direction
 from tests.servers.process import ServerFailed, wait_until
-from tests.sweep import checker
+from tests.sweep import checker, extent
 from tests.sweep.cases import BEGUN, At, Case, Client, Fault, Form
 from tests.sweep.wrapper import Errand, GaveUp, wrapper_for
 from tests.wire.desk import REPLACE, Desk
@@ -95,9 +95,9 @@ def run(
 
     Raises AssertionError naming every case that failed.
     """
-    for start in range(0, len(cases), at_once):
+    for portion in extent.portions(cases, at_once):
         with ExitStack() as lines:
-            runs = [_prepare(desk, case, folder, lines) for case in cases[start : start + at_once]]
+            runs = [_prepare(desk, case, folder, lines) for case in portion]
             failed = _run(runs, outage)
         _connect_anew()
         _settle(desk, is_struck=outage is not None)
