@@ -19,13 +19,17 @@ PIECE = 65_000
 
 
 class Form(StrEnum):
-    """How bytes are moved. ``stream``: chunked coding; ``summed``: the stream's digest is sent with it."""
+    """How bytes are moved. ``stream``: chunked coding; ``summed``: the stream's digest is sent with it.
+
+    ``tail``: what sends the stream again sends only what is left of it, as curl does when it is told to retry.
+    """
 
     GET = "get"
     GET_RANGE = "get_range"
     PUT = "put"
     PUT_STREAM = "put_stream"
     PUT_SUMMED = "put_summed"
+    PUT_TAIL = "put_tail"
     RESUME = "resume"
     PATCH = "patch"
     PATCH_STREAM = "patch_stream"
@@ -40,7 +44,7 @@ class Form(StrEnum):
 
     @property
     def chunked(self) -> bool:
-        return self in (Form.PUT_STREAM, Form.PUT_SUMMED, Form.PATCH_STREAM)
+        return self in (Form.PUT_STREAM, Form.PUT_SUMMED, Form.PUT_TAIL, Form.PATCH_STREAM)
 
 
 class Fault(StrEnum):
@@ -69,10 +73,15 @@ class At(StrEnum):
     PUBLISHED = "published"
 
 
-#: What the real curl does as docs/http.md says; the draft's PATCH it does not speak.
-CURL_FORMS = (Form.GET, Form.GET_RANGE, Form.PUT, Form.PUT_STREAM, Form.PUT_SUMMED, Form.RESUME)
+#: What either client does. curl does not speak the draft's PATCH, and only it goes on in the middle of a stream.
+FORMS = {
+    Client.RAW: [form for form in Form if form is not Form.PUT_TAIL],
+    Client.CURL: [form for form in Form if form not in (Form.PATCH, Form.PATCH_STREAM)],
+}
 POINTS = [(Direction.REQUEST, at) for at in At if at is not At.PUBLISHED] + [(Direction.RESPONSE, at) for at in At]
-LINE_CUTS = (How.FIN, How.RST, How.HALF)
+#: A line that is held is one that stalls, so that the client gives up and its server does not notice; in miniature.
+LINE_CUTS = {Client.RAW: list(How), Client.CURL: [how for how in How if how is not How.HOLD]}
+STALL_S = 1.0
 #: One of so many cases that cost a restart is run in CI.
 ONE_OF = {Client.RAW: 3, Client.CURL: 7}
 
@@ -119,10 +128,9 @@ def framed(data: bytes) -> list[bytes]:
 def every(more_middles: Iterable[int] = ()) -> list[Case]:
     """The whole product."""
     middles = (*MIDDLES, *more_middles)
-    forms = [(Client.RAW, list(Form)), (Client.CURL, CURL_FORMS)]
-    lines = (_product([Fault.LINE], client, spoken, LINE_CUTS, middles) for client, spoken in forms)
+    lines = (_product([Fault.LINE], client, LINE_CUTS[client], middles) for client in Client)
     behind = [fault for fault in Fault if fault is not Fault.LINE]
-    held = (_product(behind, client, spoken, [How.HOLD], middles) for client, spoken in forms)
+    held = (_product(behind, client, [How.HOLD], middles) for client in Client)
     return list(dict.fromkeys(itertools.chain(*lines, *held)))
 
 
@@ -139,10 +147,8 @@ def selection() -> list[Case]:
     return [case for index, case in enumerate(chosen) if case.fault is Fault.LINE or index % ONE_OF[case.client] == 0]
 
 
-def _product(
-    faults: Iterable[Fault], client: Client, forms: Iterable[Form], hows: Iterable[How], middles: Sequence[int]
-) -> Iterator[Case]:
-    for fault, form, (direction, at), how in itertools.product(faults, forms, POINTS, hows):
+def _product(faults: Iterable[Fault], client: Client, hows: Iterable[How], middles: Sequence[int]) -> Iterator[Case]:
+    for fault, form, (direction, at), how in itertools.product(faults, FORMS[client], POINTS, hows):
         has_middles = at is At.MIDDLE and form.reads == (direction is Direction.RESPONSE)
         overs = [False] if form.reads else [False, True]
         for middle, over in itertools.product(middles if has_middles else middles[:1], overs):

@@ -95,7 +95,7 @@ class Player:
         if self.chance.random() < 0.5:
             anchor = self.chance.choice(list(Anchor))
             count = self.chance.randrange(MOST_BYTES if anchor is Anchor.BODY else 500)
-            how = self.chance.choice([How.FIN, How.RST, How.HALF])
+            how = self.chance.choice(list(How))
             line.arm(Cut(self.chance.choice(list(Direction)), anchor, count, how))
         return line.port
 
@@ -112,15 +112,22 @@ class Writer(Player):
     """A wrapper that uploads, or dies on the way, between two attempts."""
 
     def turn(self, key: str) -> None:
-        body, form = self.body(), self.chance.choice(UPLOADS)
-        path = next(self.game.keys.write[key])
+        path, body = next(self.game.keys.write[key]), self.body()
+        # A job that is run anew makes other bytes, perhaps as many, and uploads them through the same alias.
+        while not self.upload(key, path, body) and self.chance.random() < 0.5:
+            body = self.chance.randbytes(len(body))
+
+    def upload(self, key: str, path: str, body: bytes) -> bool:
+        form = self.chance.choice(UPLOADS)
         errand = Errand(form, self.some_port(), path, body, self.game.folder, lambda: None, lambda: self.may_die(0.1))
         errand.before_transfer = lambda: setattr(errand, "port", self.some_port())
+        errand.headers, errand.stall_s = {"Waybill-Sha256": sha256(body)}, self.chance.choice([1, 20])
         began, ended = time.monotonic(), None
         with suppress(Killed, GaveUp):
             raw(errand)
             ended = time.monotonic()
         self.game.uploads.append(Upload(key, sha256(body), began, ended))
+        return ended is not None or self.game.is_over
 
 
 class CurlWriter(Player):
@@ -150,7 +157,7 @@ class Reader(Player):
         while not self.game.is_over:
             span = {"Range": f"bytes={len(got)}-", "If-Match": tag} if got and tag else {}
             try:
-                with Line(self.some_port()) as line:
+                with Line(self.some_port(), timeout_s=3) as line:
                     line.begin("GET", f"{self.game.keys.read[key]}?wait=0", span)
                     answer = line.answer()
             except LineCut as exc:

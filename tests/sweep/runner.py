@@ -12,10 +12,10 @@ from pathlib import Path
 from django.db import connection
 
 from staging.models import Upload
-from tests.servers.cutting_line import CuttingLine, Direction
+from tests.servers.cutting_line import CuttingLine, Direction, How
 from tests.servers.process import ServerFailed, wait_until
 from tests.sweep import checker, extent
-from tests.sweep.cases import BEGUN, At, Case, Client, Fault, Form
+from tests.sweep.cases import BEGUN, STALL_S, At, Case, Client, Fault, Form
 from tests.sweep.wrapper import Errand, GaveUp, wrapper_for
 from tests.wire.desk import REPLACE, Desk
 from tests.wire.line import Line, LineCut
@@ -75,7 +75,7 @@ class Run:
             checker.check_stored(self.desk, self.key, [case.body])
             return
         if self.gave_up:
-            assert case.form is Form.PUT_STREAM, "only a stream cannot be sent again"
+            assert case.form in (Form.PUT_STREAM, Form.PUT_TAIL), "only a stream cannot be sent again"
             stands = self.desk.ask("GET", f"{self.read_path}?wait=0")
             if stands.status != 200 or stands.body != case.body:
                 checker.check_stored(self.desk, self.key, old)
@@ -134,7 +134,8 @@ def _errand(case: Case, line: CuttingLine, path: str, folder: Path) -> Errand:
             armed.set()
             line.arm(case.cut)
 
-    return Errand(case.form, line.port, path, case.body, folder, before_transfer=arm, after_failure=lambda: None)
+    stall_s = STALL_S if case.fault is Fault.LINE and case.how is How.HOLD else 20
+    return Errand(case.form, line.port, path, case.body, folder, arm, lambda: None, stall_s=stall_s)
 
 
 def _begin(desk: Desk, case: Case, path: str) -> None:
@@ -164,15 +165,15 @@ def _look(run: Run) -> None:
 
 def _run(runs: list[Run], outage: Outage | None) -> dict[str, str]:
     failed: dict[str, str] = {}
-    with ThreadPoolExecutor(len(runs) if outage else 8) as pool:
+    with ThreadPoolExecutor(len(runs) if outage else 16) as pool:
         under_way = {pool.submit(run.go): run for run in runs}
-        try:
-            if outage is not None:
+        if outage is not None:
+            try:
                 wait_until(lambda: all(_has_come(done, run) for done, run in under_way.items()), what="all are there")
                 _strike(outage, runs)
-        finally:
-            for run in runs:
-                run.line.let_go()
+            finally:
+                for run in runs:
+                    run.line.let_go()
     for done, run in under_way.items():
         with _noting(failed, run):
             done.result()

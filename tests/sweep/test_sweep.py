@@ -30,12 +30,12 @@ def test_the_selection_is_a_part_of_the_whole_and_has_all_there_is() -> None:
         assert {getattr(case, kind) for case in chosen} == {getattr(case, kind) for case in whole}
 
 
-@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("form", cases.FORMS[Client.RAW])
 def test_a_line_that_is_cut(desk: Desk, form: Form, tmp_path: Path) -> None:
     run(desk, of(Fault.LINE, Client.RAW, form), tmp_path)
 
 
-@pytest.mark.parametrize("form", cases.CURL_FORMS)
+@pytest.mark.parametrize("form", cases.FORMS[Client.CURL])
 def test_a_line_that_is_cut_under_curl(desk: Desk, form: Form, tmp_path: Path) -> None:
     run(desk, of(Fault.LINE, Client.CURL, form), tmp_path)
 

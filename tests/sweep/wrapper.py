@@ -26,7 +26,11 @@ class GaveUp(Exception):
 
 @dataclass
 class Errand:
-    """What a wrapper does: move the file ``data`` in this form. ``after_failure`` is called after each attempt."""
+    """What a wrapper does: move the file ``data`` in this form.
+
+    ``before_transfer`` and ``after_failure`` are called around each attempt, ``headers`` go with each part of an
+    upload. After ``stall_s`` without a byte the raw wrapper hangs up.
+    """
 
     form: Form
     port: int
@@ -35,6 +39,8 @@ class Errand:
     folder: Path
     before_transfer: Callable[[], None]
     after_failure: Callable[[], None]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stall_s: float = 20
     told: list[str] = field(default_factory=list)
 
     @property
@@ -98,12 +104,18 @@ def by_curl(errand: Errand) -> bytes | None:
             raise GaveUp
         return run(*plain, *options, "-T", "-", stdin=errand.data)
 
+    def tail() -> bool:
+        if not run(*PATIENT, "--retry", "2", "-T", "-", stdin=errand.data):
+            raise GaveUp
+        return True
+
     once: dict[Form, Callable[[], bool]] = {
         Form.GET: lambda: run(*PATIENT, "-o", target),
         Form.GET_RANGE: lambda: run(*plain, "-C", "-", "-o", target),
         Form.PUT: lambda: run(*PATIENT, "-T", source),
         Form.PUT_STREAM: stream,
         Form.PUT_SUMMED: lambda: run(*plain, *summed, "-T", "-", stdin=errand.data),
+        Form.PUT_TAIL: tail,
         Form.RESUME: resume,
     }
     _repeat(errand, once[errand.form], pause_s=0.3)
@@ -134,7 +146,7 @@ def _get_range(errand: Errand, got: bytearray) -> bool:
 
 def _brings(errand: Errand, got: bytearray, headers: Mapping[str, str]) -> bool:
     errand.before_transfer()
-    with Line(errand.port) as line:
+    with Line(errand.port, timeout_s=errand.stall_s) as line:
         line.begin("GET", errand.path, headers)
         try:
             answer = line.answer()
@@ -159,9 +171,9 @@ def _put(
     """One upload. What the server said before it hung up is read even where sending failed."""
     framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(body))}
     errand.before_transfer()
-    with Line(errand.port) as line:
+    with Line(errand.port, timeout_s=errand.stall_s) as line:
         try:
-            line.begin(method, errand.path, {**framing, **headers})
+            line.begin(method, errand.path, {**framing, **errand.headers, **headers})
             if chunked:
                 line.send_chunks(framed(body))
             else:
@@ -202,10 +214,12 @@ def _patch(errand: Errand, _: bytearray) -> bool:
 
 
 def _offset(errand: Errand) -> int | None:
-    """Where to go on; None where the upload is complete."""
+    """Where to go on; None where the upload is complete. What others stored through the alias is none of ours."""
     with Line(errand.port) as line:
         head = line.ask("HEAD", errand.path)
     if head.status != 200:
         errand.told.append(f"HEAD {head.status} {head.code}")
         raise ConnectionError(f"HEAD is answered {head.status}")
-    return None if head["Upload-Complete"] == "?1" else int(head["Upload-Offset"])
+    if head["Upload-Complete"] == "?1":
+        return None if head["Waybill-Sha256"] == sha256(errand.data) else 0
+    return int(head["Upload-Offset"])
