@@ -107,6 +107,10 @@ class CuttingLine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut every connection and take no more. Idempotent."""
         with self._lock:
             self._ended = self._free = True
             for end in (self._listener, *self._ends):

@@ -15,6 +15,7 @@ from staging.storages import StorageSpec
 from tests.conftest import make_place
 from tests.conftest import test_installation as installation
 from tests.place import Place
+from tests.servers import faulty
 from tests.servers.gateway import Gateway
 from tests.servers.postgres import USER, Postgres
 from tests.sweep import extent
@@ -37,6 +38,13 @@ def own_gateway(django_db_setup: None, place: Place, tmp_path: Path) -> Iterator
     """A gateway that the test may kill."""
     with Gateway(tmp_path, **installation()) as gateway:
         yield Desk(gateway, place)
+
+
+@pytest.fixture
+def own_faulty_gateway(django_db_setup: None, faulty_place: Place, tmp_path: Path) -> Iterator[Desk]:
+    """A gateway that the test may kill, and that knows storages which hold what comes to a step."""
+    with Gateway(tmp_path, application=faulty.WSGI, **installation()) as gateway:
+        yield Desk(gateway, faulty_place)
 
 
 @pytest.fixture

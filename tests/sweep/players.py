@@ -63,6 +63,8 @@ class Game:
             yield
         finally:
             self.over.set()
+            for player in players:
+                player.hang_up()
             for thread in threads:
                 thread.join(timeout=60)
         assert not any(thread.is_alive() for thread in threads)
@@ -85,6 +87,11 @@ class Player:
                     self.turn(self.chance.choice(list(self.game.keys.read)))
         except Exception as exc:  # noqa: BLE001  a player's own failure is the game's
             self.game.wrong.append(f"{type(self).__name__}: {exc!r}")
+
+    def hang_up(self) -> None:
+        """End whatever it waits for."""
+        for line in self.lines:
+            line.close()
 
     def turn(self, key: str) -> None:
         raise NotImplementedError

@@ -89,16 +89,26 @@ def key_of(case: Case) -> str:
 
 
 def run(
-    desk: Desk, cases: Sequence[Case], folder: Path, *, outage: Outage | None = None, at_once: int = SIDE_BY_SIDE
+    desk: Desk,
+    cases: Sequence[Case],
+    folder: Path,
+    *,
+    outage: Outage | None = None,
+    at_once: int = SIDE_BY_SIDE,
+    begin: Callable[[], None] = lambda: None,
+    is_time: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run the cases, let the outage come once each is at its point, and check everything.
+    """Run the cases, let the outage come once each is at its point or ``is_time`` says so, and check everything.
+
+    ``begin`` is called when all has been prepared.
 
     Raises AssertionError naming every case that failed.
     """
     for portion in extent.portions(cases, at_once):
         with ExitStack() as lines:
             runs = [_prepare(desk, case, folder, lines) for case in portion]
-            failed = _run(runs, outage)
+            begin()
+            failed = _run(runs, outage, is_time)
         _connect_anew()
         _settle(desk, is_struck=outage is not None)
         for run in runs:
@@ -163,13 +173,16 @@ def _look(run: Run) -> None:
             run.partial.append("a committed version was not to be seen")
 
 
-def _run(runs: list[Run], outage: Outage | None) -> dict[str, str]:
+def _run(runs: list[Run], outage: Outage | None, is_time: Callable[[], bool]) -> dict[str, str]:
     failed: dict[str, str] = {}
     with ThreadPoolExecutor(len(runs) if outage else 16) as pool:
         under_way = {pool.submit(run.go): run for run in runs}
         if outage is not None:
             try:
-                wait_until(lambda: all(_has_come(done, run) for done, run in under_way.items()), what="all are there")
+                wait_until(
+                    lambda: is_time() or all(_has_come(done, run) for done, run in under_way.items()),
+                    what="all transfers are at their points",
+                )
                 _strike(outage, runs)
             finally:
                 for run in runs:

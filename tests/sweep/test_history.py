@@ -46,6 +46,8 @@ def test_a_history_of_many_wrappers_makes_sense(gateways: list[Gateway], place: 
     game = Game(aliases_of(place, gateways[0]), [gateway.port for gateway in gateways], tmp_path)
     with game.players(seed, writers=5, readers=4, curls=1):
         kills = kill_at_random(random.Random(seed), [(it.kill, it.start) for it in gateways], SECONDS)
+    for gateway in gateways:
+        gateway.stop()  # What still runs comes to its end.
     place.sweep()
     versions = {key: list(_digests(key)) for key in KEYS}
     found = violations(game.uploads, game.downloads, versions)

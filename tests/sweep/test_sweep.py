@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.cutting_line import Direction, How
+from tests.servers.faulty import Faults
 from tests.servers.postgres import Postgres
 from tests.servers.sshd import Sshd
-from tests.sweep import cases, extent, on_postgres
-from tests.sweep.cases import Case, Client, Fault, Form
+from tests.sweep import cases, extent, on_postgres, once
+from tests.sweep.cases import At, Case, Client, Fault, Form
 from tests.sweep.runner import Outage, run
 from tests.system.test_crashes import kill_worker
 from tests.wire.desk import Desk
@@ -35,11 +37,13 @@ def test_a_line_that_is_cut(desk: Desk, form: Form, tmp_path: Path) -> None:
     run(desk, of(Fault.LINE, Client.RAW, form), tmp_path)
 
 
+@once
 @pytest.mark.parametrize("form", cases.FORMS[Client.CURL])
 def test_a_line_that_is_cut_under_curl(desk: Desk, form: Form, tmp_path: Path) -> None:
     run(desk, of(Fault.LINE, Client.CURL, form), tmp_path)
 
 
+@once
 def test_a_worker_that_is_killed(own_gateway: Desk, tmp_path: Path) -> None:
     outage = Outage(lambda: kill_worker(own_gateway.gateway), lambda: None)
     run(own_gateway, of(Fault.WORKER), tmp_path, outage=outage)
@@ -50,8 +54,26 @@ def test_a_gateway_that_is_killed(own_gateway: Desk, tmp_path: Path) -> None:
     run(own_gateway, of(Fault.GATEWAY), tmp_path, outage=outage)
 
 
+@once
 def test_a_storage_that_is_killed(sftp_desk: Desk, sshd: Sshd, tmp_path: Path) -> None:
     run(sftp_desk, of(Fault.STORAGE), tmp_path, outage=Outage(sshd.kill, sshd.start), at_once=15)
+
+
+@once
+@pytest.mark.parametrize("step", ["publish", "published"] if extent.IS_FULL else ["published"])
+def test_a_worker_that_is_killed_before_the_catalog_knows(
+    own_faulty_gateway: Desk, faults: Faults, step: str, tmp_path: Path
+) -> None:
+    desk, forms = own_faulty_gateway, [form for form in cases.FORMS[Client.RAW] if not form.reads]
+    held = [Case(Fault.WORKER, Client.RAW, form, Direction.RESPONSE, At.PUBLISHED, How.HOLD) for form in forms]
+
+    def have_all_come() -> bool:
+        files = [desk.place.root / name for name in desk.place.files()]
+        is_named = step == "publish" or not any(file.suffix == ".partial" for file in files)
+        return is_named and [file.stat().st_size for file in files] == [cases.SIZE] * len(held) and faults.is_held(step)
+
+    outage = Outage(lambda: kill_worker(desk.gateway), faults.heal)
+    run(desk, held, tmp_path, outage=outage, is_time=have_all_come, begin=lambda: faults.hold(step))
 
 
 @on_postgres
