@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-_IS_POSTGRES = os.environ.get("DATABASE_URL", "").startswith("postgres")
-on_postgres = pytest.mark.skipif(not _IS_POSTGRES, reason="SQLite has no server that could crash")
+IS_POSTGRES = os.environ.get("DATABASE_URL", "").startswith("postgres")
+on_postgres = pytest.mark.skipif(not IS_POSTGRES, reason="SQLite has no server that could crash")
 #: For what the database has little to do with: by default once is enough.
 once = pytest.mark.skipif(
-    _IS_POSTGRES and os.environ.get("SWEEP") != "full", reason="done in the run on SQLite; make sweep does it here too"
+    IS_POSTGRES and os.environ.get("SWEEP") != "full", reason="done in the run on SQLite; make sweep does it here too"
 )

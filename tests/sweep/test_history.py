@@ -20,7 +20,7 @@ from tests.sweep.players import Game, Keys, kill_at_random
 from tests.wire.desk import REPLACE, Desk
 
 KEYS = [f"history/{number}" for number in range(4)]
-SECONDS = max(extent.SECONDS / extent.TESTS, 60) if extent.IS_FULL else 12
+SECONDS = max(extent.SECONDS / extent.TESTS, 60) if extent.IS_FULL else 10
 ALIASES = 4000 if extent.IS_FULL else 150
 
 

@@ -10,7 +10,7 @@ from tests.servers.cutting_line import Direction, How
 from tests.servers.faulty import Faults
 from tests.servers.postgres import Postgres
 from tests.servers.sshd import Sshd
-from tests.sweep import cases, extent, on_postgres, once
+from tests.sweep import IS_POSTGRES, cases, extent, on_postgres, once
 from tests.sweep.cases import At, Case, Client, Fault, Form
 from tests.sweep.runner import Outage, run
 from tests.system.test_crashes import kill_worker
@@ -21,6 +21,11 @@ CHOSEN = extent.chosen()
 
 def of(fault: Fault, client: Client | None = None, form: Form | None = None) -> list[Case]:
     return [c for c in CHOSEN if c.fault == fault and client in (None, c.client) and form in (None, c.form)]
+
+
+def some(found: list[Case]) -> list[Case]:
+    """All of them on SQLite, half of them on PostgreSQL, where other faults cost more."""
+    return found[::2] if IS_POSTGRES and not extent.IS_FULL else found
 
 
 def test_the_selection_is_a_part_of_the_whole_and_has_all_there_is() -> None:
@@ -34,7 +39,7 @@ def test_the_selection_is_a_part_of_the_whole_and_has_all_there_is() -> None:
 
 @pytest.mark.parametrize("form", cases.FORMS[Client.RAW])
 def test_a_line_that_is_cut(desk: Desk, form: Form, tmp_path: Path) -> None:
-    run(desk, of(Fault.LINE, Client.RAW, form), tmp_path)
+    run(desk, some(of(Fault.LINE, Client.RAW, form)), tmp_path)
 
 
 @once
