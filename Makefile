@@ -6,7 +6,7 @@ VENV  := .venv
 PY    := $(VENV)/bin/python
 export HOST PORT DATA_DIR DATABASE_URL BROKER_URL
 
-.PHONY: help up demo test check bench format install install-dev install-servers clean
+.PHONY: help up demo test sweep check bench format install install-dev install-servers clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -20,6 +20,9 @@ demo: install ## Play a two-job workflow with curl on local disk, SFTP and S3.
 
 test: install-servers ## Run all tests, on SQLite and on PostgreSQL.
 	@bash tests/run.sh
+
+sweep: install-servers ## Break thousands of transfers: SWEEP_SEED=1 SWEEP_SECONDS=600 bound what is run.
+	@bash tests/sweep.sh
 
 check: install-dev ## Format, lint, types, layers, migrations and the API's schema.
 	@bash tests/check.sh

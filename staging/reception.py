@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 
 import structlog
+from django.db import DatabaseError
 
 from adapters.base import Adapter, ObjectStat, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
@@ -43,6 +44,7 @@ class Reception:
         self.upload, self.offer, self.limit = upload, offer, limit
         self.session = session
         self.publishing = False
+        self.is_let_go = self.is_dropped = False
         self.lost: Object | None = None
         self.lease = UploadLease(upload)
 
@@ -64,6 +66,10 @@ class Reception:
             self._let_go()
             raise
         except BaseException as exc:
+            if self._is_fenced_off():
+                # Whatever failed here, it is the successor who tells what becomes of the upload.
+                self._let_go()
+                raise LeaseLost from exc
             if not self._suspends(adapter, exc):
                 self.give_up()
             raise
@@ -141,7 +147,7 @@ class Reception:
                 reservations.disown(self.upload)
             return
         if not self.publishing:
-            reservations.drop(self.upload)
+            self._drop()
 
     def _suspends(self, adapter: Adapter, exc: BaseException) -> bool:
         """Whether what came was kept for a client that goes on."""
@@ -153,7 +159,10 @@ class Reception:
             return False
         try:
             return self._suspend(adapter)
-        except (AdapterError, LeaseLost) as second:
+        except LeaseLost:
+            self._let_go()
+            return True
+        except AdapterError as second:
             log.warning("upload.not_suspended", upload=str(self.upload.pk), error=second.code)
             return False
 
@@ -161,6 +170,7 @@ class Reception:
         """Leave the bytes to whoever goes on. False where the storage kept none; storages may lose the last part."""
         assert self.session is not None
         token = self.session.suspend()
+        self.is_let_go = True
         with adapter.resume_write(token) as again:
             if not again.offset and not self.offer.resumable:
                 return False
@@ -170,20 +180,32 @@ class Reception:
         log.info("upload.suspended", upload=str(self.upload.pk), offset=offset, declared=self.upload.declared_size)
         return True
 
+    def _drop(self) -> None:
+        self.is_dropped = True
+        reservations.drop(self.upload)
+
+    def _is_fenced_off(self) -> bool:
+        """Whether somebody else has taken the upload over, as far as the database can tell now."""
+        try:
+            return not self.is_dropped and not reservations.owned(self.upload).exists()
+        except DatabaseError:
+            return False
+        finally:
+            release()
+
     def _let_go(self) -> None:
         """Somebody else has taken the upload over: the bytes are theirs."""
-        if self.session is None:
-            return
+        is_wanted = Upload.objects.filter(pk=self.upload.pk).exists()
+        release()
         try:
-            if Upload.objects.filter(pk=self.upload.pk).exists():
-                release()
-                self.session.suspend()
-                reservations.hand_over(self.upload)
-            else:
-                release()
+            if self.session is not None and not is_wanted:
                 self.session.abort()
+            elif self.session is not None and not self.is_let_go and not self.publishing:
+                self.session.suspend()
         except AdapterError as exc:
             log.warning("upload.left_to_successor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
+            return
+        reservations.hand_over(self.upload)
 
     def _open(self, adapter: Adapter) -> WriteSession:
         mounted = self.upload.alias.bucket.mounted
@@ -261,7 +283,7 @@ class Reception:
         except AdapterError as exc:
             log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
             return
-        reservations.drop(self.upload)
+        self._drop()
 
 
 def running(upload: Upload) -> Reception | None:

@@ -186,6 +186,8 @@ def _taken_over(upload: Upload, adapter: Adapter) -> WriteSession | None:
         return session
     if receipt := complete(upload):
         raise WrongOffset(offset=receipt.object.size, complete=True)
+    # Where the length was never declared, its writer may have published and not come to registering it.
+    adapter.delete(upload.key)
     reservations.drop(upload)
     return None
 

@@ -37,8 +37,10 @@ class Place:
         storage = Storage.objects.get(pk=self.storage.pk)
         listed = {replica.key: replica.size for replica in storage.replicas.all()}
         assert not storage.uploads.exists()
-        assert (storage.reserved_bytes, storage.used_bytes) == (0, sum(listed.values()))
-        assert set(self.files()) == set(listed)
+        counted = (storage.reserved_bytes, storage.used_bytes)
+        assert counted == (0, sum(listed.values())), f"reserved and used bytes: {counted}"
+        left = set(self.files()) ^ set(listed)
+        assert not left, f"files without a row, or rows without a file: {left}"
 
     def give_up_what_waits(self) -> None:
         """Let the uploads that wait to be resumed, and no others, run out; the janitor removes them."""

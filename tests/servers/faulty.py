@@ -44,7 +44,11 @@ class Faults:
 
     def wait_until_held(self, step: str) -> None:
         """Return once somebody waits at the step."""
-        wait_until((self._folder / f"{step}.reached").exists, what=f"{step} is reached")
+        wait_until(lambda: self.is_held(step), what=f"{step} is reached")
+
+    def is_held(self, step: str) -> bool:
+        """Whether anybody has come to wait at the step."""
+        return (self._folder / f"{step}.reached").exists()
 
     def heal(self) -> None:
         """Let everything work, and go on."""

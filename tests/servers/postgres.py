@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,10 +38,11 @@ class Postgres(Server):
     """
 
     port: int = field(default_factory=free_port)
+    settings: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = field(default=None, init=False)
 
     def launch(self) -> None:
-        initdb, postgres = _find("initdb"), _find("postgres")
+        initdb = _find("initdb")
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         if os.getuid() == 0:
             account = _unprivileged_account()
@@ -59,7 +60,15 @@ class Postgres(Server):
         )
         if answer.returncode:
             raise ServerFailed(f"initdb failed: {answer.stderr}")
-        settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        self.serve()
+
+    def serve(self) -> None:
+        """Serve the databases of the folder, again after ``crash``."""
+        assert self.folder is not None, "the databases are made by ``start``"
+        postgres, data = _find("postgres"), str(self.folder / "data")
+        settings = [
+            word for name, value in {**_SETTINGS, **self.settings}.items() for word in ("-c", f"{name}={value}")
+        ]
         process = Process.start(
             "postgres",
             _as_unprivileged([postgres, "-D", data, "-p", str(self.port), *settings]),
@@ -78,6 +87,11 @@ class Postgres(Server):
         if answer.returncode:
             raise ServerFailed(f"createdb {name} failed: {answer.stderr}")
         return self.database_url(name)
+
+    def crash(self) -> None:
+        """End it at once and keep its databases, in which all is that was committed with ``synchronous_commit``."""
+        while self.processes:
+            self.processes.pop().stop(signal.SIGQUIT)
 
     def stop(self) -> None:
         for process in self.processes:

@@ -1,11 +1,14 @@
 """Resumed uploads: what came before the break is safe, goes on where it ended, and is never mixed or left behind."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from staging import resuming
 from staging.models import Storage
+from tests.servers.faulty import Faults
 from tests.servers.process import wait_until
 from tests.wire.curl import curl
 from tests.wire.desk import REPLACE, Desk, sha256
@@ -137,6 +140,47 @@ def test_a_new_writer_takes_over_from_a_stalled_one(desk: Desk) -> None:
         assert stalled.answer().status in (400, 503)
     assert desk.content() == DATA
     assert desk.versions() == 1
+    desk.assert_nothing_is_left()
+
+
+def test_a_stalled_writer_hands_over_at_once(desk: Desk) -> None:
+    path = desk.write()
+    with desk.line() as stalled:
+        stalled.begin("PUT", path, {"Content-Length": str(len(DATA))})
+        stalled.send(DATA[:CUT])
+        wait_until(lambda: desk.ask("HEAD", path)["Upload-Offset"] != "0", what="some bytes are there")
+        began = time.monotonic()
+        assert rest(desk, path, 1).code == "wrong_offset"
+        assert time.monotonic() - began < resuming.HANDOVER_S
+    assert rest(desk, path, CUT).status == 201
+    desk.assert_nothing_is_left()
+
+
+def test_a_writer_that_was_fenced_off_removes_nothing_of_its_successor(desk: Desk) -> None:
+    path = desk.write()
+    with desk.line() as stalled:
+        stalled.begin("PUT", path, {"Content-Length": str(len(DATA)), "Upload-Complete": "?1"})
+        desk.wait_until_uploads_run()
+        wait_until(lambda: desk.place.files() != [], what="its file is there")
+        assert patch(desk, path, 0, len(DATA), "?1").status == 201
+    assert desk.content() == DATA
+    desk.assert_nothing_is_left()
+
+
+def test_what_a_fenced_off_writer_published_and_nobody_can_use_is_removed(faulty_desk: Desk, faults: Faults) -> None:
+    desk = faulty_desk
+    path = desk.write()
+    begun = desk.ask("POST", path, {"Upload-Complete": "?0"}, body=DATA[:10])
+    assert begun.status == 201
+    faults.hold("published")
+    with desk.line() as held:
+        held.begin("PATCH", path, {**PATCH, "Upload-Offset": "10", "Upload-Complete": "?1", "Content-Length": "10"})
+        held.send(DATA[10:20])
+        faults.wait_until_held("published")
+        answer = patch(desk, path, 20, 20, "?1")
+        assert (answer.code, answer["Upload-Offset"]) == ("wrong_offset", "0"), "nobody said how long it was to be"
+        faults.heal()
+        assert held.answer().code == "lease_lost"
     desk.assert_nothing_is_left()
 
 

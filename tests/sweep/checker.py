@@ -1,0 +1,39 @@
+"""What must hold after a fault, read independently of what the wrapper was told: catalog, bytes, answers, space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from staging.models import Event, Object, Replica
+from staging.states import ReplicaState
+from tests.wire.desk import Desk, sha256
+
+
+def check_stored(desk: Desk, key: str, versions: list[bytes]) -> None:
+    """The key's versions are exactly these, the last one current, everywhere that one can look."""
+    rows = list(Object.objects.filter(key=key).order_by("version"))
+    assert [(row.size, row.sha256) for row in rows] == [(len(body), sha256(body)) for body in versions]
+    assert [row.current for row in rows] == [False] * (len(rows) - 1) + [True] * bool(rows)
+    subject = f"{desk.place.managed}/{key}"
+    assert Event.objects.filter(subject=subject, kind__startswith="object.").count() == len(versions)
+    if not versions:
+        assert desk.ask("GET", f"{desk.read(key)}?wait=0").status == 503
+        return
+    path, body = desk.read(key), versions[-1]
+    got, head = desk.ask("GET", path), desk.ask("HEAD", path)
+    assert (got.status, got.body == body) == (200, True)
+    assert (head.status, head["Content-Length"], head["ETag"]) == (200, str(len(body)), f'"{sha256(body)}"')
+
+
+def check_told(desk: Desk, write_path: str, body: bytes) -> None:
+    """An upload that got through is told as complete, with its digest."""
+    head = desk.ask("HEAD", write_path)
+    assert (head["Upload-Complete"], head["Upload-Offset"]) == ("?1", str(len(body)))
+    assert head["Waybill-Sha256"] == sha256(body)
+
+
+def check_bytes(root: Path) -> None:
+    """Every replica that the catalog lists is the bytes that it says, hashed anew from the disk."""
+    for replica in Replica.objects.filter(state=ReplicaState.AVAILABLE).select_related("object"):
+        content = (root / replica.key).read_bytes()
+        assert (len(content), sha256(content)) == (replica.object.size, replica.object.sha256), replica.object.key
