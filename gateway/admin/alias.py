@@ -63,13 +63,22 @@ class AliasAdmin(OwnedAdmin):
     change_form_outer_before_template = "admin/staging/alias/panel.html"
     add_fieldsets = [
         (None, {"fields": ["bucket", "key", "mode"]}),
-        ("Life", {"fields": ["lifetime_s", "max_uses", "labels"]}),
+        ("Life", {"fields": ["lifetime_s", "starts_on_use", "idle_s", "max_uses", "labels"]}),
+        (
+            "Bounds",
+            {
+                "fields": ["max_rate", "max_requests", "networks"],
+                "description": "How fast, by how many and from where it may be used.",
+                "classes": ["collapse"],
+            },
+        ),
         (
             "What an upload must be",
             {
                 "fields": [
                     "on_exists",
                     "max_bytes",
+                    "max_total_bytes",
                     "size",
                     "sha256",
                     "content_type",
@@ -81,7 +90,7 @@ class AliasAdmin(OwnedAdmin):
         ),
     ]
     fieldsets = [
-        (None, {"fields": ["target", "mode_badge", "state_badge", "expiry", "use_count", "last_used"]}),
+        (None, {"fields": ["target", "mode_badge", "state_badge", "expiry", "use_count", "last_used", "bounds"]}),
         ("What an upload must be", {"fields": ["taken", "limits", "failed"]}),
         ("Origin", {"fields": ["label_words", "created", "made_by", "identity"]}),
     ]
@@ -92,7 +101,7 @@ class AliasAdmin(OwnedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Alias | None = None) -> Any:
         """A read alias has nothing to say of uploads."""
         shown = super().get_fieldsets(request, obj)
-        return [shown[0], shown[2]] if obj and obj.mode == AliasMode.READ else shown
+        return [shown[0], shown[2]] if obj and AliasMode(obj.mode).reads else shown
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -172,7 +181,7 @@ class AliasAdmin(OwnedAdmin):
 
     @display(description="Expires", ordering="expires_at")
     def expiry(self, row: Alias) -> str:
-        return words.ago(row.expires_at)
+        return words.ago(aliases.ends_at(row))
 
     @display(description="Uses", ordering="uses")
     def use_count(self, row: Alias) -> str:
@@ -182,6 +191,18 @@ class AliasAdmin(OwnedAdmin):
     def last_used(self, row: Alias) -> str:
         return words.ago(row.last_used_at)
 
+    @display(description="Bounds")
+    def bounds(self, row: Alias) -> str:
+        rows = [
+            ("Starts", "with its first use" if row.lifetime_s is not None and row.first_used_at is None else ""),
+            ("Unused for", f"{row.idle_s} s at most" if row.idle_s is not None else ""),
+            ("A second", words.exact_size(row.max_rate) if row.max_rate is not None else ""),
+            ("Streams at a time", str(row.max_requests or "")),
+            ("From", ", ".join(row.networks)),
+            ("Producer failed", row.failure or "yes" if row.failed_at else ""),
+        ]
+        return words.table((name, value) for name, value in rows if value)
+
     @display(description="If the key is taken")
     def taken(self, row: Alias) -> str:
         return "Other content is refused" if row.on_exists == "fail" else "It is replaced by a new version"
@@ -190,6 +211,7 @@ class AliasAdmin(OwnedAdmin):
     def limits(self, row: Alias) -> str:
         rows = [
             ("At most", words.exact_size(row.max_bytes) if row.max_bytes is not None else ""),
+            ("In all", words.exact_size(row.max_total_bytes) if row.max_total_bytes is not None else ""),
             ("Exactly", words.exact_size(row.size) if row.size is not None else ""),
             ("SHA-256", words.code(row.sha256) if row.sha256 else ""),
             ("Content type", row.content_type),

@@ -46,12 +46,18 @@ class NewAliasForm(ServiceForm):
     key = forms.CharField(
         max_length=1100,
         strip=False,
+        required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "results/table.csv"}),
-        help_text="The object's key. Its last part is the file name that jobs see in the URL.",
+        help_text="The object's key; its last part is the file name in the URL. Or a folder; empty: the whole bucket.",
     )
     mode = forms.ChoiceField(
         label="Direction",
-        choices=[(AliasMode.READ, "Read: jobs download it"), (AliasMode.WRITE, "Write: a job uploads it")],
+        choices=[
+            (AliasMode.READ, "Read: jobs download it"),
+            (AliasMode.WRITE, "Write: a job uploads it"),
+            (AliasMode.READ_PREFIX, "Read a folder: jobs list it and download all below it"),
+            (AliasMode.WRITE_PREFIX, "Write a folder: jobs upload any number of files below it"),
+        ],
         widget=UnfoldAdminSelectWidget(),
     )
     lifetime_s = forms.TypedChoiceField(
@@ -60,12 +66,41 @@ class NewAliasForm(ServiceForm):
         widget=UnfoldAdminSelectWidget(),
         help_text="It can be extended and revoked at any time.",
     )
+    starts_on_use = forms.BooleanField(
+        label="Starts with the first use",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="A job may wait long in its queue before the time begins to run.",
+    )
+    idle_s = forms.TypedChoiceField(
+        label="Ends when unused for",
+        coerce=int,
+        empty_value=None,
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Counted from each use.",
+    )
+    max_rate = SizeField(label="Bytes a second", help_text="Of all its requests together, at each gateway.")
+    max_requests = forms.IntegerField(
+        label="Streams at a time",
+        required=False,
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="At each gateway; who comes beyond that is told to come back.",
+    )
+    networks = forms.CharField(
+        label="Networks",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "192.0.2.0/24 2001:db8::/32"}),
+        help_text="Where it may be used from; empty for anywhere.",
+    )
+    max_total_bytes = SizeField(label="In all", help_text="Of all files below a folder that is written.")
     max_uses = forms.IntegerField(
         label="Uses",
         required=False,
         min_value=1,
         widget=UnfoldAdminIntegerFieldWidget(),
-        help_text="How often it may be used in all; empty for any number.",
+        help_text="Whole downloads, or files that are uploaded, in all; empty for any number.",
     )
     max_bytes = SizeField(label="At most", help_text="Larger uploads are refused.")
     on_exists = forms.ChoiceField(
@@ -107,6 +142,7 @@ class NewAliasForm(ServiceForm):
         if access.sees_several(self.request):
             self.fields["bucket"].label_from_instance = lambda row: f"{row.project} / {row}"
         self.fields["lifetime_s"].choices = lifetimes()
+        self.fields["idle_s"].choices = [("", "no matter how long"), *lifetimes()]
         self.initial.setdefault("lifetime_s", settings.ALIAS_LIFETIME_S)
 
     def serve(self) -> Alias:
@@ -123,6 +159,12 @@ class NewAliasForm(ServiceForm):
             allow_empty_stream=asked["allow_empty_stream"],
             content_type=asked["content_type"],
             labels=asked["labels"],
+            starts_on_use=asked["starts_on_use"],
+            idle_s=asked["idle_s"],
+            max_total_bytes=asked["max_total_bytes"],
+            max_rate=asked["max_rate"],
+            max_requests=asked["max_requests"],
+            networks=asked["networks"].replace(",", " ").split(),
         )
         return aliases.create(asked["bucket"], [spec])[0]
 

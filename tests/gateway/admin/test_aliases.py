@@ -48,9 +48,30 @@ def test_a_write_alias_carries_its_conditions(lab: Lab, people: People) -> None:
     assert made.on_exists == "replace"
 
 
+def test_an_alias_of_a_folder_carries_its_lease(lab: Lab, people: People) -> None:
+    lease = {
+        "starts_on_use": "on",
+        "idle_s": "3600",
+        "max_rate": "5 MB",
+        "max_requests": "4",
+        "networks": "192.0.2.0/24, 2001:db8::/32",
+        "max_total_bytes": "1 TB",
+    }
+    shown = people.operator.saves(page("alias", "add"), **form(lab, key="results", mode="write-prefix", **lease))
+    assert code_in(shown, "alias-url").endswith("/results/")
+    made = Alias.objects.get()
+    assert (made.key, made.mode, made.lifetime_s, made.idle_s) == ("results/", "write-prefix", 86400, 3600)
+    assert (made.max_rate, made.max_requests, made.max_total_bytes) == (5_000_000, 4, 10**12)
+    assert made.networks == ["192.0.2.0/24", "2001:db8::/32"]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("networks", "everywhere"),
+        ("max_rate", "1 B"),
+        ("max_requests", "0"),
+        ("max_total_bytes", "5 B"),
         ("key", "../etc/passwd"),
         ("key", ""),
         ("max_uses", "0"),
