@@ -263,3 +263,10 @@ class ReportsSpace(Protocol):
     """A storage that knows how many bytes are free for Waybill."""
 
     def free_bytes(self) -> int: ...
+
+
+@runtime_checkable
+class ReadsUnfinished(Protocol):
+    """A storage that shows the bytes of a suspended write before they are published; raises WriteLost."""
+
+    def read_unfinished(self, token: str) -> ReadStream: ...

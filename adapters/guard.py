@@ -22,6 +22,7 @@ from adapters.base import (
     ObjectStat,
     Prefix,
     ReadStream,
+    ReadsUnfinished,
     ReportsSpace,
     SignsUrls,
     Traits,
@@ -268,10 +269,17 @@ class _GuardedSpace(Guarded):
             return cast(ReportsSpace, self.inner).free_bytes()
 
 
+class _GuardedUnfinished(Guarded):
+    def read_unfinished(self, token: str) -> ReadStream:
+        with Watch(self, "read_unfinished"):
+            return GuardedRead(self, cast(ReadsUnfinished, self.inner).read_unfinished(token))
+
+
 _CAPABILITIES: tuple[tuple[type, type[Guarded]], ...] = (
     (CopiesWithin, _GuardedCopies),
     (SignsUrls, _GuardedUrls),
     (ReportsSpace, _GuardedSpace),
+    (ReadsUnfinished, _GuardedUnfinished),
 )
 
 

@@ -121,6 +121,19 @@ class LocalAdapter(Adapter):
             raise WriteLost("it was published", storage=self.name, key=parsed.key)
         return session
 
+    def read_unfinished(self, token: str) -> ReadStream:
+        parsed = WriteToken.parse(token, storage=self.name)
+        try:
+            fd = self._root.open_file(parsed.partial, os.O_RDONLY | os.O_NONBLOCK)
+        except NotFound as exc:
+            raise WriteLost(storage=self.name, key=parsed.key) from exc
+        try:
+            stat = self._stat_of(fd, parsed.key)
+            return LocalRead(self._root, fd, stat, 0, stat.size)
+        except BaseException:
+            os.close(fd)
+            raise
+
     def unfinished_writes(self, key: str) -> list[str]:
         try:
             folder = self._root.open_folder(key)

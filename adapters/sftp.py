@@ -99,6 +99,13 @@ class SftpAdapter(Adapter):
             handle = wire.reply(wire.open(partial, WRITE)).handle()
         return self._session(connection, handle, parsed, offset=left.size)
 
+    def read_unfinished(self, token: str) -> ReadStream:
+        parsed = WriteToken.parse(token, storage=self.name)
+        try:
+            return self.open_read(parsed.partial)
+        except NotFound as exc:
+            raise WriteLost(storage=self.name, key=parsed.key) from exc
+
     def unfinished_writes(self, key: str) -> list[str]:
         folder, _, name = key.rpartition("/")
         entries = self._listed(list_folder, f"{folder}/" if folder else "")

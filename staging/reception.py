@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Callable
+from io import BytesIO
 
 import structlog
 from django.db import DatabaseError
 
-from adapters.base import Adapter, ObjectStat, WriteMode, WriteSession
+from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
 from staging import catalog, placement, reading, reservations
 from staging.connections import release
@@ -14,7 +15,6 @@ from staging.errors import (
     AliasUsedUp,
     BodyIncomplete,
     ContentDiffers,
-    DigestMismatch,
     LeaseLost,
     NoSpace,
     PartsDiffer,
@@ -22,7 +22,8 @@ from staging.errors import (
 )
 from staging.leases import UploadLease
 from staging.models import Object, Upload
-from staging.offers import Offer, Progress, Receipt, check_whole, receipt_of, take
+from staging.offers import Offer, Progress, Receipt, receipt_of, take
+from staging.parts import read_once_more
 from staging.pump import Hasher, Source, pump
 from staging.states import OnExists
 from staging.storages import adapter_for
@@ -120,21 +121,44 @@ class Reception:
         Managed keys are Waybill's own, so what is published there is not visible yet. The digest is that of the bytes
         which the storage holds; where it is not what was announced, the upload begins anew.
         """
+        if self.upload.alias.bucket.mounted:
+            return self._complete_in_place(adapter, late=late)
         if self.session is not None:
             self.publishing = True
             self.session.publish()
-        with adapter.open_read(self.upload.key) as stream, Hasher({"sha256", *self.upload.promised}) as hasher:
+        with adapter.open_read(self.upload.key) as stream:
             self.publishing = True
-            size = pump(stream, _discard, hasher, on_progress=lambda _: self.lease.keep())
-            digests = hasher.finish()
-        promised = {name: bytes.fromhex(digest) for name, digest in self.upload.promised.items()}
-        try:
-            check_whole(self.upload.alias, size, promised, digests)
-        except DigestMismatch as exc:
-            self._remove_published(adapter)
-            raise PartsDiffer(str(exc)) from exc
-        reservations.note_content(self.upload, size, digests["sha256"].hex())
+            try:
+                size, sha256 = read_once_more(stream, self.upload, self.lease)
+            except PartsDiffer:
+                self._remove_published(adapter)
+                raise
+        reservations.note_content(self.upload, size, sha256)
         return self._register(adapter, stream.stat, replayed=False, late=late)
+
+    def _complete_in_place(self, adapter: Adapter, *, late: bool) -> Receipt:
+        """The same at a mounted key, where everybody sees what is published: the parts are read before that."""
+        assert self.session is not None
+        assert isinstance(adapter, ReadsUnfinished), "may_be_resumed has seen to that"
+        token = self.session.suspend()
+        self.is_let_go = True
+        with adapter.read_unfinished(token) as stream:
+            try:
+                size, sha256 = read_once_more(stream, self.upload, self.lease)
+            except PartsDiffer:
+                adapter.abort_write(token)
+                self._drop()
+                raise
+        self.session, self.is_let_go = adapter.resume_write(token), False
+        reservations.note_content(self.upload, size, sha256)
+        release()
+        try:
+            self.publishing = True
+            stat = self.session.publish()
+        except AlreadyExists as exc:
+            self.publishing = False
+            return self._register(adapter, self._compare(adapter, BytesIO(), exc), replayed=True, late=late)
+        return self._register(adapter, stat, replayed=False, late=late)
 
     def give_up(self) -> None:
         """Leave nothing behind. Once publish has begun only the janitor can tell what is there, and it will."""
@@ -293,7 +317,9 @@ def running(upload: Upload) -> Reception | None:
 
 def may_be_resumed(upload: Upload, adapter: Adapter) -> bool:
     """Whether a client may go on with the upload: its bytes can be read before anybody else sees them."""
-    return adapter.traits.resumes and not upload.alias.bucket.mounted and upload.batch is None
+    if not adapter.traits.resumes or upload.batch is not None:
+        return False
+    return not upload.alias.bucket.mounted or isinstance(adapter, ReadsUnfinished)
 
 
 def _discard(_: bytes) -> None:

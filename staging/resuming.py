@@ -91,7 +91,8 @@ def complete(upload: Upload) -> Receipt | None:
     if session is not None and session.offset != upload.declared_size:
         session.suspend()
         return None
-    if session is None and not _is_published(upload, adapter):
+    # At a mounted key others write too, so that a file there need not be this upload's.
+    if session is None and (upload.alias.bucket.mounted or not _is_published(upload, adapter)):
         return None
     return _finish(upload, session)
 
@@ -187,7 +188,8 @@ def _taken_over(upload: Upload, adapter: Adapter) -> WriteSession | None:
     if receipt := complete(upload):
         raise WrongOffset(offset=receipt.object.size, complete=True)
     # Where the length was never declared, its writer may have published and not come to registering it.
-    adapter.delete(upload.key)
+    if not upload.alias.bucket.mounted:
+        adapter.delete(upload.key)
     reservations.drop(upload)
     return None
 

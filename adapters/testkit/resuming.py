@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.base import Adapter, WriteMode
+from adapters.base import Adapter, ReadsUnfinished, WriteMode
 from adapters.errors import AlreadyExists, SizeMismatch, WriteLost
 from adapters.testkit.base import Contract
 
@@ -91,6 +91,20 @@ class Resuming(Contract):
                 session.write((data + b"!")[session.offset : written])
                 session.publish()
             self.assert_nothing_left(adapter, f"{folder}object")
+
+    def test_unfinished_bytes_can_be_read_where_the_storage_says_so(self, adapter: Adapter, folder: str) -> None:
+        if not isinstance(adapter, ReadsUnfinished):
+            return
+        data = self.content(self.several_parts)
+        token = self._suspended(adapter, f"{folder}object", data, size=None)
+        with adapter.read_unfinished(token) as stream:
+            assert b"".join(iter(stream.read, b"")) == data
+        self.assert_absent(adapter, f"{folder}object")
+        with adapter.resume_write(token) as session:
+            session.publish()
+        with pytest.raises(WriteLost):
+            adapter.read_unfinished(token)
+        assert self.fetch(adapter, f"{folder}object") == data
 
     def _suspended(
         self, adapter: Adapter, key: str, data: bytes, *, size: int | None, mode: WriteMode = WriteMode.CREATE

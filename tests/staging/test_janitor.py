@@ -89,11 +89,30 @@ def test_all_bytes_of_a_managed_object_are_completed_by_themselves(place: Place,
     place.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
-def test_in_a_mounted_bucket_nothing_is_published_whose_digest_nobody_checked(place: Place, noted: bool) -> None:
-    crashed(place, mounted=True, written=DATA, noted=noted)
-    assert place.sweep().removed == 1
+def test_all_bytes_of_a_mounted_file_are_completed_after_they_were_read_once_more(place: Place) -> None:
+    upload = crashed(place, mounted=True, written=DATA)
+    assert place.sweep().adopted == 1
+    assert (place.root / upload.key).read_bytes() == DATA
     place.assert_nothing_is_left()
+
+
+def test_in_a_mounted_bucket_nothing_is_published_that_is_not_what_was_announced(place: Place) -> None:
+    upload = crashed(place, mounted=True, written=DATA)
+    Upload.objects.filter(pk=upload.pk).update(promised={"sha256": sha256(b"other")})
+    place.sweep()
+    assert place.files() == []
+    assert not Object.objects.exists()
+    place.assert_nothing_is_left()
+
+
+def test_a_foreign_file_of_the_same_length_is_not_taken_for_a_mounted_upload(place: Place) -> None:
+    upload = crashed(place, mounted=True)
+    theirs = place.root / upload.key
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_bytes(bytes(len(DATA)))
+    assert place.sweep().removed == 1
+    assert theirs.read_bytes() == bytes(len(DATA))
+    assert not Object.objects.exists()
 
 
 def test_published_bytes_that_are_not_those_that_were_noted_are_removed(place: Place) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from staging import resuming
-from staging.models import Storage
+from staging.models import Storage, Upload
 from tests.servers.faulty import Faults
 from tests.servers.process import wait_until
 from tests.wire.curl import curl
-from tests.wire.desk import REPLACE, Desk, sha256
+from tests.wire.desk import KEY, REPLACE, Desk, sha256
 from tests.wire.line import Answer
 
 DATA = bytes(range(251)) * 20_000  # 5 MB
@@ -221,17 +221,35 @@ def test_an_upload_that_waits_too_long_is_removed_and_its_space_comes_back(desk:
     desk.assert_nothing_is_left()
 
 
-def test_a_part_in_a_mounted_bucket_begins_anew(desk: Desk) -> None:
+def test_an_upload_to_a_mounted_bucket_goes_on_and_is_seen_only_when_it_is_whole(anywhere: Desk) -> None:
+    path = anywhere.write(mounted=True)
+    offset = broken(anywhere, path)
+    assert offset == CUT
+    assert not (anywhere.place.root / KEY).exists()
+    assert rest(anywhere, path, offset).status == 201
+    assert (anywhere.place.root / KEY).read_bytes() == DATA
+    assert anywhere.ask("HEAD", path)["Upload-Complete"] == "?1"
+    anywhere.assert_nothing_is_left()
+
+
+def test_parts_of_different_files_are_never_seen_in_a_mounted_bucket(anywhere: Desk) -> None:
+    path, told = anywhere.write(mounted=True), {"Waybill-Sha256": sha256(DATA)}
+    offset = broken(anywhere, path, bytes(len(DATA)), headers=told)
+    assert rest(anywhere, path, offset).code == "parts_differ"
+    assert not (anywhere.place.root / KEY).exists()
+    anywhere.assert_nothing_is_left()
+    assert anywhere.ask("PUT", path, told, body=DATA).status == 201
+
+
+def test_a_file_that_somebody_put_at_the_key_meanwhile_stays(desk: Desk) -> None:
     path = desk.write(mounted=True)
-    with desk.line() as line:
-        line.begin("PUT", path, {"Content-Length": str(len(DATA))})
-        line.send(DATA[:CUT])
-        line.socket.shutdown(1)
-        assert line.answer().status == 400
+    offset = broken(desk, path)
+    (desk.place.root / KEY).write_bytes(b"theirs")
+    answer = rest(desk, path, offset)
+    assert (answer.status, answer.code) == (409, "already_exists")
+    assert (desk.place.root / KEY).read_bytes() == b"theirs"
+    assert not Upload.objects.exists()
     assert desk.ask("HEAD", path)["Upload-Offset"] == "0"
-    assert rest(desk, path, CUT).code == "wrong_offset"
-    assert desk.ask("PUT", path, body=DATA).status == 201
-    desk.assert_nothing_is_left()
 
 
 def test_the_drafts_words_begin_append_and_end_an_upload(anywhere: Desk) -> None:

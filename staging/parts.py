@@ -1,0 +1,25 @@
+"""Parts: an upload that came in several is read once more as a whole, before anybody else may see it."""
+
+from adapters.base import ReadStream
+from staging.errors import DigestMismatch, PartsDiffer
+from staging.leases import UploadLease
+from staging.models import Upload
+from staging.offers import check_whole
+from staging.pump import Hasher, pump
+
+
+def read_once_more(stream: ReadStream, upload: Upload, lease: UploadLease) -> tuple[int, str]:
+    """The size and the SHA-256 of the bytes that the storage holds.
+
+    Raises PartsDiffer where they are not what was announced for the whole or what the alias was made for, SizeMismatch,
+    LeaseLost, and what the storage raises.
+    """
+    with Hasher({"sha256", *upload.promised}) as hasher:
+        size = pump(stream, lambda _: None, hasher, on_progress=lambda _: lease.keep())
+        digests = hasher.finish()
+    promised = {name: bytes.fromhex(digest) for name, digest in upload.promised.items()}
+    try:
+        check_whole(upload.alias, size, promised, digests)
+    except DigestMismatch as exc:
+        raise PartsDiffer(str(exc)) from exc
+    return size, digests["sha256"].hex()
