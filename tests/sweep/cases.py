@@ -108,7 +108,12 @@ class Case:
     @property
     def body(self) -> bytes:
         """The bytes that are moved."""
-        return random.Random(self.id).randbytes(SIZE)
+        return random.Random(self.id).randbytes(self.size)
+
+    @property
+    def size(self) -> int:
+        """Of a stream that is sent again from where it broke off, more than the line's buffers swallow."""
+        return SIZE * 40 if self.form is Form.PUT_TAIL else SIZE
 
     @property
     def old(self) -> bytes:
@@ -149,6 +154,8 @@ def selection() -> list[Case]:
 
 def _product(faults: Iterable[Fault], client: Client, hows: Iterable[How], middles: Sequence[int]) -> Iterator[Case]:
     for fault, form, (direction, at), how in itertools.product(faults, FORMS[client], POINTS, hows):
+        if form is Form.PUT_TAIL and fault is not Fault.LINE:
+            continue  # A gateway that died before it saw the first attempt cannot tell; docs/http.md forbids --retry.
         has_middles = at is At.MIDDLE and form.reads == (direction is Direction.RESPONSE)
         overs = [False] if form.reads else [False, True]
         for middle, over in itertools.product(middles if has_middles else middles[:1], overs):
@@ -171,7 +178,7 @@ def _place(case: Case) -> tuple[Anchor, int]:
 
 
 def _body_length(case: Case) -> int:
-    length = SIZE - BEGUN if case.form.goes_on else SIZE
+    length = case.size - BEGUN if case.form.goes_on else case.size
     if case.form.chunked and case.client is Client.RAW:
         length += sum(len(b"%x\r\n\r\n" % len(piece)) for piece in framed(bytes(length))) + len(b"0\r\n\r\n")
     return length
@@ -180,4 +187,4 @@ def _body_length(case: Case) -> int:
 def _reply_length(case: Case) -> int:
     if case.form.reads:
         return 0  # A GET's request ends with its head.
-    return len(f"stored x: {SIZE} bytes, sha256 {'0' * 64}\n")
+    return len(f"stored x: {case.size} bytes, sha256 {'0' * 64}\n")
