@@ -127,13 +127,14 @@ def unacknowledged(environ: Mapping[str, Any]) -> int:
         return 0
     ends = select.poll()
     ends.register(connection, 0)  # Only whether the connection is gone, which poll always tells.
-    least, until = sys.maxsize, time.monotonic() + ACKNOWLEDGE_S
+    least, until, is_gone = sys.maxsize, time.monotonic() + ACKNOWLEDGE_S, False
     while True:
         left = int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
         if left < least:
             least, until = left, time.monotonic() + ACKNOWLEDGE_S
-        if not left or ends.poll(_POLL_S * 1000) or time.monotonic() > until:
+        if not left or is_gone or time.monotonic() > until:
             return left
+        is_gone = bool(ends.poll(_POLL_S * 1000))
 
 
 def stop_reading(environ: Mapping[str, Any]) -> None:
