@@ -17,7 +17,6 @@ from staging.models import Alias, Upload
 from staging.offers import Offer, Progress, Receipt
 from staging.pump import Source
 from staging.reception import Reception
-from staging.states import OnExists
 from staging.storages import adapter_for
 
 log = structlog.get_logger(__name__)
@@ -130,8 +129,9 @@ def _unfinished(alias: Alias) -> Upload | None:
 def _standing(alias: Alias) -> Progress:
     """What stands at the key, where the alias's upload can have become that."""
     standing = catalog.current(alias.bucket, alias.key)
-    if standing is None or (alias.on_exists == OnExists.REPLACE and not alias.uses):
-        return Progress(0)
+    is_used = Alias.objects.filter(pk=alias.pk, uses__gt=0).exists()  # It may have been completed just now.
+    if standing is None or not is_used or standing.created_at < alias.created_at:
+        return Progress(0)  # It came another way: whether it is the same only a PUT can tell.
     return Progress(standing.size, standing, standing.size)
 
 
@@ -158,7 +158,7 @@ def _look(alias: Alias, upload: Upload) -> Progress:
     """Ask the storage how far an upload came whose writer is gone, and complete it where it came to its end."""
     adapter = adapter_for(upload.storage)
     try:
-        session = _taken_over(upload, adapter)
+        session = _taken_over(upload, adapter, is_dead=True)
         if session is not None and session.offset != upload.declared_size:
             _leave(upload, session)
             return Progress(session.offset, length=upload.declared_size)
@@ -172,13 +172,16 @@ def _look(alias: Alias, upload: Upload) -> Progress:
     return _standing(alias)
 
 
-def _taken_over(upload: Upload, adapter: Adapter) -> WriteSession | None:
-    """The upload's session, ours alone; None where its bytes are gone, and the upload with them. Raises LeaseLost."""
+def _taken_over(upload: Upload, adapter: Adapter, *, is_dead: bool = False) -> WriteSession | None:
+    """The upload's session, ours alone; None where its bytes are gone, and the upload with them. Raises LeaseLost.
+
+    ``is_dead``: its writer has shown no sign of life for so long that there is nobody to wait for.
+    """
     suspended = upload.suspended_at is not None
     live = reception.running(upload)
     if not reservations.claim(upload):
         raise LeaseLost
-    if not suspended:
+    if not suspended and not is_dead:
         if live is not None:
             live.offer.stop()
         _wait_for_handover(upload)

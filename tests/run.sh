@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 unset DATABASE_URL BROKER_URL DATA_DIR HOST PORT
-workers=${WAYBILL_TEST_WORKERS:-$(nproc)}
+# Most tests wait for servers more than they compute.
+workers=${WAYBILL_TEST_WORKERS:-$(($(nproc) * 2))}
 pytest=("$python" -m pytest -n "$workers" --dist loadgroup -q "$@")
 
 echo "== on SQLite"

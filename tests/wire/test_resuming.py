@@ -321,3 +321,15 @@ def test_a_malformed_part_is_refused(desk: Desk, headers: dict[str, str], status
 def patch(desk: Desk, path: str, start: int, stop: int, complete: str) -> Answer:
     headers = {**PATCH, "Upload-Offset": str(start), "Upload-Complete": complete}
     return desk.ask("PATCH", path, headers, body=DATA[start:stop])
+
+
+def test_what_came_another_way_is_not_told_as_this_aliass_own(desk: Desk) -> None:
+    """A loop that asks HEAD until the upload is complete must not take another job's file for its own."""
+    desk.stored(b"another's")
+    for on_exists in ("fail", "replace"):
+        head = desk.ask("HEAD", desk.write(on_exists=on_exists))
+        assert (head["Upload-Offset"], head["Upload-Complete"]) == ("0", "?0")
+    folder = desk.folder("d/", "write-prefix")
+    assert desk.ask("PUT", folder + "mine", body=b"x").status == 201
+    assert desk.ask("HEAD", folder + "mine")["Upload-Complete"] == "?1"
+    assert desk.ask("HEAD", folder + "x.bin")["Upload-Complete"] == "?0"
