@@ -83,6 +83,14 @@ def renew(upload: Upload, offset: int | None = None) -> None:
         raise LeaseLost
 
 
+def promise(upload: Upload, digests: Mapping[str, bytes]) -> None:
+    """Keep what a further part's client announces for the whole. Raises LeaseLost."""
+    promised = {**upload.promised, **{name: digest.hex() for name, digest in digests.items()}}
+    if promised != upload.promised and not owned(upload).update(promised=promised):
+        raise LeaseLost
+    upload.promised = promised
+
+
 def suspend(upload: Upload, token: str, offset: int) -> None:
     """Keep what came of an upload that broke off for ``WAYBILL_UPLOAD_KEEP_S``. Raises LeaseLost.
 

@@ -53,20 +53,32 @@ def is_begun(alias: Alias) -> bool:
 
 
 def begun(alias: Alias, offer: Offer) -> Upload:
-    """The upload that a part belongs to. Raises WrongOffset where there is none of this length."""
+    """The upload that a part belongs to. Raises WrongOffset where there is none of this length and these digests."""
     upload = _unfinished(alias)
-    if upload is None or (offer.whole is not None and upload.declared_size not in (None, offer.whole)):
+    if upload is None or _is_of_another(upload, offer):
         standing = _standing(alias)
         raise WrongOffset(offset=standing.offset, complete=standing.object is not None)
     return upload
 
 
+def _is_of_another(upload: Upload, offer: Offer) -> bool:
+    """Whether a part is announced to be of another whole than the upload was."""
+    if offer.whole is not None and upload.declared_size not in (None, offer.whole):
+        return True
+    return any(upload.promised.get(name, digest.hex()) != digest.hex() for name, digest in offer.digests.items())
+
+
 def go_on(alias: Alias, offer: Offer, body: Source, limit: int) -> Receipt | Progress:
     """Take a part that does not begin at the first byte.
 
-    Raises WrongOffset where it does not begin where the bytes that are safe end; then nothing has changed.
+    Raises WrongOffset where it does not begin where the bytes that are safe end; then nothing has changed. What waits
+    of another whole than this part's is given up, so that its client begins anew.
     """
-    upload = begun(alias, offer)
+    try:
+        upload = begun(alias, offer)
+    except WrongOffset:
+        reservations.supersede(alias, alias.key)
+        raise
     adapter = adapter_for(upload.storage)
     session = _taken_over(upload, adapter)
     if session is None:
@@ -74,7 +86,7 @@ def go_on(alias: Alias, offer: Offer, body: Source, limit: int) -> Receipt | Pro
     if session.offset != offer.start:
         _leave(upload, session)
         raise WrongOffset(offset=session.offset, complete=False)
-    upload.promised = {**upload.promised, **{name: digest.hex() for name, digest in offer.digests.items()}}
+    reservations.promise(upload, offer.digests)
     return Reception(upload, offer, limit, session=session).go_on(body)
 
 

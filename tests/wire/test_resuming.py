@@ -91,9 +91,10 @@ def test_a_file_of_another_length_is_another_file(desk: Desk) -> None:
     offset = broken(desk, path)
     answer = rest(desk, path, offset, DATA + b"!")
     assert (answer.status, answer["Upload-Offset"]) == (409, "0")
+    assert desk.ask("HEAD", path)["Upload-Offset"] == "0", "a loop that asks again begins anew"
     assert desk.ask("PUT", path, body=DATA + b"!").status == 201
     assert desk.content() == DATA + b"!"
-    desk.place.give_up_what_waits()
+    desk.place.sweep()
     desk.assert_nothing_is_left()
 
 
@@ -333,3 +334,26 @@ def test_what_came_another_way_is_not_told_as_this_aliass_own(desk: Desk) -> Non
     assert desk.ask("PUT", folder + "mine", body=b"x").status == 201
     assert desk.ask("HEAD", folder + "mine")["Upload-Complete"] == "?1"
     assert desk.ask("HEAD", folder + "x.bin")["Upload-Complete"] == "?0"
+
+
+def test_a_file_of_another_digest_is_another_file(desk: Desk) -> None:
+    path, other = desk.write(), bytes(len(DATA))
+    offset = broken(desk, path, other, headers={"Waybill-Sha256": sha256(other)})
+    answer = rest(desk, path, offset, headers={"Waybill-Sha256": sha256(DATA)})
+    assert (answer.status, answer["Upload-Offset"]) == (409, "0")
+    assert desk.ask("HEAD", path)["Upload-Offset"] == "0"
+    assert desk.ask("PUT", path, {"Waybill-Sha256": sha256(DATA)}, body=DATA).status == 201
+    assert desk.content() == DATA
+
+
+def test_a_digest_that_comes_with_a_later_part_is_remembered(desk: Desk) -> None:
+    path = desk.write()
+    offset = broken(desk, path, bytes(len(DATA)))
+    with desk.line() as line:
+        span = {"Content-Range": f"bytes {offset}-{len(DATA) - 1}/{len(DATA)}", "Waybill-Sha256": sha256(DATA)}
+        line.begin("PUT", path, {"Content-Length": str(len(DATA) - offset), **span})
+        line.send(DATA[offset : offset + 10])
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    assert rest(desk, path, offset + 10).code == "parts_differ"
+    assert desk.versions() == 0
