@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
-from staging import catalog, reservations, resuming, transfers, writing
+from staging import catalog, placement, reservations, resuming, transfers, writing
 from staging.connections import release
 from staging.errors import AliasUsedUp, ContentDiffers, StagingError, TooLarge
 from staging.leases import UploadLease
@@ -58,7 +58,7 @@ def _settle(upload: Upload, done: Sweep) -> None:
             _abort_unfinished(adapter, upload)
             adopted = bool(upload.sha256) and upload.batch is None and _adopt(adapter, upload)
         if not adopted:
-            if not upload.alias.bucket.mounted:
+            if not placement.is_in_place(upload):
                 adapter.delete(upload.key)
             if upload.declared_size is None and upload.suspended_at is None:
                 writing.note_stream_cut(upload.alias, upload.target_key)
@@ -76,7 +76,7 @@ def _settle(upload: Upload, done: Sweep) -> None:
 def _abort_unfinished(adapter: Adapter, upload: Upload) -> None:
     if upload.token:
         adapter.abort_write(upload.token)
-    elif not upload.alias.bucket.mounted:
+    elif not placement.is_in_place(upload):
         for token in adapter.unfinished_writes(upload.key):
             adapter.abort_write(token)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from adapters.base import ObjectStat
 from staging.errors import InvalidRequest, StorageClosed
-from staging.models import Bucket, Replica, Storage
+from staging.models import Bucket, Replica, Storage, Upload
 from staging.states import Durability, ReplicaState, StorageState
 
 #: Where Waybill keeps the bytes of managed buckets, below a storage's root.
@@ -39,9 +39,20 @@ def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
     return f"{MANAGED_FOLDER}/{bucket.pk}/{name[:2]}/{name}"
 
 
+def parked_key(bucket: Bucket, object_id: str) -> str:
+    """Where the bytes of an upload wait that is parked on another storage than the bucket's."""
+    return f"{MANAGED_FOLDER}/parked/{bucket.pk}/{object_id.replace('-', '')}"
+
+
 def is_reserved(bucket: Bucket, key: str) -> bool:
     """Whether a key of a mounted bucket lies where the bytes of managed buckets are kept, on any storage."""
     return bucket.mounted and MANAGED_FOLDER in f"{bucket.prefix}{key}".split("/")
+
+
+def is_in_place(upload: Upload) -> bool:
+    """Whether the upload is written where everybody sees it: to a mounted bucket, and not parked elsewhere."""
+    bucket = upload.alias.bucket
+    return bool(bucket.mounted and upload.storage_id == bucket.storage_id)
 
 
 def landing(bucket: Bucket) -> Storage:

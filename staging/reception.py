@@ -21,7 +21,7 @@ from staging.errors import (
     TooLarge,
 )
 from staging.leases import UploadLease
-from staging.models import Object, Upload
+from staging.models import Alias, Object, Upload
 from staging.offers import Offer, Progress, Receipt, receipt_of, take
 from staging.parts import read_once_more
 from staging.pump import Hasher, Source, pump
@@ -121,7 +121,7 @@ class Reception:
         Managed keys are Waybill's own, so what is published there is not visible yet. The digest is that of the bytes
         which the storage holds; where it is not what was announced, the upload begins anew.
         """
-        if self.upload.alias.bucket.mounted:
+        if placement.is_in_place(self.upload):
             return self._complete_in_place(adapter, late=late)
         if self.session is not None:
             self.publishing = True
@@ -302,12 +302,22 @@ class Reception:
         """Our bytes lost the race for the key. Managed keys are ours alone, so they can simply go."""
         release()
         try:
-            if not self.upload.alias.bucket.mounted:
+            if not placement.is_in_place(self.upload):
                 adapter.delete(self.upload.key)
         except AdapterError as exc:
             log.warning("upload.left_to_janitor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
             return
         self._drop()
+
+
+def begin(alias: Alias, offer: Offer, body: Source, limit: int, standing: Object | None) -> Receipt | Progress:
+    """Store a body from its first byte on its bucket's storage."""
+    storage = placement.landing(alias.bucket)
+    upload_id = uuid.uuid4()
+    key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
+    content_type = alias.content_type or offer.content_type or "application/octet-stream"
+    upload = reservations.reserve(alias, storage, key, upload_id, offer.whole, content_type, offer.digests)
+    return Reception(upload, offer, limit).run(body, standing)
 
 
 def running(upload: Upload) -> Reception | None:
@@ -319,7 +329,7 @@ def may_be_resumed(upload: Upload, adapter: Adapter) -> bool:
     """Whether a client may go on with the upload: its bytes can be read before anybody else sees them."""
     if not adapter.traits.resumes or upload.batch is not None:
         return False
-    return not upload.alias.bucket.mounted or isinstance(adapter, ReadsUnfinished)
+    return not placement.is_in_place(upload) or isinstance(adapter, ReadsUnfinished)
 
 
 def _discard(_: bytes) -> None:

@@ -9,14 +9,13 @@ from django.utils import timezone
 
 from adapters.base import Adapter, WriteSession
 from adapters.errors import NotFound, WriteLost
-from staging import catalog, reception, reservations
+from staging import catalog, parking, placement, reception, reservations
 from staging.connections import release
 from staging.errors import LeaseLost, StagingError, WrongOffset
 from staging.leases import CONFIRM_S
 from staging.models import Alias, Upload
 from staging.offers import Offer, Progress, Receipt
 from staging.pump import Source
-from staging.reception import Reception
 from staging.storages import adapter_for
 
 log = structlog.get_logger(__name__)
@@ -87,7 +86,7 @@ def go_on(alias: Alias, offer: Offer, body: Source, limit: int) -> Receipt | Pro
         _leave(upload, session)
         raise WrongOffset(offset=session.offset, complete=False)
     reservations.promise(upload, offer.digests)
-    return Reception(upload, offer, limit, session=session).go_on(body)
+    return parking.reception_of(upload, offer, limit, session=session).go_on(body)
 
 
 def complete(upload: Upload) -> Receipt | None:
@@ -103,7 +102,7 @@ def complete(upload: Upload) -> Receipt | None:
         session.suspend()
         return None
     # At a mounted key others write too, so that a file there need not be this upload's.
-    if session is None and (upload.alias.bucket.mounted or not _is_published(upload, adapter)):
+    if session is None and (placement.is_in_place(upload) or not _is_published(upload, adapter)):
         return None
     return _finish(upload, session)
 
@@ -111,7 +110,7 @@ def complete(upload: Upload) -> Receipt | None:
 def _finish(upload: Upload, session: WriteSession | None) -> Receipt:
     size = upload.declared_size
     assert size is not None, "only an upload of known length can have all its bytes"
-    receipt = Reception(upload, Offer(size), size, session=session).finish()
+    receipt = parking.reception_of(upload, Offer(size), size, session=session).finish()
     assert isinstance(receipt, Receipt)
     return receipt
 
@@ -203,7 +202,7 @@ def _taken_over(upload: Upload, adapter: Adapter, *, is_dead: bool = False) -> W
     if receipt := complete(upload):
         raise WrongOffset(offset=receipt.object.size, complete=True)
     # Where the length was never declared, its writer may have published and not come to registering it.
-    if not upload.alias.bucket.mounted:
+    if not placement.is_in_place(upload):
         adapter.delete(upload.key)
     reservations.drop(upload)
     return None

@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 
-from staging import aliases, catalog, placement, reading, reservations, resuming
+from staging import aliases, catalog, parking, placement, reading, reservations, resuming
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
@@ -19,7 +19,7 @@ from staging.models import Alias, BrokenStream, Object
 from staging.offers import Offer, Progress, Receipt, receipt_of, take
 from staging.placement import Policy
 from staging.pump import Source
-from staging.reception import Reception
+from staging.reception import begin
 from staging.states import OnExists
 
 Refusal = type[ContentDiffers] | type[AliasUsedUp]
@@ -52,13 +52,15 @@ def receive_part(alias: Alias, offer: Offer, body: Source) -> Receipt | Progress
     refusal = taken(alias, offer, standing)
     if standing and refusal:
         return _replay(standing, alias, offer, body, limit, refusal)
-    storage = placement.landing(alias.bucket)
-    upload_id = uuid.uuid4()
-    key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
-    content_type = alias.content_type or offer.content_type or "application/octet-stream"
     reservations.supersede(alias, alias.key)
-    upload = reservations.reserve(alias, storage, key, upload_id, offer.whole, content_type, offer.digests)
-    return Reception(upload, offer, limit).run(body, standing)
+    parked = parking.storage_for(alias, offer)
+    if parked is None:
+        return begin(alias, offer, body, limit, standing)
+    placement.landing(alias.bucket)
+    upload_id = uuid.uuid4()
+    key = placement.parked_key(alias.bucket, str(upload_id))
+    upload = reservations.reserve(alias, parked, key, upload_id, offer.whole, offer.content_type, offer.digests)
+    return parking.reception_of(upload, offer, limit).run(body, standing)
 
 
 def check(alias: Alias, offer: Offer) -> int:
