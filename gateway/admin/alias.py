@@ -199,7 +199,6 @@ class AliasAdmin(OwnedAdmin):
             ("A second", words.exact_size(row.max_rate) if row.max_rate is not None else ""),
             ("Streams at a time", str(row.max_requests or "")),
             ("From", ", ".join(row.networks)),
-            ("Producer failed", row.failure or "yes" if row.failed_at else ""),
         ]
         return words.table((name, value) for name, value in rows if value)
 

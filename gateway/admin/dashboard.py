@@ -13,7 +13,7 @@ from gateway.admin.event import event_badge
 from gateway.admin.usage import bar
 from staging import aliases
 from staging.models import Alias, Event, Object, Storage, Transfer, Upload
-from staging.states import AliasState, Role, TransferState
+from staging.states import AliasMode, AliasState, Role, TransferState
 
 #: Counting stops here, so that a catalog of many millions does not make the page slow.
 _COUNTED = 100_000
@@ -67,11 +67,12 @@ def _objects(rows: QuerySet[Object], stores: list[Storage]) -> dict[str, Any]:
 
 def _aliases(rows: QuerySet[Alias]) -> dict[str, Any]:
     by_mode = dict(rows.order_by().values_list("mode").annotate(count=Count("pk")))
+    read = sum(count for mode, count in by_mode.items() if AliasMode(mode).reads)
     return {
         "title": "Live aliases",
         "icon": "link",
         "figure": f"{sum(by_mode.values()):,}",
-        "note": f"{by_mode.get('read', 0):,} read, {by_mode.get('write', 0):,} write",
+        "note": f"{read:,} read, {sum(by_mode.values()) - read:,} write",
         "url": f"{reverse('admin:staging_alias_changelist')}?state=live",
     }
 
