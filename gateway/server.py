@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker as BaseWorker
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.cores import CORES
@@ -69,8 +70,9 @@ class Worker(ThreadWorker):
                 listener.close()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """End at once. ThreadWorker would shut its pool down here, whose lock the interrupted main thread may hold."""
         self._dismiss()
-        super().handle_quit(sig, frame)
+        BaseWorker.handle_quit(self, sig, frame)
 
     @staticmethod
     def _dismiss() -> None:
