@@ -128,6 +128,7 @@ def test_slow_streams_hold_no_database_connection(desk: Desk) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no connections that others could want")
     path = desk.stored(LARGE)
+    others = connections_open()  # Gateways of other tests keep some of their pools.
     with ExitStack() as lines:
         for number in range(settings.DATABASE_POOL_SIZE):
             reader = lines.enter_context(desk.line(receive_buffer=4096))
@@ -138,7 +139,7 @@ def test_slow_streams_hold_no_database_connection(desk: Desk) -> None:
             writer.send(b"x" * MIB)
         desk.wait_until_uploads_run(settings.DATABASE_POOL_SIZE)
         wait_until(lambda: connections_in_use() == 0, what="no query runs and no transaction is open", timeout_s=10)
-        assert connections_open() <= settings.DATABASE_POOL_SIZE, "there are twice as many streams"
+        assert connections_open() <= others + settings.DATABASE_POOL_SIZE, "there are twice as many streams"
         with desk.line() as other:
             assert other.ask("HEAD", path).status == 200
     desk.wait_until_uploads_run(0)
