@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from staging.models import Upload
 from tests.conftest import test_installation as installation
 from tests.place import Place
 from tests.servers.gateway import Gateway
@@ -142,7 +143,8 @@ def test_slow_streams_hold_no_database_connection(desk: Desk) -> None:
         assert connections_open() <= others + settings.DATABASE_POOL_SIZE, "there are twice as many streams"
         with desk.line() as other:
             assert other.ask("HEAD", path).status == 200
-    desk.wait_until_uploads_run(0)
+    running = Upload.objects.filter(suspended_at=None)
+    wait_until(lambda: not running.exists(), what="no upload runs any more")
 
 
 def connections_in_use() -> int:
