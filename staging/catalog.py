@@ -1,12 +1,13 @@
 """The catalog: the one place that writes objects and replicas."""
 
 import uuid
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
@@ -18,7 +19,9 @@ from staging.prepared import Prepared
 from staging.purging import purge
 from staging.states import AliasState, ObjectState, OnExists, ReplicaState, TransferKind
 
-#: How often a registration is tried anew when another version of the key was registered at the same moment.
+T = TypeVar("T")
+
+#: How often a registration is tried when other versions of its keys are registered at the same moment.
 _RACES = 5
 #: The most bytes that an object's metadata may take, names and values together.
 MAX_METADATA_BYTES = 16 * 1024
@@ -30,6 +33,10 @@ _CURRENT_REPLICAS = Prepared(
     int,
     str,
 )
+
+
+class _Overtaken(OperationalError):
+    """The version that was to be replaced has been replaced by another meanwhile; like a deadlock it will pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +75,24 @@ def register(upload: Upload, storage_version: str, *, late: bool = False, lost: 
     nothing back that was deleted since. A version
     that has ``lost`` its bytes is replaced by equal ones. Raises ContentDiffers (the upload stays too) and LeaseLost.
     """
+    return _settle(upload.alias, lambda: _register(upload, storage_version, late, lost))
+
+
+def _settle(alias: Alias, write: Callable[[], T]) -> T:
+    """Run a registration in a transaction: anew where another came between, and then alone in its bucket.
+
+    Those that replace versions are alone from the start: nothing else bounds how often they could be overtaken.
+    Raises _Overtaken.
+    """
     for attempt in range(_RACES):
         try:
             with transaction.atomic():
-                return _register(upload, storage_version, late, lost)
-        except IntegrityError:
-            if attempt == _RACES - 1:
-                raise
-    raise AssertionError("unreachable")
+                if attempt or alias.on_exists == OnExists.REPLACE:
+                    Bucket.objects.select_for_update(no_key=True).get(pk=alias.bucket_id)
+                return write()
+        except (IntegrityError, _Overtaken):
+            continue
+    raise _Overtaken(f"Others write the same keys of the bucket {alias.bucket}.")
 
 
 def _register(upload: Upload, storage_version: str, late: bool, lost: Object | None) -> Registered:
@@ -83,7 +100,9 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     if size is None or not upload.sha256:
         raise ValueError("the content must be noted before it is registered")
     bucket = alias.bucket
-    standing = Object.objects.filter(bucket=bucket, key=upload.target_key, current=True).first()
+    # Both facts from one reading: a version that came between two would have two writers wait for each other.
+    last = Object.objects.filter(bucket=bucket, key=upload.target_key).order_by("-version").first()
+    standing = last if last and last.current else None
     is_equal = standing is not None and (standing.size, standing.sha256) == (size, upload.sha256)
     # In a mounted bucket equal content that was written anew is another version all the same.
     heals = is_equal and standing == lost
@@ -94,20 +113,18 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     )
     if standing and not bucket.mounted and not may_replace and not heals:
         raise ContentDiffers(f"{bucket}/{upload.target_key} was committed with other content meanwhile.")
-    versions = Object.objects.filter(bucket=bucket, key=upload.target_key)
-    if late and not standing and versions.filter(retired_at__gt=upload.created_at).exists():
+    if late and last and last.retired_at and last.retired_at > upload.created_at:
         raise ContentDiffers(f"{bucket}/{upload.target_key} was deleted meanwhile.")
     deleted, _ = reservations.owned(upload).delete()
     if not deleted:
         raise LeaseLost
-    if standing:
-        retire(standing, keep_s=settings.REPLACED_KEEP_S)
-    last = versions.aggregate(last=Max("version"))["last"] or 0
+    if standing and not retire(standing, keep_s=settings.REPLACED_KEEP_S):
+        raise _Overtaken
     made = Object.objects.create(
         id=upload.id,
         bucket=bucket,
         key=upload.target_key,
-        version=last + 1,
+        version=last.version + 1 if last else 1,
         size=size,
         sha256=upload.sha256,
         content_type=upload.content_type,
@@ -264,38 +281,36 @@ def register_all(
     ``lost`` are replaced by equal ones. Raises ContentDiffers and LeaseLost.
     """
     ordered = sorted(arrivals, key=lambda arrival: arrival.key)  # Two of these never wait for each other.
-    for attempt in range(_RACES):
-        try:
-            with transaction.atomic():
-                replayed: list[Arrival] = []
-                for at in range(0, len(ordered), _BATCH):
-                    replayed += _register_batch(alias, storage, ordered[at : at + _BATCH], lost)
-                used = sum(arrival.size for arrival in ordered) - sum(arrival.size for arrival in replayed)
-                Storage.objects.filter(pk=storage.pk).update(
-                    reserved_bytes=F("reserved_bytes") - used, used_bytes=F("used_bytes") + used
-                )
-                if len(replayed) < len(ordered):
-                    _count_use(alias, used)
-                return replayed
-        except IntegrityError:
-            if attempt == _RACES - 1:
-                raise
-    raise AssertionError("unreachable")
+
+    def write() -> list[Arrival]:
+        replayed: list[Arrival] = []
+        for at in range(0, len(ordered), _BATCH):
+            replayed += _register_batch(alias, storage, ordered[at : at + _BATCH], lost)
+        used = sum(arrival.size for arrival in ordered) - sum(arrival.size for arrival in replayed)
+        Storage.objects.filter(pk=storage.pk).update(
+            reserved_bytes=F("reserved_bytes") - used, used_bytes=F("used_bytes") + used
+        )
+        if len(replayed) < len(ordered):
+            _count_use(alias, used)
+        return replayed
+
+    return _settle(alias, write)
 
 
 def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival], lost: Set[uuid.UUID]) -> list[Arrival]:
     bucket, keys = alias.bucket, [arrival.key for arrival in arrivals]
     versions = Object.objects.filter(bucket=bucket, key__in=keys)
-    standing = {found.key: found for found in versions.filter(current=True)}
+    # In this order: a version that comes between the two readings then has a number that is taken.
     last = dict(versions.order_by().values_list("key").annotate(Max("version")))
+    standing = {found.key: found for found in versions.filter(current=True)}
     may_replace = alias.on_exists == OnExists.REPLACE
     fresh, replayed = choose(arrivals, standing, may_replace=may_replace, lost=lost)
     uploads = Upload.objects.filter(pk__in=[arrival.upload_id for arrival in fresh], fence=reservations.FIRST_FENCE)
     if uploads.delete()[0] != len(fresh):
         raise LeaseLost
     for arrival in fresh:
-        if arrival.key in standing:
-            retire(standing[arrival.key], keep_s=settings.REPLACED_KEEP_S)
+        if arrival.key in standing and not retire(standing[arrival.key], keep_s=settings.REPLACED_KEEP_S):
+            raise _Overtaken
     made = [
         Object(
             id=arrival.upload_id,
