@@ -1,5 +1,5 @@
 #!/bin/bash
-# All tests, first on SQLite, then on a PostgreSQL that is started for them what has to do with a database.
+# All tests, first on SQLite, then on a PostgreSQL that is started for them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -7,8 +7,8 @@ unset DATABASE_URL BROKER_URL DATA_DIR HOST PORT
 # Most tests wait for servers more than they compute.
 workers=${WAYBILL_TEST_WORKERS:-$(($(nproc) * 2))}
 pytest=("$python" -m pytest -n "$workers" --dist loadgroup -q "$@")
-# Adapters know no database, and the client programs ask the gateway nothing that tests/wire does not ask it too.
-without_database=(--ignore=tests/adapters --ignore=tests/bench --ignore=tests/zoo --ignore-glob='tests/wire/test_stage_sh*')
+# Adapters and the measuring tools have no database, and pytest-django refuses them one: once is enough.
+without_database=(--ignore=tests/adapters --ignore=tests/bench)
 
 echo "== on SQLite"
 "${pytest[@]}"

@@ -125,44 +125,39 @@ def peak_rss(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-def test_slow_streams_hold_no_database_connection(desk: Desk) -> None:
+@pytest.fixture
+def counted(django_db_setup: None, place: Place, tmp_path: Path) -> Iterator[Desk]:
+    """A gateway whose database connections can be told from those of others; PostgreSQL's client reads the name."""
+    with Gateway(tmp_path, settings={"PGAPPNAME": tmp_path.name}, **installation()) as gateway:
+        yield Desk(gateway, place)
+
+
+def test_slow_streams_hold_no_database_connection(counted: Desk, tmp_path: Path) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no connections that others could want")
-    path = desk.stored(LARGE)
-    others = connections_open()  # Gateways of other tests keep some of their pools.
+    path = counted.stored(LARGE)
     with ExitStack() as lines:
         for number in range(settings.DATABASE_POOL_SIZE):
-            reader = lines.enter_context(desk.line(receive_buffer=4096))
+            reader = lines.enter_context(counted.line(receive_buffer=4096))
             reader.begin("GET", path)
             reader.wait_for_some()
-            writer = lines.enter_context(desk.line())
-            writer.begin("PUT", desk.write(f"d/{number}"), {"Content-Length": str(2 * MIB)})
+            writer = lines.enter_context(counted.line())
+            writer.begin("PUT", counted.write(f"d/{number}"), {"Content-Length": str(2 * MIB)})
             writer.send(b"x" * MIB)
-        desk.wait_until_uploads_run(settings.DATABASE_POOL_SIZE)
-        wait_until(lambda: connections_in_use() == 0, what="no query runs and no transaction is open", timeout_s=10)
-        assert connections_open() <= others + settings.DATABASE_POOL_SIZE, "there are twice as many streams"
-        with desk.line() as other:
+        counted.wait_until_uploads_run(settings.DATABASE_POOL_SIZE)
+        wait_until(lambda: _connections(tmp_path.name, "active") == 0, what="no query runs", timeout_s=10)
+        assert _connections(tmp_path.name, "idle in transaction") == 0
+        assert 1 <= _connections(tmp_path.name) <= settings.DATABASE_POOL_SIZE, "there are twice as many streams"
+        with counted.line() as other:
             assert other.ask("HEAD", path).status == 200
     running = Upload.objects.filter(suspended_at=None)
     wait_until(lambda: not running.exists(), what="no upload runs any more")
 
 
-def connections_in_use() -> int:
-    """Connections of others that are within a query or a transaction."""
-    return _count("state <> 'idle'")
-
-
-def connections_open() -> int:
-    """Those of pools; a process that has had waiters keeps one besides, on which it listens."""
-    return _count("application_name <> 'waybill-arrivals'")
-
-
-def _count(condition: str) -> int:
+def _connections(name: str, state: str = "%") -> int:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            f"WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
-        )
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state LIKE %s"
+        cursor.execute(asked, [name, state])
         (count,) = cursor.fetchone()
     return int(count)
 
