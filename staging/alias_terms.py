@@ -19,6 +19,8 @@ _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,62}")
 MAX_LABELS = 32
 MAX_NETWORKS = 64
 _MOST = 2**63 - 1
+#: What only Waybill itself can count or bound.
+_NOT_ELSEWHERE = ("max_uses", "max_rate", "max_requests", "networks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class AliasSpec:
     ``key`` of a prefix alias is the prefix: empty for all of the bucket, or a folder, with or without its last slash.
     ``starts_on_use``: the lifetime begins with the first use. ``idle_s``: disuse ends the alias too. ``max_rate`` is
     in bytes a second, ``max_requests`` bounds the streams at a time, ``networks`` are those of the clients (CIDR).
+    ``redirect``: a request that asks for it is sent on to a signed URL of the storage.
     """
 
     mode: AliasMode
@@ -47,6 +50,7 @@ class AliasSpec:
     max_rate: int | None = None
     max_requests: int | None = None
     networks: Sequence[str] = ()
+    redirect: bool = False
 
     @property
     def place(self) -> str:
@@ -99,6 +103,10 @@ def _of_mode(spec: AliasSpec) -> dict[str, str]:
         wrong |= {name: "of one object only" for name in ("size", "sha256") if getattr(spec, name) not in (None, "")}
     if spec.max_total_bytes is not None and spec.mode != AliasMode.WRITE_PREFIX:
         wrong["max_total_bytes"] = "of write-prefix aliases only"
+    if spec.redirect and spec.mode not in (AliasMode.READ, AliasMode.READ_PREFIX):
+        wrong["redirect"] = "of aliases for reading only"
+    elif spec.redirect and (bounds := [name for name in _NOT_ELSEWHERE if getattr(spec, name)]):
+        wrong["redirect"] = f"a storage that is asked directly does not keep to {' or '.join(bounds)}"
     return wrong
 
 

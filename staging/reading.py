@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from django.conf import settings
 
-from adapters.base import ObjectStat, ReadStream
+from adapters.base import ObjectStat, ReadStream, SignsUrls
 from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
 from staging import alias_uses, catalog, failures, placement
 from staging.connections import release
@@ -76,6 +77,22 @@ def open_stream(found: Found, start: int, stop: int) -> ReadStream:
     """
     release()
     return _FailoverStream(found, start, stop) if len(found.copies) > 1 else _open(found, found.copies[0], start, stop)
+
+
+def signed_url(found: Found) -> str | None:
+    """A URL of the pinned version at a storage that signs some and has the bytes now; None where there is none."""
+    release()
+    for copy in found.copies:
+        adapter, key = adapter_for(copy.replica.storage), copy.replica.key
+        if not isinstance(adapter, SignsUrls):
+            continue
+        try:
+            stat = adapter.stat(key)
+            if stat.size == found.size and copy.version in (None, stat.version):
+                return adapter.sign_url(key, method="GET", lifetime_s=settings.REDIRECT_LIFETIME_S)
+        except AdapterError as exc:
+            log.warning("replica.failed", storage=exc.storage, error=exc.code, offset=0)
+    return None
 
 
 def _find_managed(alias: Alias) -> Found:

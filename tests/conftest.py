@@ -18,7 +18,7 @@ from tests.servers.faulty import Faults
 from tests.servers.gateway import Gateway
 from tests.servers.process import ProgramMissing
 from tests.servers.sshd import Sshd
-from tests.servers.swift import Swift
+from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
 from tests.wire.desk import Desk
 
 
@@ -86,6 +86,17 @@ def sftp_place(project: Project, sshd: Sshd, tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
+def s3_place(project: Project, swift: Swift, tmp_path: Path) -> Iterator[Place]:
+    """A storage in an S3 bucket of its own; it has no files to look at."""
+    bucket = f"test-{tmp_path.name.lower().replace('_', '-')}"[:60].rstrip("-")
+    swift.create_bucket(bucket)
+    secrets = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    spec = StorageSpec("s3", "s3", {"endpoint": swift.endpoint, "bucket": bucket}, secrets, tier=2)
+    yield make_place(project, "s3-data", spec, tmp_path)
+    storages.close_adapters()
+
+
+@pytest.fixture
 def faults(faulty_place: Place) -> Iterator[Faults]:
     """What fails on ``faulty_place``; nothing goes on failing after the test."""
     found = Faults(faulty_place.root)
@@ -129,6 +140,12 @@ def faulty_desk(faulty_gateway_process: Gateway, faulty_place: Place) -> Desk:
 def sftp_desk(gateway: Gateway, sftp_place: Place) -> Desk:
     """Aliases on the SFTP server, and the shared gateway."""
     return Desk(gateway, sftp_place)
+
+
+@pytest.fixture
+def s3_desk(gateway: Gateway, s3_place: Place) -> Desk:
+    """Aliases on S3, and the shared gateway."""
+    return Desk(gateway, s3_place)
 
 
 def _folder_place(project: Project, name: str, scheme: str, tmp_path: Path) -> Place:

@@ -67,7 +67,7 @@ class AliasAdmin(OwnedAdmin):
         (
             "Bounds",
             {
-                "fields": ["max_rate", "max_requests", "networks"],
+                "fields": ["max_rate", "max_requests", "networks", "redirect"],
                 "description": "How fast, by how many and from where it may be used.",
                 "classes": ["collapse"],
             },
@@ -199,6 +199,7 @@ class AliasAdmin(OwnedAdmin):
             ("A second", words.exact_size(row.max_rate) if row.max_rate is not None else ""),
             ("Streams at a time", str(row.max_requests or "")),
             ("From", ", ".join(row.networks)),
+            ("Direct reads", "where a request asks for them" if row.redirect else ""),
         ]
         return words.table((name, value) for name, value in rows if value)
 

@@ -94,6 +94,12 @@ class NewAliasForm(ServiceForm):
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "192.0.2.0/24 2001:db8::/32"}),
         help_text="Where it may be used from; empty for anywhere.",
     )
+    redirect = forms.BooleanField(
+        label="Direct reads",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Requests with ?redirect=1 are sent on to a short-lived URL of the storage, where it has some (S3).",
+    )
     max_total_bytes = SizeField(label="In all", help_text="Of all files below a folder that is written.")
     max_uses = forms.IntegerField(
         label="Uses",
@@ -164,6 +170,7 @@ class NewAliasForm(ServiceForm):
             max_total_bytes=asked["max_total_bytes"],
             max_rate=asked["max_rate"],
             max_requests=asked["max_requests"],
+            redirect=asked["redirect"],
             networks=asked["networks"].replace(",", " ").split(),
         )
         return aliases.create(asked["bucket"], [spec])[0]

@@ -65,6 +65,7 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
             "max_rate",
             "max_requests",
             "networks",
+            "redirect",
             "size",
             "sha256",
             "content_type",
@@ -130,6 +131,7 @@ class AliasBody(Body):
     networks = serializers.ListField(
         child=Text(max_length=64), required=False, help_text="Networks of the clients that may use it (CIDR)."
     )
+    redirect = Flag(required=False, help_text="A GET that asks for it is sent on to a signed URL of the storage.")
 
     def validate_mode(self, mode: str) -> AliasMode:
         """The domain's own word."""
@@ -138,23 +140,6 @@ class AliasBody(Body):
 
 class AliasChange(Body):
     """How long the alias is to live from now on."""
-
-    lifetime_s = Whole(min_value=1)
-
-
-class GroupBody(Body):
-    """What the aliases have in common; at least one field."""
-
-    mode = Choice(AliasMode.choices, required=False)
-    bucket = Text(required=False, max_length=64)
-    key = Text(required=False)
-    prefix = Text(required=False)
-    labels = TextMap(required=False, max_length=255, allow_empty=False)
-    created_by = Text(required=False, max_length=16)
-
-
-class ExtendBody(GroupBody):
-    """Which aliases are to live how long from now on."""
 
     lifetime_s = Whole(min_value=1)
 
@@ -179,18 +164,6 @@ class AliasQuery(ListQuery):
         asked = {name: value for name, value in self.validated_data.items() if name not in ("cursor", "limit", "label")}
         labels = dict(label.split(":", 1) for label in self.validated_data.get("label", []))
         return Selection(**asked, labels=labels)
-
-
-class RevokedAnswer(serializers.Serializer[Any]):
-    """How many aliases were revoked."""
-
-    revoked = serializers.IntegerField()
-
-
-class ExtendedAnswer(serializers.Serializer[Any]):
-    """How many aliases were extended."""
-
-    extended = serializers.IntegerField()
 
 
 def _one_or_many(name: str, shape: type[serializers.BaseSerializer[Any]]) -> PolymorphicProxySerializer:
@@ -262,30 +235,6 @@ class OneAlias(Endpoint):
 
     def _answer(self, alias: Alias) -> Response:
         return Response(AliasAnswer(alias, context={"role": self.caller.role}).data)
-
-
-class RevokeAliases(Endpoint):
-    """Revoking by group."""
-
-    roles = {"POST": Role.OPERATOR}
-
-    @extend_schema(operation_id="revokeAliases", request=GroupBody, responses=RevokedAnswer)
-    def post(self, request: Request) -> Response:
-        """Revoke all aliases of a group, for instance of one job by its label."""
-        return Response({"revoked": alias_groups.revoke_all(self.project, Selection(**GroupBody.of(request)))})
-
-
-class ExtendAliases(Endpoint):
-    """Extending by group."""
-
-    roles = {"POST": Role.OPERATOR}
-
-    @extend_schema(operation_id="extendAliases", request=ExtendBody, responses=ExtendedAnswer)
-    def post(self, request: Request) -> Response:
-        """Extend all aliases of a group that are not revoked."""
-        body = ExtendBody.of(request)
-        lifetime_s = body.pop("lifetime_s")
-        return Response({"extended": alias_groups.extend_all(self.project, Selection(**body), lifetime_s)})
 
 
 def _checked(documents: list[Any]) -> list[dict[str, Any]]:

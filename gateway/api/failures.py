@@ -8,7 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.api.aliases import AliasAnswer, GroupBody
+from gateway.api.alias_groups import GroupBody
+from gateway.api.aliases import AliasAnswer
 from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Text
 from staging import alias_groups, failures

@@ -3,6 +3,7 @@
 from django.urls import path, re_path, register_converter
 
 from gateway.api import (
+    alias_groups,
     aliases,
     buckets,
     credentials,
@@ -50,8 +51,8 @@ urlpatterns = [
     path("buckets/<name:name>/objects", objects.Objects.as_view()),
     path("buckets/<name:name>/objects/<path:key>", objects.OneObject.as_view()),
     path("aliases", aliases.Aliases.as_view(), name="api-aliases"),
-    path("aliases/revoke", aliases.RevokeAliases.as_view()),
-    path("aliases/extend", aliases.ExtendAliases.as_view()),
+    path("aliases/revoke", alias_groups.RevokeAliases.as_view()),
+    path("aliases/extend", alias_groups.ExtendAliases.as_view()),
     path("aliases/fail", failures.FailAliases.as_view()),
     path("aliases/<uuid:alias_id>", aliases.OneAlias.as_view()),
     path("aliases/<uuid:alias_id>/fail", failures.FailAlias.as_view()),

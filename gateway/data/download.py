@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from adapters.base import FileBacked, ReadStream
 from adapters.errors import VersionChanged
-from gateway.data import body, conditions, digests, ranges
+from gateway.data import body, conditions, digests, ranges, redirect
 from gateway.data import pace as paces
 from gateway.data.holding import Hold
 from gateway.data.pace import PacedRead
@@ -41,7 +41,8 @@ class Delivery:
     """What an answer is made of: one version of an object, or of an archive.
 
     ``open`` gives the bytes ``[start, stop)``. ``by_descriptor``: a file of this machine that nobody changes.
-    ``may_have_changed``: since the alias was made another version may have been begun to be read.
+    ``may_have_changed``: since the alias was made another version may have been begun to be read. ``sign`` gives the
+    storage's own short-lived URL of the whole, or None where it has none now.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Delivery:
     open: Callable[[int, int], ReadStream]
     by_descriptor: bool
     may_have_changed: bool
+    sign: Callable[[], str | None] | None = None
 
 
 def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callable[[int], Slot]) -> HttpResponseBase:
@@ -78,7 +80,14 @@ def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callab
         status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
         described["Content-Length"] = str(thing.size)
         return HttpResponse(status=status, headers=described, content_type=thing.content_type)
+    if redirect.is_wanted(request, alias) and (url := _url(thing, headers)):
+        return redirect.answer(request, alias, url, thing.sha256)
     return _deliver(request, alias, thing, span, described, take_slot(_length(thing, span)))
+
+
+def _url(thing: Delivery, headers: Mapping[str, str]) -> str | None:
+    """The storage's own URL. It cannot say of which version a part is to be, so parts are of what never changes."""
+    return thing.sign() if thing.sign and (thing.by_descriptor or "Range" not in headers) else None
 
 
 def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None) -> None:
@@ -103,6 +112,7 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         open=partial(reading.open_stream, found),
         by_descriptor=found.cannot_change,
         may_have_changed=found.replaced_at is not None and found.replaced_at > alias.created_at,
+        sign=partial(reading.signed_url, found),
     )
 
 

@@ -69,7 +69,7 @@ def wait_s(request: HttpRequest) -> int:
 def note_preference(request: HttpRequest, response: HttpResponseBase) -> None:
     """Say which preference ``wait_s`` has followed, if any."""
     if applied := request.META.get(_APPLIED):
-        response["Preference-Applied"] = applied
+        response["Preference-Applied"] = ", ".join(filter(None, [response.get("Preference-Applied"), applied]))
 
 
 class Hold:

@@ -34,6 +34,7 @@ class Alias(models.Model):
     mode = models.CharField(max_length=16, choices=AliasMode.choices)
     on_exists = models.CharField(max_length=16, choices=OnExists.choices, default=OnExists.FAIL)
     allow_empty_stream = models.BooleanField(default=False)
+    redirect = models.BooleanField(default=False, help_text="A request may be sent on to the storage itself.")
     expires_at = models.DateTimeField()
     lifetime_s = models.PositiveIntegerField(null=True, blank=True)
     idle_s = models.PositiveIntegerField(null=True, blank=True)

@@ -1,35 +1,16 @@
 """Resumed uploads on S3, which keeps whole parts only: what HEAD tells is what the service has."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from staging import storages
-from staging.models import Project, Storage, Upload
+from staging.models import Storage, Upload
 from staging.states import StorageState
-from staging.storages import StorageSpec, adapter_for
-from tests.conftest import make_place
+from staging.storages import adapter_for
 from tests.place import Place
-from tests.servers.gateway import Gateway
 from tests.servers.process import wait_until
-from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
 from tests.wire.desk import KEY, Desk, sha256
 from tests.wire.line import Answer
 
 DATA = bytes(range(241)) * 130_000  # 31 MB: several parts
-
-
-@pytest.fixture
-def s3_desk(gateway: Gateway, project: Project, swift: Swift, tmp_path: Path) -> Iterator[Desk]:
-    bucket = f"resume-{tmp_path.name.lower().replace('_', '-')}"[:60].rstrip("-")
-    swift.create_bucket(bucket)
-    spec = StorageSpec(
-        "s3", "s3", {"endpoint": swift.endpoint, "bucket": bucket}, {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
-    )
-    place: Place = make_place(project, "s3-data", spec, tmp_path)
-    yield Desk(gateway, place)
-    storages.close_adapters()
 
 
 @pytest.mark.parametrize("cut", [1, 5_000_000, 8 * 1024 * 1024, 20_000_000, len(DATA) - 1])
