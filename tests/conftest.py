@@ -12,7 +12,7 @@ from django.db import connection
 from staging import projects, storages
 from staging.models import Bucket, Project
 from staging.storages import StorageSpec
-from tests.place import Place
+from tests.place import Place, S3Place
 from tests.servers import faulty
 from tests.servers.faulty import Faults
 from tests.servers.gateway import Gateway
@@ -87,12 +87,12 @@ def sftp_place(project: Project, sshd: Sshd, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def s3_place(project: Project, swift: Swift, tmp_path: Path) -> Iterator[Place]:
-    """A storage in an S3 bucket of its own; it has no files to look at."""
+    """A storage in an S3 bucket of its own."""
     bucket = f"test-{tmp_path.name.lower().replace('_', '-')}"[:60].rstrip("-")
     swift.create_bucket(bucket)
     secrets = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
     spec = StorageSpec("s3", "s3", {"endpoint": swift.endpoint, "bucket": bucket}, secrets, tier=2)
-    yield make_place(project, "s3-data", spec, tmp_path)
+    yield S3Place(make_place(project, "s3-data", spec, tmp_path), swift, bucket)
     storages.close_adapters()
 
 

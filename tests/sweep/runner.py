@@ -116,7 +116,7 @@ def run(
                 with _noting(failed, run):
                     run.check()
         assert not failed, "\n".join(f"{case}: {why}" for case, why in failed.items())
-        checker.check_bytes(desk.place.root)
+        checker.check_bytes(desk.place)
         desk.assert_nothing_is_left()
 
 

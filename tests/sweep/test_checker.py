@@ -28,10 +28,10 @@ def flip(desk: Desk) -> None:
 
 def test_bytes_that_changed_on_the_disk_are_found(desk: Desk) -> None:
     desk.stored(b"right")
-    checker.check_bytes(desk.place.root)
+    checker.check_bytes(desk.place)
     flip(desk)
     with pytest.raises(AssertionError):
-        checker.check_bytes(desk.place.root)
+        checker.check_bytes(desk.place)
 
 
 def test_a_download_of_wrong_bytes_is_found(desk: Desk, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_history_of_many_wrappers_makes_sense(gateways: list[Gateway], place: 
     versions = {key: list(_digests(key)) for key in KEYS}
     found = violations(game.uploads, game.downloads, versions)
     assert not found, f"SWEEP_SEED={seed}:\n" + "\n".join(found)
-    checker.check_bytes(place.root)
+    checker.check_bytes(place)
     place.assert_nothing_is_left()
     acknowledged = sum(upload.ended is not None for upload in game.uploads)
     told = f"{acknowledged} of {len(game.uploads)} uploads, {len(game.downloads)} downloads, {kills} kills"

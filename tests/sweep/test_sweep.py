@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def some(found: list[Case]) -> list[Case]:
     return found[::2] if IS_POSTGRES and not extent.IS_FULL else found
 
 
+def few(found: list[Case]) -> list[Case]:
+    """One of five, another one for each seed: the line is the same, what stands behind it is another."""
+    return found if extent.IS_FULL else found[extent.SEED % 5 :: 5]
+
+
 def test_the_selection_is_a_part_of_the_whole_and_has_all_there_is() -> None:
     whole, chosen = cases.every(), cases.selection()
     assert len({case.id for case in whole}) == len(whole)
@@ -46,6 +52,24 @@ def test_a_line_that_is_cut(desk: Desk, form: Form, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", cases.FORMS[Client.CURL])
 def test_a_line_that_is_cut_under_curl(desk: Desk, form: Form, tmp_path: Path) -> None:
     run(desk, of(Fault.LINE, Client.CURL, form), tmp_path)
+
+
+@once
+@pytest.mark.parametrize("form", cases.FORMS[Client.RAW])
+def test_a_line_that_is_cut_before_a_mounted_folder(desk: Desk, form: Form, tmp_path: Path) -> None:
+    run(replace(desk, mounted=True), few(of(Fault.LINE, Client.RAW, form)), tmp_path)
+
+
+@once
+@pytest.mark.parametrize("form", cases.FORMS[Client.RAW])
+def test_a_line_that_is_cut_before_s3(s3_desk: Desk, form: Form, tmp_path: Path) -> None:
+    run(s3_desk, few(of(Fault.LINE, Client.RAW, form)), tmp_path)
+
+
+@once
+@pytest.mark.parametrize("form", [form for form in cases.FORMS[Client.RAW] if form.reads or not form.goes_on])
+def test_a_line_that_is_cut_before_a_mounted_s3_bucket(s3_desk: Desk, form: Form, tmp_path: Path) -> None:
+    run(replace(s3_desk, mounted=True), few(of(Fault.LINE, Client.RAW, form)), tmp_path)
 
 
 @once

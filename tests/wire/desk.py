@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staging import aliases, catalog
-from staging.models import Event, Object, Upload
+from staging.models import Bucket, Event, Object, Upload
 from staging.states import AliasMode, OnExists
 from tests.place import Place
 from tests.servers.gateway import Gateway
@@ -29,6 +29,12 @@ class Desk:
 
     gateway: Gateway
     place: Place
+    #: Whether aliases are of the mounted bucket unless they are asked for otherwise.
+    mounted: bool = False
+
+    @property
+    def bucket(self) -> Bucket:
+        return self.place.mounted if self.mounted else self.place.managed
 
     @property
     def port(self) -> int:
@@ -96,6 +102,6 @@ class Desk:
         return catalog.current(self.place.mounted if mounted else self.place.managed, key)
 
     def _path(self, key: str, mode: AliasMode, spec: dict[str, Any]) -> str:
-        alias = self.place.alias(key, mode, **spec)
+        alias = self.place.alias(key, mode, **{"mounted": self.mounted, **spec})
         path = self.gateway.alias_path(aliases.token_of(alias), aliases.file_name(alias))
         return f"{path}/" if mode.is_prefix else path
