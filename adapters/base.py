@@ -161,6 +161,8 @@ class Adapter(ABC):
     """One configured storage: an endpoint, a root below which every key lies, and a credential."""
 
     scheme: ClassVar[str]
+    #: What people call this kind of storage.
+    title: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
     #: Whether every process that builds the same storage reaches the same bytes.
     shared: ClassVar[bool] = True

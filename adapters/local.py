@@ -47,6 +47,7 @@ class LocalAdapter(Adapter):
     """
 
     scheme = "local"
+    title = "Local folder"
     fields = (
         Field("root", "string", "Absolute path of the folder below which every object lies", required=True),
         Field(

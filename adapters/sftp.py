@@ -40,6 +40,7 @@ class SftpAdapter(Adapter):
     """
 
     scheme = "sftp"
+    title = "SFTP"
     fields = FIELDS
     # Times are whole seconds here: a change that keeps the size within one second cannot be seen.
     traits = Traits(atomic_create=True, atomic_replace=True, resumes=True, strong_versions=False)

@@ -94,7 +94,7 @@ def elsewhere(settings: Settings, deed: str, *, key: str, size: int | None, byte
         text=True,
         timeout=110,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(adapters.__path__[0]).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(adapters.__path__[0]).parent), *sys.path])},
     )
     assert done.returncode == 0, done.stderr
     told: dict[str, object] = json.loads(done.stdout)

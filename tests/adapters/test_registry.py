@@ -38,7 +38,7 @@ class Demanding(MemoryAdapter):
 
 @pytest.fixture
 def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._KINDS, "demanding", ("Demanding", f"{__name__}:Demanding"))
+    monkeypatch.setitem(registry._OWN, "demanding", f"{__name__}:Demanding")
     monkeypatch.setattr(Demanding, "built", [])
 
 
