@@ -15,6 +15,7 @@ from adapters.errors import (
 from adapters.sftp_messages import Reply
 from adapters.sftp_wire import SftpWire
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from tests.adapters.guarantees import Documented
 from tests.adapters.sftp.storages import (
     assert_works,
     build,
@@ -25,7 +26,8 @@ from tests.servers.proxy import CuttingProxy
 from tests.servers.sshd import Sshd
 
 
-class TestSftp(AdapterContract, OtherProcesses, Network):
+class TestSftp(AdapterContract, OtherProcesses, Network, Documented):
+    row = "`sftp` (OpenSSH)"
     bulk_memory_bytes = 16 * 1024 * 1024
 
     @pytest.fixture
