@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapters import registry
 from adapters.base import Adapter, CheckStep
-from adapters.sftp_connection import Endpoint
+from adapters.sftp_endpoint import Endpoint
 from adapters.sftp_settings import make_endpoint
 from adapters.testkit import AdapterContract, Settings
 from tests.adapters.sftp.stand_in import PASSWORD, USER, StandIn
