@@ -15,7 +15,6 @@ from adapters.sftp_paramiko import meet
 from adapters.sftp_program import HOST_ALIAS, SshEnded, SshProcess, command, program
 from adapters.sftp_wire import SftpWire
 
-#: What is taken from the pipe at once at most: more than the pipe holds is not there anyway.
 _RECV_BYTES = 256 * 1024
 #: How ssh says that the server did not prove to be the known one.
 _HOST_KEY_WORDS = ("Host key verification failed", "no matching host key type found")
@@ -25,7 +24,10 @@ _met: dict[str, paramiko.PKey] = {}
 
 
 class OpensshSession:
-    """A Session with a private key. The server is reached in ``log_in`` only."""
+    """A Session with a private key, and its Channel. The server is reached in ``log_in`` only."""
+
+    #: Twice as much as ssh's window: it and the sockets keep what is under way, this process does not.
+    in_flight_bytes = 4 * 1024 * 1024
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -64,10 +66,10 @@ class OpensshSession:
         except (BrokenPipeError, ConnectionResetError) as exc:
             raise process.ended() from exc
 
-    def recv(self, most: int) -> bytes:
+    def recv(self) -> bytes:
         process = self._running()
         try:
-            data = process.near.recv(min(most, _RECV_BYTES))
+            data = process.near.recv(_RECV_BYTES)
         except ConnectionResetError as exc:
             raise process.ended() from exc
         if not data:

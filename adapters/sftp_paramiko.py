@@ -11,10 +11,12 @@ import paramiko
 
 from adapters.errors import AccessDenied, Offline, TimedOut
 from adapters.sftp_endpoint import Endpoint, Tell, host_key_algorithms, in_time, refuse_unknown
-from adapters.sftp_wire import IN_FLIGHT_BYTES, SftpWire
+from adapters.sftp_wire import SftpWire
 
 #: The quickest of those that paramiko knows and OpenSSH offers; paramiko itself would take it last.
 _FIRST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+#: A read takes up to five times that for a moment, because paramiko's buffer copies what it gives.
+IN_FLIGHT_BYTES = 2 * 1024 * 1024
 #: Room for all replies under way, and for the packets around them.
 _WINDOW_BYTES = 2 * IN_FLIGHT_BYTES
 #: What one packet of SSH takes.
@@ -26,7 +28,9 @@ logging.getLogger(_DRIVER_LOG).setLevel(logging.CRITICAL)
 
 
 class ParamikoSession:
-    """A Session. Making one reaches the server: raises Offline and TimedOut."""
+    """A Session and its Channel. Making one reaches the server: raises Offline and TimedOut."""
+
+    in_flight_bytes = IN_FLIGHT_BYTES
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -68,8 +72,8 @@ class ParamikoSession:
     def send(self, data: memoryview) -> int:
         return self._channel.send(bytes(data[:_SEND_BYTES]))
 
-    def recv(self, most: int) -> bytes:
-        return self._channel.recv(most)
+    def recv(self) -> bytes:
+        return self._channel.recv(IN_FLIGHT_BYTES)
 
     def shut_down(self) -> None:
         self._socket.shut_down()

@@ -25,6 +25,10 @@ from adapters.sftp_endpoint import Endpoint, host_key_algorithms
 HOST_ALIAS = "waybill"
 #: How much of what ssh says is kept: the end of it.
 _KEPT_BYTES = 4096
+#: As much as the system allows of it, both ways: fewer turns of ours and of ssh's for the same bytes.
+_BUFFER_BYTES = 1024 * 1024
+#: How long is waited for a process that was killed.
+_END_S = 10.0
 #: Where a program is looked for if this process has no PATH.
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 #: A socket's path takes 108 bytes at most, and ssh would read other signs in its settings as patterns.
@@ -32,7 +36,7 @@ _PLAIN_FOLDER = re.compile(r"/[\w./-]{0,70}", re.ASCII)
 
 
 class SshEnded(EOFError):
-    """The ssh program ended; ``lines`` are the last that it said, printable. The server's greeting may be among them."""
+    """The ssh program ended; ``lines`` are the last that it said, the server's greeting perhaps among them."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__(lines[-1] if lines else "the ssh program ended without a word")
@@ -61,7 +65,9 @@ def obstacle() -> str | None:
 
 
 def program() -> str | None:
-    return shutil.which("ssh", path=os.environ.get("PATH", _PATH))
+    """Where ssh is, or None."""
+    found = shutil.which("ssh", path=os.environ.get("PATH", _PATH))
+    return found and os.path.abspath(found)
 
 
 def command(endpoint: Endpoint, ssh: str, *, host_key: paramiko.PKey, known_hosts: Path, agent: Path) -> list[str]:
@@ -118,6 +124,8 @@ class SshProcess:
 
     def __init__(self, words: list[str]) -> None:
         near, far = socket.socketpair()
+        for end in (near, far):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         with far:
             try:
                 self._process = subprocess.Popen(
@@ -134,6 +142,7 @@ class SshProcess:
                 raise
         cores.release(self._process.pid)
         self.near = near
+        self._owner = os.getpid()
         self._said = b""
         self._lock = threading.Lock()
         self._watcher = threading.Thread(target=self._watch, name="sftp-ssh", daemon=True)
@@ -145,7 +154,7 @@ class SshProcess:
 
     @property
     def is_running(self) -> bool:
-        return self._watcher.is_alive()
+        return self._owner == os.getpid() and self._watcher.is_alive()
 
     def ended(self) -> SshEnded:
         """Why nothing comes any more. ssh closes its output a moment before it says why, and ends."""
@@ -154,7 +163,9 @@ class SshProcess:
         return SshEnded(["".join(filter(str.isprintable, line))[:300] for line in lines if line])
 
     def shut_down(self) -> None:
-        """End it from any thread; whoever waits at ``near`` wakes up."""
+        """End it from any thread; whoever waits at ``near`` wakes up. A process that was forked off ends nothing."""
+        if self._owner != os.getpid():
+            return
         with suppress(OSError):  # It was shut down before.
             self.near.shutdown(socket.SHUT_RDWR)
         with self._lock:
@@ -164,7 +175,7 @@ class SshProcess:
     def close(self) -> None:
         """End it, and return when it is gone. Idempotent."""
         self.shut_down()
-        self._watcher.join()
+        self._watcher.join(_END_S)
         self.near.close()
 
     def _watch(self) -> None:

@@ -16,9 +16,6 @@ from adapters.sftp_messages import Kind, ProtocolBroken, Reply
 SMALLEST_TRANSFER_BYTES = 32 * 1024
 #: What we ask for at most in one request, even of a server that would take more.
 LARGEST_TRANSFER_BYTES = 255 * 1024
-#: Requested and not yet consumed, or sent and not yet acknowledged, in one stream: as much as OpenSSH's sftp keeps. A
-#: read takes up to five times that for a moment, because paramiko's buffer copies what it gives.
-IN_FLIGHT_BYTES = 2 * 1024 * 1024
 #: No reply is longer than a block of data or a batch of names; anything else is not SFTP.
 MAX_PACKET_BYTES = 1024 * 1024
 
@@ -26,13 +23,18 @@ _FLUSH_BYTES = 32 * 1024
 
 
 class Channel(Protocol):
-    """What carries SFTP: raises TimeoutError when no byte moved within its time limit, and others when it broke."""
+    """What carries SFTP: raises TimeoutError when no byte moved within its time limit, and others when it broke.
+
+    ``in_flight_bytes`` is what one stream may have requested and not yet consumed, or sent and not yet acknowledged.
+    """
+
+    in_flight_bytes: int
 
     def send(self, data: memoryview) -> int:
         """How many of the first bytes were taken; 0 when the channel was closed."""
 
-    def recv(self, most: int) -> bytes:
-        """At least one byte; none when the channel was closed."""
+    def recv(self) -> bytes:
+        """At least one byte, and as much as there is within reason; none when the channel was closed."""
 
 
 class SftpWire:
@@ -46,6 +48,7 @@ class SftpWire:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.in_flight_bytes = channel.in_flight_bytes
         self._outbox = bytearray()
         self._inbox = memoryview(b"")
         self._next_ticket = 0
@@ -160,7 +163,7 @@ class SftpWire:
         pieces = []
         while count:
             if not self._inbox:
-                self._inbox = memoryview(self._channel.recv(IN_FLIGHT_BYTES))
+                self._inbox = memoryview(self._channel.recv())
                 if not self._inbox:
                     raise EOFError("the server closed the connection")
             piece, self._inbox = self._inbox[:count], self._inbox[count:]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.sftp_endpoint import Engine
 from tests.servers.sshd import Sshd
 
 
@@ -21,3 +22,9 @@ def server(tmp_path: Path) -> Iterator[Sshd]:
     """A server of the test's own, to count on or to kill."""
     with Sshd(tmp_path) as server:
         yield server
+
+
+@pytest.fixture(params=[Engine.PARAMIKO, Engine.OPENSSH])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of those who speak SSH, for a test of what does not depend on them."""
+    return request.param
