@@ -16,7 +16,7 @@ def allow(cores: Collection[int]) -> None:
 
 
 def release(pid: int) -> None:
-    """Let a program that was just started run on the allowed cores; one that has ended already is let be."""
+    """Let a program that was just started run on the allowed cores; where that cannot be it stays where it is."""
     if _allowed:
-        with suppress(ProcessLookupError):
+        with suppress(OSError):  # It has ended, or the system has taken these cores away since.
             os.sched_setaffinity(pid, _allowed)

@@ -21,7 +21,7 @@ _MEANING: dict[int, type[AdapterError]] = {
     Code.OP_UNSUPPORTED: AdapterError,
 }
 
-#: What ssh says as it ends, in the order in which it is looked for: its exit status is the same for all of it.
+#: What ssh says as it ends; its exit status is the same for all of it. The last line that says one of these counts.
 _SSH_WORDS: tuple[tuple[str, type[AdapterError]], ...] = (
     ("Permission denied (", AccessDenied),
     ("Could not resolve hostname", Offline),
@@ -56,8 +56,9 @@ def translated(storage: str, key: str = "", *, absent: type[AdapterError] = NotF
 
 
 def _what_ssh_meant(ended: SshEnded, storage: str, key: str) -> AdapterError:
-    for words, kind in _SSH_WORDS:
-        if line := ended.line_with(words):
-            what = "the private key was refused" if kind is AccessDenied else "the connection ended"
-            return kind(f"{what}; ssh said: {line}", storage=storage, key=key)
+    for line in reversed(ended.lines):
+        for words, kind in _SSH_WORDS:
+            if words in line:
+                what = "the private key was refused" if kind is AccessDenied else "the connection ended"
+                return kind(f"{what}; ssh said: {line}", storage=storage, key=key)
     return Unavailable(f"the connection broke; ssh said: {ended}", storage=storage, key=key)

@@ -32,7 +32,7 @@ _END_S = 10.0
 #: Where a program is looked for if this process has no PATH.
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 #: A socket's path takes 108 bytes at most, and ssh would read other signs in its settings as patterns.
-_PLAIN_FOLDER = re.compile(r"/[\w./-]{0,70}", re.ASCII)
+_PLAIN_FOLDER = re.compile(r"/[\w./-]{0,75}", re.ASCII)
 
 
 class SshEnded(EOFError):

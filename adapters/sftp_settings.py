@@ -59,7 +59,8 @@ FIELDS = (
 )
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_NAME = re.compile(r"[^\s/@\[\]?#\x00-\x20\x7f]+")
+# What begins with a hyphen would be an option of ssh.
+_NAME = re.compile(r"(?!-)[^\s/@\[\]?#\x00-\x20\x7f]+")
 _KEY_KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
