@@ -11,7 +11,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from adapters.errors import AccessDenied, AdapterError, InvalidKey, NotFound, Offline, TimedOut, Unavailable
 from adapters.sftp_messages import Code, ProtocolBroken, SftpStatus
 from adapters.sftp_paramiko import SendStalled
-from adapters.sftp_program import SshEnded
+from adapters.sftp_process import SshEnded
 
 _MEANING: dict[int, type[AdapterError]] = {
     Code.NO_SUCH_FILE: NotFound,

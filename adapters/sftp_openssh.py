@@ -12,7 +12,8 @@ from adapters.errors import AccessDenied
 from adapters.sftp_agent import Agent
 from adapters.sftp_endpoint import Endpoint, Tell
 from adapters.sftp_paramiko import meet
-from adapters.sftp_program import HOST_ALIAS, SshEnded, SshProcess, command, program
+from adapters.sftp_process import SshEnded, SshProcess
+from adapters.sftp_program import HOST_ALIAS, command, program
 from adapters.sftp_wire import SftpWire
 
 _RECV_BYTES = 256 * 1024

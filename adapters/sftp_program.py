@@ -1,4 +1,4 @@
-"""The ssh program as a child: whether it can run here, the settings it is given, and a process that leaves nothing."""
+"""The ssh program: whether it can be used on this machine, and the settings that it is given."""
 
 from __future__ import annotations
 
@@ -7,50 +7,35 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
-from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import paramiko
 
-from adapters import cores
 from adapters.sftp_endpoint import Endpoint, host_key_algorithms
 
 #: The name under which the host key stands in the private list of known hosts, whatever the host's is.
 HOST_ALIAS = "waybill"
-#: How much of what ssh says is kept: the end of it.
-_KEPT_BYTES = 4096
-#: As much as the system allows of it, both ways: fewer turns of ours and of ssh's for the same bytes.
-_BUFFER_BYTES = 1024 * 1024
-#: How long is waited for a process that was killed.
-_END_S = 10.0
-#: Where a program is looked for if this process has no PATH.
-_PATH = "/usr/local/bin:/usr/bin:/bin"
+#: The first that takes a list of ciphers to be put in front of its own.
+_OLDEST = (8, 1)
+#: How long it may take to tell its version.
+_VERSION_S = 10.0
+#: Where programs are, for this process if it has no PATH, and for ssh.
+PATH = "/usr/local/bin:/usr/bin:/bin"
 #: A socket's path takes 108 bytes at most, and ssh would read other signs in its settings as patterns.
 _PLAIN_FOLDER = re.compile(r"/[\w./-]{0,75}", re.ASCII)
 
 
-class SshEnded(EOFError):
-    """The ssh program ended; ``lines`` are the last that it said, the server's greeting perhaps among them."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__(lines[-1] if lines else "the ssh program ended without a word")
-        self.lines = tuple(lines)
-
-    def line_with(self, words: str) -> str | None:
-        """The last line in which ssh said this."""
-        return next((line for line in reversed(self.lines) if words in line), None)
-
-
 def obstacle() -> str | None:
     """Why the ssh program cannot be used on this machine, and what to do about it; None where it can."""
-    if program() is None:
+    ssh = program()
+    if ssh is None:
         return "there is no program ssh on this machine's PATH; install openssh-client"
+    if not _is_recent(ssh):
+        oldest = ".".join(map(str, _OLDEST))
+        return f"{ssh} is not OpenSSH {oldest} or newer; install openssh-client"
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
@@ -66,7 +51,7 @@ def obstacle() -> str | None:
 
 def program() -> str | None:
     """Where ssh is, or None."""
-    found = shutil.which("ssh", path=os.environ.get("PATH", _PATH))
+    found = shutil.which("ssh", path=os.environ.get("PATH", PATH))
     return found and os.path.abspath(found)
 
 
@@ -114,80 +99,17 @@ def command(endpoint: Endpoint, ssh: str, *, host_key: paramiko.PKey, known_host
     return [*words, "-p", str(endpoint.port), "-l", endpoint.username, "-s", "--", endpoint.host, "sftp"]
 
 
-class SshProcess:
-    """A running ssh whose standard input and output are ``near``.
-
-    It is in a session of its own, so that no Ctrl-C reaches it and no terminal is asked, and it inherits neither our
-    environment nor our descriptors. A thread keeps the end of what it says and waits for its end, so that it is never
-    a zombie for longer than a moment; it ends by itself when this process does, because its input does.
-    """
-
-    def __init__(self, words: list[str]) -> None:
-        near, far = socket.socketpair()
-        for end in (near, far):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        with far:
-            try:
-                self._process = subprocess.Popen(
-                    words,
-                    stdin=far.fileno(),
-                    stdout=far.fileno(),
-                    stderr=subprocess.PIPE,
-                    env={"PATH": _PATH, "LC_ALL": "C"},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except BaseException:
-                near.close()
-                raise
-        cores.release(self._process.pid)
-        self.near = near
-        self._owner = os.getpid()
-        self._said = b""
-        self._lock = threading.Lock()
-        self._watcher = threading.Thread(target=self._watch, name="sftp-ssh", daemon=True)
-        self._watcher.start()
-
-    @property
-    def pid(self) -> int:
-        return int(self._process.pid)
-
-    @property
-    def is_running(self) -> bool:
-        return self._owner == os.getpid() and self._watcher.is_alive()
-
-    def ended(self) -> SshEnded:
-        """Why nothing comes any more. ssh closes its output a moment before it says why, and ends."""
-        self._watcher.join(1.0)
-        lines = (" ".join(line.split()) for line in self._said.decode("utf-8", "replace").splitlines())
-        return SshEnded(["".join(filter(str.isprintable, line))[:300] for line in lines if line])
-
-    def shut_down(self) -> None:
-        """End it from any thread; whoever waits at ``near`` wakes up. A process that was forked off ends nothing."""
-        if self._owner != os.getpid():
-            return
-        with suppress(OSError):  # It was shut down before.
-            self.near.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            if self._process.returncode is None:
-                self._process.kill()
-
-    def close(self) -> None:
-        """End it, and return when it is gone. Idempotent."""
-        self.shut_down()
-        self._watcher.join(_END_S)
-        self.near.close()
-
-    def _watch(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as stderr:
-            while words := os.read(stderr.fileno(), _KEPT_BYTES):
-                self._said = (self._said + words)[-_KEPT_BYTES:]
-        with suppress(ChildProcessError):  # Somebody who waits for any child took it.
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        # Its number is free for others from here on, so that nobody may send it a signal meanwhile.
-        with self._lock:
-            self._process.wait()
+@cache
+def _is_recent(ssh: str) -> bool:
+    """Whether this is an OpenSSH that knows all settings that it is given: other programs are called ssh too."""
+    try:
+        asked = subprocess.run(
+            [ssh, "-V"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_VERSION_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    found = re.match(rb"OpenSSH_(\d+)\.(\d+)", asked.stderr + asked.stdout)
+    return found is not None and (int(found[1]), int(found[2])) >= _OLDEST
 
 
 @cache

@@ -24,7 +24,7 @@ from adapters.errors import (
 )
 from adapters.sftp_endpoint import Engine
 from adapters.testkit.processes import elsewhere
-from tests.adapters.sftp.ssh_processes import is_there, only_ssh, ssh_processes, words_of
+from tests.adapters.sftp.ssh_processes import fake_ssh, is_there, only_ssh, ssh_processes, words_of
 from tests.adapters.sftp.stand_in import StandIn
 from tests.adapters.sftp.storages import assert_works, build, settings_of, stand_in_settings
 from tests.servers.process import wait_until
@@ -59,6 +59,13 @@ class TestChoice:
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         self.assert_hindered(sshd, "install openssh-client")
+
+    @pytest.mark.parametrize("version", ["OpenSSH_8.0p1", "Dropbear v2022.83", ""])
+    def test_an_ssh_that_is_too_old_or_another_one_is_not_used(
+        self, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+    ) -> None:
+        fake_ssh(tmp_path, "exit 1", monkeypatch, version=version)
+        self.assert_hindered(sshd, "OpenSSH 8.1 or newer")
 
     def test_a_user_without_a_name_cannot_run_ssh(self, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
         def nobody(uid: int) -> None:

@@ -23,21 +23,12 @@ from adapters.errors import (
 )
 from adapters.sftp_endpoint import Engine
 from adapters.testkit import AdapterContract
-from tests.adapters.sftp.ssh_processes import is_there, only_ssh, ssh_processes
+from tests.adapters.sftp.ssh_processes import fake_ssh, is_there, only_ssh, ssh_processes
 from tests.adapters.sftp.storages import assert_works, build, settings_of
 from tests.servers.process import wait_until
 from tests.servers.sshd import Sshd
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
-
-
-def fake_ssh(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another program in the place of ssh."""
-    program = folder / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent))
 
 
 class TestEnding:
