@@ -23,11 +23,12 @@ from adapters.errors import (
     AdapterError,
 )
 from adapters.sftp_endpoint import Engine
+from adapters.sftp_paramiko import ParamikoSession
 from adapters.testkit.processes import elsewhere
 from tests.adapters.sftp.ssh_processes import fake_ssh, is_there, only_ssh, ssh_processes, words_of
 from tests.adapters.sftp.stand_in import StandIn
-from tests.adapters.sftp.storages import assert_works, build, settings_of, stand_in_settings
-from tests.servers.process import wait_until
+from tests.adapters.sftp.storages import assert_works, build, endpoint_of, settings_of, stand_in_settings
+from tests.servers.process import find_program, wait_until
 from tests.servers.proxy import CuttingProxy
 from tests.servers.sshd import Sshd
 
@@ -199,6 +200,43 @@ class TestOwnSettings:
         host = f"-oProxyCommand=touch${{IFS}}{tmp_path.name}"
         with pytest.raises(ValueError, match=r"^host: "):
             build(settings_of(sshd, Engine.OPENSSH, host=host))
+
+
+class TestCipher:
+    def test_ssh_takes_the_cipher_that_the_processor_has_instructions_for(
+        self, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if " aes " not in Path("/proc/cpuinfo").read_text():
+            pytest.skip("the processor has no instructions for AES")
+        real = find_program("ssh", package="openssh-client")
+        fake_ssh(tmp_path, f'exec {real} -v -E {tmp_path}/log "$@"', monkeypatch)
+        with closing(build(settings_of(sshd, Engine.OPENSSH))) as adapter:
+            assert_works(adapter)
+        assert (tmp_path / "log").read_text().count("cipher: aes128-gcm@openssh.com") == 2
+
+    def test_paramiko_takes_it_too(self, sshd: Sshd) -> None:
+        session = ParamikoSession(endpoint_of(sshd, Engine.PARAMIKO))
+        with closing(session):
+            session.meet(None)
+            assert session._transport.local_cipher == session._transport.remote_cipher == "aes128-gcm@openssh.com"
+
+    @pytest.mark.parametrize("cipher", ["aes256-gcm@openssh.com", "aes128-ctr"])
+    def test_a_server_without_it_is_served_by_another(self, tmp_path: Path, engine: Engine, cipher: str) -> None:
+        with (
+            Sshd(tmp_path, extra=f"Ciphers {cipher}") as server,
+            closing(build(settings_of(server, engine))) as adapter,
+        ):
+            assert_works(adapter)
+
+    def test_a_server_with_no_algorithm_that_is_safe_is_refused_for_good(self, tmp_path: Path, engine: Engine) -> None:
+        with (
+            Sshd(tmp_path, extra="KexAlgorithms diffie-hellman-group1-sha1") as server,
+            closing(build(settings_of(server, engine))) as adapter,
+            pytest.raises(AdapterError) as refused,
+        ):
+            adapter.stat("object")
+        assert type(refused.value) is AdapterError
+        assert not refused.value.transient
 
 
 class TestHostKey:
