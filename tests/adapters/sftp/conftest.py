@@ -27,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[Sshd]:
         yield server
 
 
-@pytest.fixture(params=[Engine.PARAMIKO, Engine.OPENSSH])
+@pytest.fixture(scope="module", params=[Engine.PARAMIKO, Engine.OPENSSH])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each of those who speak SSH, for a test of what does not depend on them."""
     return request.param

@@ -26,18 +26,22 @@ from tests.servers.proxy import CuttingProxy
 from tests.servers.sshd import Sshd
 
 
+@pytest.fixture(scope="module")
+def settings(sshd: Sshd, engine: Engine) -> Settings:
+    return settings_of(sshd, engine)
+
+
+@pytest.fixture(scope="module")
+def adapter(settings: Settings) -> Iterator[Adapter]:
+    """One for all tests, as a gateway has it: each logging in would take longer than most of them."""
+    adapter = build(settings)
+    yield adapter
+    adapter.close()
+
+
 class TestSftp(AdapterContract, OtherProcesses, Network):
+    bulk_bytes = 128 * 1024 * 1024
     bulk_memory_bytes = 16 * 1024 * 1024
-
-    @pytest.fixture
-    def settings(self, sshd: Sshd, engine: Engine) -> Settings:
-        return settings_of(sshd, engine)
-
-    @pytest.fixture
-    def adapter(self, settings: Settings) -> Iterator[Adapter]:
-        adapter = build(settings)
-        yield adapter
-        adapter.close()
 
     @pytest.fixture
     def network(self, sshd: Sshd, engine: Engine) -> Iterator[Line]:
@@ -62,7 +66,7 @@ def test_objects_of_a_terse_server_take_more_round_trips_and_arrive_whole(tmp_pa
 
 def test_keys_are_renegotiated_in_the_middle_of_a_transfer(tmp_path: Path, engine: Engine) -> None:
     with Sshd(tmp_path, extra="RekeyLimit 1M") as server, closing(build(settings_of(server, engine))) as adapter:
-        data = AdapterContract.content(12_000_000)
+        data = AdapterContract.content(6_000_000)
         AdapterContract.store(adapter, "object", data)
         assert AdapterContract.fetch(adapter, "object") == data
 
