@@ -96,6 +96,8 @@ class TestEnding:
             gateway.kill()
         wait_until(lambda: not is_there(pid), what="ssh has ended by itself")
 
+    # Newer Pythons warn of what this test is about: a process with threads that is forked.
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
     def test_a_forked_process_leaves_its_parents_connection_alone(self, ssh_adapter: Adapter) -> None:
         assert_works(ssh_adapter)
         pid = only_ssh()
