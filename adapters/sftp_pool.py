@@ -9,7 +9,8 @@ from contextlib import suppress
 import paramiko
 
 from adapters.errors import Unavailable
-from adapters.sftp_connection import Endpoint, SftpConnection
+from adapters.sftp_connection import SftpConnection
+from adapters.sftp_endpoint import Endpoint
 from adapters.sftp_messages import Kind
 
 #: How many idle connections are kept, and for how long.

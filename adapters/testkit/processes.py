@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -84,11 +84,16 @@ class OtherProcesses(Contract):
             adapter.delete(key)
 
 
-def elsewhere(settings: Settings, deed: str, *, key: str, size: int | None, bytes: int) -> dict[str, object]:
-    """Have another process build the storage and do a deed of ``adapters.testkit.deeds``; returns what it prints."""
+def elsewhere(
+    settings: Settings, deed: str, *, key: str, size: int | None, bytes: int, under: Sequence[str] = ()
+) -> dict[str, object]:
+    """Have another process build the storage and do a deed of ``adapters.testkit.deeds``; returns what it prints.
+
+    ``under`` is a program, with its arguments, that runs it.
+    """
     order = json.dumps({**asdict(settings), "deed": deed, "key": key, "size": size, "bytes": bytes})
     done = subprocess.run(
-        [sys.executable, "-m", "adapters.testkit.deeds"],
+        [*under, sys.executable, "-m", "adapters.testkit.deeds"],
         input=order,
         capture_output=True,
         text=True,
