@@ -80,6 +80,12 @@ class Exchange:
         if connection is not None:
             self._client.give_back(connection)
 
+    def break_off(self) -> None:
+        """End a body before its length, wait a little for the server to be done with it, and drop the connection."""
+        if self._connection is not None:
+            self._connection.break_off()
+            self.drop()
+
     def drop(self) -> None:
         """End the connection, whatever it was doing. Idempotent."""
         if self._connection is not None:

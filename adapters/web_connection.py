@@ -15,6 +15,8 @@ from adapters.web_settings import Origin
 
 #: What is read of an answer that nobody wants, so that its connection can be used again.
 _MOST_UNWANTED_BYTES = 64 * 1024
+#: How long a server is waited for that was told to stop.
+_DONE_WITHIN_S = 2.0
 
 
 class WebConnection:
@@ -61,7 +63,7 @@ class WebConnection:
         try:
             # Not sendall, whose time limit is for all of the data and not for making progress.
             while left:
-                left = left[self._http.sock.send(left) :]
+                left = left[self._socket.send(left) :]
         except (BrokenPipeError, ConnectionResetError):
             # What the server said before it closed is why; the broken pipe is only the consequence.
             self._was_cut_short = True
@@ -78,7 +80,7 @@ class WebConnection:
         head = b""
         try:
             while not head.endswith(b"\r\n\r\n") and len(head) < _MOST_UNWANTED_BYTES:
-                piece = self._http.sock.recv(1)
+                piece = self._socket.recv(1)
                 if not piece:
                     return False
                 head += piece
@@ -87,10 +89,11 @@ class WebConnection:
         return head.split(b" ", 2)[1:2] == [b"100"]
 
     def break_off(self) -> None:
-        """End a body before its length, and wait until the server has done with it: it answers, or closes."""
-        with suppress(OSError):
-            self._http.sock.shutdown(socket.SHUT_WR)
-            self._http.sock.recv(1)
+        """End a body before its length, and wait a little until the server has done with it: it answers, or closes."""
+        with suppress(OSError, http.client.HTTPException):
+            self._socket.settimeout(min(_DONE_WITHIN_S, self._origin.stall_timeout_s))
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.recv(1)
 
     def answer(self) -> http.client.HTTPResponse:
         """Wait for the answer's head. Its body is read from it, or left to ``settle``."""
@@ -133,6 +136,14 @@ class WebConnection:
         if answer is not None:
             answer.close()
         self._http.close()
+
+    @property
+    def _socket(self) -> socket.socket:
+        """Gone as soon as the head of an answer came after which the server closes."""
+        if self._http.sock is None:
+            raise http.client.NotConnected
+        found: socket.socket = self._http.sock
+        return found
 
     def _words(self, answer: http.client.HTTPResponse) -> str:
         reason = "".join(letter for letter in answer.reason[:80] if letter.isprintable())

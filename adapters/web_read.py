@@ -42,7 +42,7 @@ def open_read(
     _require_within(told.size, start, stop, storage=storage, key=key)
     if start != (told.size if stop is None else stop):
         raise Unavailable("the server refused a range that the object has", storage=storage, key=key)
-    return WebRead(storage, told.stat(key), start, start, None, skip=0)
+    return WebRead(storage, told.stat(key, asked_for=version), start, start, None, skip=0)
 
 
 def told_by_headers(exchange: Exchange, size: int) -> Told:
@@ -79,7 +79,8 @@ def _opened(
     if version is not None and not told.is_of(version):
         raise VersionChanged(storage=storage, key=key)
     _require_within(told.size, start, stop, storage=storage, key=key)
-    return WebRead(storage, told.stat(key), start, told.size if stop is None else stop, exchange, skip=skip)
+    stat = told.stat(key, asked_for=version)
+    return WebRead(storage, stat, start, told.size if stop is None else stop, exchange, skip=skip)
 
 
 def _whole_size(exchange: Exchange, start: int, stop: int | None, *, ranged: bool) -> int:

@@ -66,9 +66,12 @@ class Told:
         """Whether this is the version, whichever way it was told."""
         return version in (self.version, self.dated_version)
 
-    def stat(self, key: str) -> ObjectStat:
+    def stat(self, key: str, *, asked_for: str | None = None) -> ObjectStat:
+        """Under the version that was asked for, where it was told in another way, which is a weak one then."""
         modified = None if self.modified is None else self.modified.astimezone(UTC)
-        return ObjectStat(key, self.size, modified, self.version, self.is_strong, self.checksum)
+        version = asked_for or self.version
+        is_strong = self.is_strong and version == self.version
+        return ObjectStat(key, self.size, modified, version, is_strong, self.checksum)
 
 
 def sent_range(header: str) -> tuple[int, int, int] | None:

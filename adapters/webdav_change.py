@@ -122,8 +122,9 @@ class WebDavChange:
                     return attempt()
             except HttpRefusal as exc:
                 refusal = exc
-            if self._look.is_below_an_object(key, refusal):
+            if self._look.is_below_an_object(key):
                 raise InvalidKey("a component of it is an object", storage=self.storage, key=key) from refusal
+            self._look.refuse_lost_root(key)
             raise refusal
 
     def _make_folders(self, key: str) -> None:

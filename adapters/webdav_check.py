@@ -71,15 +71,20 @@ class _Trials:
 
     def write(self) -> str:
         self._wrote = True
+        found = "a folder was made, and a file in it written"
         self._store(self._key, WriteMode.CREATE)
+        hidden = f"{self._folder}/.hidden"
+        self._store(hidden, WriteMode.CREATE)
+        if hidden not in [item.key for item in self._adapter.scan(f"{self._folder}/")]:
+            found += "; the server lists no name that begins with a dot, not even those of unfinished writes"
         try:
             self._store(f"{self._folder}/html", WriteMode.CREATE)
         except AccessDenied:
-            return (
-                "a folder was made, and a file in it written; names that begin with 'ht' are refused, because the"
-                " server hides those of their partials (Apache: allow '.ht' names for this folder)"
+            found += (
+                "; it refuses names that begin with 'ht', because it hides those of their partials"
+                " (Apache: allow '.ht' names for this folder)"
             )
-        return "a folder was made, and a file in it written"
+        return found
 
     def read(self) -> str:
         stat = self._adapter.stat(self._key)

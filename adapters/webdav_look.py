@@ -19,6 +19,8 @@ from adapters.webdav_xml import REQUEST, SPACE_REQUEST, Member, members
 MULTISTATUS = 207
 REDIRECTS = (301, 302, 307, 308)
 _MISSING = (404, 410)
+#: What servers say as well where a folder on the way is an object.
+_ODD = (400, 403, 405, 409, 500)
 #: How many names of a folder are kept at a time; a larger folder is listed again for each so many.
 LISTED_AT_ONCE = 50_000
 
@@ -57,7 +59,7 @@ class WebDavLook:
             try:
                 return self._find(key)
             except HttpRefusal as exc:
-                if exc.status in _MISSING or self.is_below_an_object(key, exc):
+                if exc.status in _MISSING or (exc.status in _ODD and self.is_below_an_object(key)):
                     return None
                 raise
 
@@ -92,13 +94,8 @@ class WebDavLook:
         with translated(self.storage, folder):
             return [name for name, _, _ in self._members(folder)]
 
-    def is_below_an_object(self, key: str, refusal: HttpRefusal) -> bool:
-        """Whether a request was refused because a folder of the key is an object: servers have many words for that.
-
-        Of a ``key`` that ends in ``/`` the last name counts as well.
-        """
-        if refusal.status not in (400, 403, 405, 409, 500):
-            return False
+    def is_below_an_object(self, key: str) -> bool:
+        """Whether a folder of the key is an object; of a key that ends in ``/`` the last name counts as well."""
         names = key.split("/")[:-1]
         for count in range(1, len(names) + 1):
             try:
@@ -138,7 +135,7 @@ class WebDavLook:
         try:
             exchange = self._propfind(folder, depth=1)
         except HttpRefusal as exc:
-            if exc.status in _MISSING or self.is_below_an_object(folder, exc):
+            if exc.status in _MISSING or (exc.status in _ODD and self.is_below_an_object(folder)):
                 self.refuse_lost_root(folder)
                 return
             raise

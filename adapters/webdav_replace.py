@@ -60,9 +60,8 @@ class InPlace:
                         return False
                     exchange.send(_NEW[:-1])
                     stays = self._content(key) == _OLD
-                    exchange.connection.break_off()
                 finally:
-                    exchange.drop()
+                    exchange.break_off()
             return stays and self._content(key) == _OLD
         finally:
             with suppress(AdapterError):  # What was found, or went wrong before, counts.

@@ -91,7 +91,7 @@ class WebDavWrite(WriteSession):
         self._over = True
         body, self._body = self._body, None
         if body is not None:
-            body.drop()
+            body.break_off()  # Until the server has done with it, it may lock the partial, or store it once more.
         if self._has_partial:
             self._change.remove(self._token.partial)
 
