@@ -15,6 +15,7 @@ _KINDS = {
     "sftp": ("SFTP", "adapters.sftp:SftpAdapter"),
     "s3": ("S3", "adapters.s3:S3Adapter"),
     "webdav": ("WebDAV", "adapters.webdav:WebDavAdapter"),
+    "http": ("HTTP source, read only", "adapters.http:HttpAdapter"),
     "memory": ("Memory of one process", "adapters.memory:MemoryAdapter"),
 }
 _TYPES: dict[str, tuple[type, str]] = {
@@ -50,6 +51,11 @@ def schemes() -> tuple[str, ...]:
 def is_shared(scheme: str) -> bool:
     """Whether every process reaches the same bytes there."""
     return _adapter_class(scheme).shared
+
+
+def is_read_only(scheme: str) -> bool:
+    """Whether nothing can be written to storages of this kind."""
+    return _adapter_class(scheme).read_only
 
 
 def describe(scheme: str) -> Description:

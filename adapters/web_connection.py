@@ -105,7 +105,8 @@ class WebConnection:
         answer = self._answer
         assert answer is not None, "an answer is looked at when it is there"
         if answer.status not in statuses:
-            raise HttpRefusal(answer.status, self._words(answer))
+            location = answer.getheader("Location") or "" if 300 <= answer.status < 400 else ""
+            raise HttpRefusal(answer.status, self._words(answer), location=location)
 
     def settle(self) -> bool:
         """Read what is left of a short answer; whether the connection can then be used for another request."""

@@ -23,12 +23,16 @@ from adapters.errors import (
 
 
 class HttpRefusal(Exception):
-    """An answer with a status that was not asked for; ``words`` is a sentence about it without any secret."""
+    """An answer with a status that was not asked for; ``words`` is a sentence about it without any secret.
 
-    def __init__(self, status: int, words: str) -> None:
+    ``location`` is where a redirect leads to, as the server wrote it; empty for all else.
+    """
+
+    def __init__(self, status: int, words: str, *, location: str = "") -> None:
         super().__init__(words)
         self.status = status
         self.words = words
+        self.location = location
 
 
 class HttpBroken(Exception):
