@@ -113,11 +113,11 @@ class WebDavChange:
             try:
                 return attempt()
             except HttpRefusal as exc:
-                if "/" not in key or exc.status not in (400, *_NO_PARENT):
+                if exc.status not in (400, *_NO_PARENT):
                     raise
                 refusal = exc
             try:
-                if refusal.status in _NO_PARENT:
+                if "/" in key and refusal.status in _NO_PARENT:
                     self._make_folders(key)
                     return attempt()
             except HttpRefusal as exc:

@@ -19,12 +19,6 @@ from tests.servers.rclone_dav import RcloneDav
 
 
 @pytest.fixture(scope="module")
-def apache() -> Iterator[Apache]:
-    with Apache(password=True) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def apache_settings(apache: Apache) -> Settings:
     return settings_of(apache.url, username=USER, credential={"password": PASSWORD})
 
