@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from adapters.web_errors import HttpRefusal
 from adapters.web_settings import Origin
@@ -150,7 +150,7 @@ class WebConnection:
         reason = "".join(letter for letter in answer.reason[:80] if letter.isprintable())
         words = f"{self._method} was answered {answer.status} {reason}".rstrip()
         if 300 <= answer.status < 400:
-            target = urlsplit(answer.getheader("Location") or "")
+            target = split_location(answer.getheader("Location") or "")
             where = f"{target.scheme or self._origin.scheme}://{target.hostname or self._origin.host}"
             return f"{words}: redirects (here to {where}) are not followed; register the address itself"
         if answer.status == 401:
@@ -159,3 +159,11 @@ class WebConnection:
                 f"{words}: the server wants {asked if asked.isalnum() else 'another scheme'}, we speak Basic and Bearer"
             )
         return words
+
+
+def split_location(text: str) -> SplitResult:
+    """The parts of an address that a server wrote; all empty where it is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")

@@ -113,7 +113,7 @@ class WebDavChange:
             try:
                 return attempt()
             except HttpRefusal as exc:
-                if exc.status not in (400, *_NO_PARENT):
+                if exc.status not in (*_TAKEN, *_NO_PARENT):
                     raise
                 refusal = exc
             try:
@@ -122,6 +122,7 @@ class WebDavChange:
                     return attempt()
             except HttpRefusal as exc:
                 refusal = exc
+            self.refuse_taken(key, mode=WriteMode.REPLACE)
             if self._look.is_below_an_object(key):
                 raise InvalidKey("a component of it is an object", storage=self.storage, key=key) from refusal
             self._look.refuse_lost_root(key)

@@ -6,12 +6,13 @@ import heapq
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from adapters.base import ObjectStat, Prefix
 from adapters.errors import InvalidKey, NotFound, Offline
 from adapters.keys import check_key
 from adapters.web_client import Exchange, WebClient
+from adapters.web_connection import split_location
 from adapters.web_errors import HttpBroken, HttpRefusal, translated
 from adapters.web_versions import Told, checksum
 from adapters.webdav_xml import REQUEST, SPACE_REQUEST, Member, members
@@ -123,7 +124,7 @@ class WebDavLook:
         try:
             exchange.send(body)
             exchange.finish(MULTISTATUS, *REDIRECTS)
-            if exchange.status != MULTISTATUS and urlsplit(exchange.header("Location")).path != f"{path}/":
+            if exchange.status != MULTISTATUS and split_location(exchange.header("Location")).path != f"{path}/":
                 exchange.connection.expect((MULTISTATUS,))
         except BaseException:
             exchange.close()

@@ -208,9 +208,9 @@ def test_server_that_refuses_in_the_middle_of_an_upload_is_heard() -> None:
 )
 def test_statuses_mean_what_they_say(status: int, kind: type[AdapterError]) -> None:
     def answer(asked: Asked) -> Said:
-        if asked.method == "PROPFIND":
+        if asked.method == "PROPFIND" and asked.path == "/":
             return Said(207, multistatus(response("/", "<D:resourcetype><D:collection/></D:resourcetype>")))
-        return Said(status)
+        return Said(404 if asked.method == "PROPFIND" else status)
 
     with Scripted(answer) as server, closing(adapter_of(server)) as adapter, pytest.raises(kind):
         AdapterContract.store(adapter, "object", b"data")
