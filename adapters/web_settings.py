@@ -37,11 +37,14 @@ FIELDS = (
         "Seconds without any progress after which a request fails",
         default=STALL_TIMEOUT_S,
     ),
-    Field("max_connections", "integer", "How many connections may be open at once", default=MAX_CONNECTIONS),
+    Field(
+        "max_connections", "integer", "How many connections may be open at once, two at least", default=MAX_CONNECTIONS
+    ),
     Field("password", "text", "The user's password", secret=True),
     Field("token", "text", "Instead of user and password, a bearer token", secret=True),
 )
 
+_MOST = 86_400
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
@@ -76,7 +79,7 @@ class Origin:
             tls=_tls(options) if scheme == "https" else None,
             connect_timeout_s=_whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
             stall_timeout_s=_whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
-            max_connections=_whole_number(options, "max_connections", MAX_CONNECTIONS),
+            max_connections=_whole_number(options, "max_connections", MAX_CONNECTIONS, least=2),
         )
 
     @property
@@ -155,10 +158,10 @@ def _tls(options: Mapping[str, object]) -> ssl.SSLContext:
         raise ValueError("ca: certificates in PEM form were expected") from exc
 
 
-def _whole_number(options: Mapping[str, object], setting: str, default: int, *, most: int = 86_400) -> int:
+def _whole_number(options: Mapping[str, object], setting: str, default: int, *, least: int = 1) -> int:
     value = options.get(setting)
     if value is None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"{setting}: a whole number from 1 to {most} was expected")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
+        raise ValueError(f"{setting}: a whole number from {least} to {_MOST} was expected")
     return value

@@ -18,7 +18,7 @@ from adapters.web_read import open_read
 from adapters.web_settings import FIELDS, Origin, root_uri
 from adapters.webdav_change import WebDavChange
 from adapters.webdav_look import REDIRECTS, WebDavLook
-from adapters.webdav_replace import InPlace
+from adapters.webdav_replace import PuttingTrial
 from adapters.webdav_write import COLLECTED_BYTES, WebDavWrite, move_published
 
 #: What servers answer to a GET where no object is: nothing, a folder, or an object instead of a folder on the way.
@@ -43,7 +43,7 @@ class WebDavAdapter(Adapter):
         self._client = WebClient(origin)
         self._look = WebDavLook(self._client)
         self._change = WebDavChange(self._client, self._look)
-        self._in_place = InPlace(self._client, self._look, self._change)
+        self._putting = PuttingTrial(self._client, self._look, self._change)
 
     @classmethod
     def build(cls, name: str, options: Mapping[str, object], credential: Mapping[str, str]) -> Self:
@@ -69,7 +69,7 @@ class WebDavAdapter(Adapter):
     def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
         if size is None or size > COLLECTED_BYTES:
             self._change.refuse_taken(key, mode=mode)  # before any byte of what may be large is taken
-        in_place = mode is WriteMode.REPLACE and self._learn_replacing()
+        in_place = mode is WriteMode.REPLACE and self._replaces_in_place(key, size)
         return WebDavWrite(self._look, self._change, WriteToken.new(key, size=size, mode=mode), in_place=in_place)
 
     def resume_write(self, token: str) -> WriteSession:
@@ -92,7 +92,7 @@ class WebDavAdapter(Adapter):
         return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
 
     def check(self) -> list[CheckStep]:
-        self._in_place.forget()
+        self._putting.forget()
         return webdav_check.check(self, self._client, self._look)
 
     def close(self) -> None:
@@ -121,10 +121,10 @@ class WebDavAdapter(Adapter):
             raise AdapterError("the server does not tell how much space it has", storage=self.name)
         return free
 
-    def _learn_replacing(self) -> bool:
-        is_atomic = self._in_place.is_atomic()
-        self.traits = replace(self.traits, atomic_replace=is_atomic)
-        return is_atomic
+    def _replaces_in_place(self, key: str, size: int | None) -> bool:
+        putting = self._putting.outcome(key)
+        self.traits = replace(self.traits, atomic_replace=putting.replaces(None))
+        return putting.replaces(size)
 
     def _remove(self, key: str) -> None:
         """Two requests, because a server that is asked to remove a folder removes all that lies in it."""

@@ -158,7 +158,7 @@ def test_quota_is_the_free_space() -> None:
         ("token", {"url": "https://h/", "username": "u"}, {"token": "secret"}),
         ("token", {"url": "https://h/"}, {"token": "secret\r\nX: y"}),
         ("ca", {"url": "https://h/", "ca": "no certificate"}, {}),
-        ("max_connections", {"url": "https://h/", "max_connections": 0}, {}),
+        ("max_connections", {"url": "https://h/", "max_connections": 1}, {}),
     ],
 )
 @pytest.mark.parametrize("scheme", ["webdav", "http"])
