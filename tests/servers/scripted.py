@@ -48,11 +48,27 @@ class Scripted:
                 if not self.raw_requestline or not self.parse_request():
                     self.close_connection = True
                     return
-                length = int(self.headers.get("Content-Length") or 0)
                 names = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.command, self.path, names, self.rfile.read(length if length <= _MOST_READ else 0))
+                body = self._body()
+                if body is None:
+                    self.close_connection = True
+                    return
+                asked = Asked(self.command, self.path, names, body)
                 scripted.asked.append(asked)
                 self._say(answer(asked))
+
+            def _body(self) -> bytes | None:
+                """None where it broke off."""
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    chunks = []
+                    while size := int(self.rfile.readline() or b"0", 16):
+                        chunks.append(self.rfile.read(size))
+                        self.rfile.readline()
+                    self.rfile.readline()
+                    return b"".join(chunks)
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length if length <= _MOST_READ else 0)
+                return None if len(body) < length <= _MOST_READ else body
 
             def _say(self, said: Said) -> None:
                 self.send_response(said.status)

@@ -93,6 +93,23 @@ def test_file_on_webdav_is_replaced_through_an_alias(dav_desk: Desk) -> None:
     assert os.listdir(desk.place.root / "d") == ["x.bin"]
 
 
+def test_large_upload_to_webdav_waits_on_a_fast_storage_until_it_is_whole(dav_desk: Desk, place: Place) -> None:
+    desk, data = dav_desk, DATA * 3
+    path = desk.write(mounted=True)
+    with desk.line() as line:
+        line.begin("PUT", path, {"Content-Length": str(len(data))})
+        line.send(data[:9_000_000])
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    assert desk.ask("HEAD", path)["Upload-Offset"] == "9000000"
+    assert desk.place.files() == []
+    span = {"Content-Range": f"bytes 9000000-{len(data) - 1}/{len(data)}"}
+    assert desk.ask("PUT", path, span, body=data[9_000_000:]).status == 201
+    assert desk.ask("GET", desk.read(mounted=True)).body == data
+    desk.assert_nothing_is_left()
+    place.assert_nothing_is_left()
+
+
 def test_file_of_a_plain_source_is_read_through_an_alias(source: Desk, tmp_path: Path) -> None:
     received = tmp_path / "received"
     assert curl("-fsS", "-o", received, source.url(source.read())).status == 200

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from adapters.base import Adapter
-from adapters.errors import AdapterError, NotFound, OutOfSpace, Truncated, Unavailable
+from adapters.base import Adapter, WriteMode
+from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable
 from adapters.testkit import AdapterContract
 from adapters.web_errors import HttpBroken
 from adapters.webdav_xml import MOST_BYTES_OF_A_MEMBER, members
@@ -214,3 +214,42 @@ def test_statuses_mean_what_they_say(status: int, kind: type[AdapterError]) -> N
 
     with Scripted(answer) as server, closing(adapter_of(server)) as adapter, pytest.raises(kind):
         AdapterContract.store(adapter, "object", b"data")
+
+
+def test_stream_that_a_server_takes_for_empty_replaces_nothing() -> None:
+    """As some do behind FastCGI: what is sent in chunks is stored as nothing, with a 201."""
+    files: dict[str, bytes] = {}
+
+    def answer(asked: Asked) -> Said:
+        match asked.method:
+            case "PROPFIND" if asked.path == "/":
+                folder = response("/", "<D:resourcetype><D:collection/></D:resourcetype>")
+                sizes = {path: f"<D:getcontentlength>{len(data)}</D:getcontentlength>" for path, data in files.items()}
+                return Said(207, multistatus(folder, *(response(path, size) for path, size in sizes.items())))
+            case "PROPFIND" | "GET" | "DELETE" if asked.path not in files:
+                return Said(404)
+            case "PROPFIND":
+                size = f"<D:getcontentlength>{len(files[asked.path])}</D:getcontentlength>"
+                return Said(207, multistatus(response(asked.path, size)))
+            case "GET":
+                return Said(200, files[asked.path])
+            case "PUT":
+                files[asked.path] = b"" if "transfer-encoding" in asked.headers else asked.body
+                return Said(201)
+            case "DELETE":
+                del files[asked.path]
+                return Said(204)
+        return Said(405)
+
+    with Scripted(answer) as server, closing(adapter_of(server)) as adapter:
+        AdapterContract.store(adapter, "object", b"old", mode=WriteMode.REPLACE)
+        AdapterContract.store(adapter, "object", b"the newer one", mode=WriteMode.REPLACE)
+        assert "MOVE" not in {asked.method for asked in server.asked}
+        with (
+            pytest.raises(SizeMismatch),
+            adapter.open_write("object", size=None, mode=WriteMode.REPLACE) as session,
+        ):
+            session.write(DATA)
+            session.publish()
+        assert files == {"/object": b"the newer one"}
+        assert not adapter.traits.atomic_replace
