@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from adapters.base import Adapter, CheckStep
 from adapters.errors import AdapterError
 from adapters.web_check import Trial, reach, run
@@ -29,8 +31,14 @@ def check(adapter: Adapter, client: WebClient, probe: str) -> list[CheckStep]:
             got = len(stream.read()) if stat.size else 0
         if got != min(2, stat.size):
             raise AdapterError(f"{got} bytes were read of {stat.size}", storage=adapter.name, key=probe)
+        ranges = ""
+        with suppress(AdapterError), translated(adapter.name):
+            path = client.origin.path(probe)
+            with client.asking("GET", path, 200, 206, headers={"Range": "bytes=0-0"}) as exchange:
+                if exchange.status == 200:
+                    ranges = "; the server ignores ranges, so that each part is read from the beginning of its file"
         known = "entity tag" if stat.version.startswith("e:") else "time and size, because the server tells no ETag"
-        return f"its last bytes of {stat.size} were read; its version is known by {known}"
+        return f"its last bytes of {stat.size} were read; its version is known by {known}{ranges}"
 
     last = (
         Trial("read", read, "check the url, the probe and the credential; redirects are followed below the url only")

@@ -15,6 +15,7 @@ from adapters.web_settings import Origin
 
 #: What is read of an answer that nobody wants, so that its connection can be used again.
 _MOST_UNWANTED_BYTES = 64 * 1024
+_UNWANTED_WITHIN_S = 0.5
 #: How long a server is waited for that was told to stop.
 _DONE_WITHIN_S = 2.0
 
@@ -109,15 +110,19 @@ class WebConnection:
             raise HttpRefusal(answer.status, self._words(answer), location=location)
 
     def settle(self) -> bool:
-        """Read what is left of a short answer; whether the connection can then be used for another request."""
+        """Read what is left of a short answer that comes at once; whether the connection can then be used again."""
         answer = self._answer
         if answer is None or self._http.sock is None or self._was_cut_short:
             return False
-        if not answer.isclosed() and (answer.length or 0) <= _MOST_UNWANTED_BYTES:
+        if not answer.isclosed() and answer.length is not None and answer.length <= _MOST_UNWANTED_BYTES:
+            deadline = time.monotonic() + _UNWANTED_WITHIN_S
             with suppress(OSError, http.client.HTTPException):
-                while not answer.isclosed() and answer.length is not None and answer.read(_MOST_UNWANTED_BYTES):
+                self._socket.settimeout(_UNWANTED_WITHIN_S)
+                while answer.length and time.monotonic() < deadline and answer.read1(_MOST_UNWANTED_BYTES):
                     pass
-        return answer.isclosed() and not answer.will_close
+        is_whole = answer.isclosed() or answer.length == 0
+        answer.close()
+        return is_whole and not answer.will_close
 
     def is_quiet(self) -> bool:
         """Whether an idle connection is still open: one that was closed, or talks out of turn, can be read from."""

@@ -99,8 +99,10 @@ class WebDavWrite(WriteSession):
         self._has_partial = True
         self._change.put(self._token.partial, b"")
         self._body = self._change.begin_put(self._target, self._token.size)
-        self._send(self._body, memoryview(self._collected))
-        self._collected = bytearray()
+        if self._collected:  # Only of a body of unknown size, before it turned out to be large.
+            with translated(self._look.storage, self.key):
+                self._body.send_chunk(self._collected)
+            self._collected = bytearray()
         return self._body
 
     def _send(self, body: Exchange, data: memoryview) -> None:

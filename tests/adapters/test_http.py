@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -207,6 +208,23 @@ def test_file_of_unknown_size_is_refused() -> None:
         for call in (lambda: adapter.stat("x"), lambda: adapter.open_read("x")):
             with pytest.raises(AdapterError, match="size"):
                 call()
+
+
+def test_check_tells_of_ranges_that_are_ignored() -> None:
+    with Scripted(lambda _: Said(200, DATA)) as server, closing(build(server.url, probe="x")) as adapter:
+        *_, read = adapter.check()
+        assert (read.step, read.ok) == ("read", True)
+        assert "ignores ranges" in read.detail
+        assert "no ETag" in read.detail
+
+
+def test_stream_that_is_left_before_a_slow_end_is_left_at_once() -> None:
+    with Scripted(lambda _: Said(200, b"x" * 1000, {"Content-Length": "2000"})) as server:
+        with closing(build(server.url)) as adapter:
+            began = time.monotonic()
+            with adapter.open_read("x") as stream:
+                assert stream.read(10) == b"x" * 10
+            assert time.monotonic() - began < 5, "the time limit for silence is a minute"
 
 
 def test_digest_of_the_server_is_passed_on() -> None:
