@@ -114,12 +114,15 @@ class WebConnection:
         answer = self._answer
         if answer is None or self._http.sock is None or self._was_cut_short:
             return False
-        if not answer.isclosed() and answer.length is not None and answer.length <= _MOST_UNWANTED_BYTES:
-            deadline = time.monotonic() + _UNWANTED_WITHIN_S
+        if not answer.isclosed() and (answer.chunked or (answer.length or 0) <= _MOST_UNWANTED_BYTES):
+            left, deadline = _MOST_UNWANTED_BYTES, time.monotonic() + _UNWANTED_WITHIN_S
             with suppress(OSError, http.client.HTTPException):
                 self._socket.settimeout(_UNWANTED_WITHIN_S)
-                while answer.length and time.monotonic() < deadline and answer.read1(_MOST_UNWANTED_BYTES):
-                    pass
+                while left > 0 and answer.length != 0 and time.monotonic() < deadline:
+                    piece = answer.read1(left)
+                    if not piece:
+                        break
+                    left -= len(piece)
         is_whole = answer.isclosed() or answer.length == 0
         answer.close()
         return is_whole and not answer.will_close

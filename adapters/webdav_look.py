@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -22,6 +23,8 @@ REDIRECTS = (301, 302, 307, 308)
 _MISSING = (404, 410)
 #: What servers say as well where a folder on the way is an object.
 _ODD = (400, 403, 405, 409, 500)
+#: A server that tells of more, where one resource was asked for, is not listened to any longer.
+_MOST_FOR_ONE = 10
 #: How many names of a folder are kept at a time; a larger folder is listed again for each so many.
 LISTED_AT_ONCE = 50_000
 
@@ -72,7 +75,8 @@ class WebDavLook:
     def free_bytes(self) -> int | None:
         """The bytes that may still be stored below the root (RFC 4331); None of a server that does not tell."""
         with translated(self.storage), self._propfind("", depth=0, body=SPACE_REQUEST) as exchange:
-            return next((member.free_bytes for member in members(exchange.read)), None)
+            found = list(islice(members(exchange.read), _MOST_FOR_ONE))
+        return found[0].free_bytes if found else None
 
     def list_keys(self, folder: str, *, after: str = "") -> Iterator[Listed]:
         """The objects and folders in a folder, whose key ends in ``/`` or is empty, in the order of their keys.
@@ -111,9 +115,11 @@ class WebDavLook:
         with self._propfind(key, depth=0) as exchange:
             if exchange.status != MULTISTATUS:
                 return Listed(f"{key}/", None)
-            member = next(members(exchange.read), None)
-            if member is None:
+            # To its end, so that the connection can be used again.
+            found = list(islice(members(exchange.read), _MOST_FOR_ONE))
+            if not found:
                 return None
+            member = found[0]
             return Listed(f"{key}/", None) if member.is_folder else Listed(key, _told(member, exchange.time("Date")))
 
     def _propfind(self, key: str, *, depth: int, body: bytes = REQUEST) -> Exchange:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from adapters.webdav_change import WebDavChange
 from adapters.webdav_write import COLLECTED_BYTES
 from tests.adapters.webdav.storages import build, settings_of
 from tests.servers.apache import PASSWORD, USER, Apache
+from tests.servers.proxy import CuttingProxy
 
 store, fetch, keys = AdapterContract.store, AdapterContract.fetch, AdapterContract.keys
 LARGE = 2 * COLLECTED_BYTES + 1
@@ -65,6 +67,48 @@ def test_create_that_comes_too_late_is_refused_and_the_first_stays(apache: Apach
                     other.publish()
             assert fetch(adapter, key) == first
     assert not [name for name in os.listdir(root) if name.endswith(".partial")]
+
+
+def test_two_creators_at_once_leave_one_whole_object(dav: Adapter) -> None:
+    """Servers may let both of them win; what stands there then is whole, and of one who was told so."""
+    for attempt in range(5):
+        key, start = f"raced-{attempt}", threading.Barrier(2, timeout=30)
+
+        def create(content: bytes, key: str = key, start: threading.Barrier = start) -> bytes | None:
+            try:
+                with dav.open_write(key, size=len(content)) as session:
+                    session.write(content)
+                    start.wait()
+                    session.publish()
+            except AlreadyExists:
+                return None
+            return content
+
+        with ThreadPoolExecutor(2) as threads:
+            winners = {content for content in threads.map(create, (b"one", b"the other")) if content is not None}
+        assert winners
+        assert fetch(dav, key) in winners
+        assert dav.unfinished_writes(key) == []
+
+
+def test_connection_is_used_again_whatever_was_asked(apache: Apache) -> None:
+    """All but a refusal after which the server itself closes, as Apache does where a folder is missing."""
+    (fresh(apache, "kept") / "d").mkdir()
+    (apache.root / "kept" / "d").chmod(0o777)
+    with CuttingProxy(apache.port) as proxy:
+        options = {"username": USER, "credential": {"password": PASSWORD}}
+        with closing(build(settings_of(f"http://127.0.0.1:{proxy.port}/kept/", **options))) as adapter:
+            store(adapter, "d/first", b"data", mode=WriteMode.REPLACE)
+            made = len(proxy._threads)
+            for number in range(3):
+                store(adapter, f"d/{number}", b"data")
+                assert fetch(adapter, f"d/{number}", 1, 3) == b"at"
+                with pytest.raises(NotFound):
+                    adapter.stat("missing")
+                assert len(keys(adapter, "")) == number + 2
+                adapter.copy_within(f"d/{number}", "copy", mode=WriteMode.REPLACE)  # type: ignore[attr-defined]
+                adapter.delete("copy")
+            assert len(proxy._threads) == made
 
 
 def test_folder_is_never_replaced_or_removed(apache: Apache, dav: Adapter) -> None:
