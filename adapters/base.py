@@ -166,6 +166,8 @@ class Adapter(ABC):
     fields: ClassVar[tuple[Field, ...]]
     #: Whether every process that builds the same storage reaches the same bytes.
     shared: ClassVar[bool] = True
+    #: Whether nothing can be written or deleted there; the calls that would raise Unsupported.
+    read_only: ClassVar[bool] = False
 
     #: The storage's name; every error carries it.
     name: str

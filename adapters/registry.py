@@ -17,6 +17,8 @@ _OWN = {
     "local": "adapters.local:LocalAdapter",
     "sftp": "adapters.sftp:SftpAdapter",
     "s3": "adapters.s3:S3Adapter",
+    "webdav": "adapters.webdav:WebDavAdapter",
+    "http": "adapters.http:HttpAdapter",
     "memory": "adapters.memory:MemoryAdapter",
 }
 #: The entry points by which other packages bring kinds of their own, ``scheme = package.module:Class``.
@@ -56,6 +58,11 @@ def schemes() -> tuple[str, ...]:
 def is_shared(scheme: str) -> bool:
     """Whether every process reaches the same bytes there."""
     return _adapter_class(scheme).shared
+
+
+def is_read_only(scheme: str) -> bool:
+    """Whether nothing can be written to storages of this kind."""
+    return _adapter_class(scheme).read_only
 
 
 def describe(scheme: str) -> Description:

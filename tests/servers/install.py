@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.servers import nginx, postgres, redis, sshd, swift
+from tests.servers import apache, nginx, nginx_dav, postgres, rclone_dav, redis, sshd, swift
 from tests.zoo import workflows
 
 #: What tests need that no server module names: a browser, the clients that jobs use, shells and programs for archives.
@@ -26,7 +26,16 @@ OTHER_PACKAGES = (
     *("busybox", "dash", "libarchive-tools", "shellcheck", "tar", "zip", "zstd"),
 )
 
-_MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
+_MODULES = {
+    "apache": apache,
+    "nginx": nginx,
+    "nginx_dav": nginx_dav,
+    "postgres": postgres,
+    "rclone_dav": rclone_dav,
+    "redis": redis,
+    "sshd": sshd,
+    "swift": swift,
+}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
