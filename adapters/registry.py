@@ -14,6 +14,7 @@ _KINDS = {
     "local": ("Local folder", "adapters.local:LocalAdapter"),
     "sftp": ("SFTP", "adapters.sftp:SftpAdapter"),
     "s3": ("S3", "adapters.s3:S3Adapter"),
+    "irods": ("iRODS", "adapters.irods:IrodsAdapter"),
     "memory": ("Memory of one process", "adapters.memory:MemoryAdapter"),
 }
 _TYPES: dict[str, tuple[type, str]] = {
