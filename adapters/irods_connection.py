@@ -23,7 +23,7 @@ from irods.message import (
 from irods.models import Collection
 
 from adapters.errors import AdapterError
-from adapters.irods_errors import translated
+from adapters.irods_errors import translated, understanding
 from adapters.irods_settings import REQUIRE_TLS, Endpoint
 from adapters.irods_wire import Wire
 from adapters.pool import IDLE_S, Pool
@@ -54,7 +54,7 @@ class IrodsConnection:
         self.root = endpoint.root
         self.idle_since = time.monotonic()
         self.usable = True
-        with translated(endpoint.storage):
+        with translated(endpoint.storage), understanding():
             self._wire = Wire(
                 account,
                 connect_timeout_s=endpoint.connect_timeout_s,
@@ -112,10 +112,7 @@ class IrodsConnection:
         """Idempotent; says goodbye where the connection is in order."""
         if self.usable:
             self.usable = False
-            try:
-                self._wire.send(iRODSMessage("RODS_DISCONNECT"))
-            except OSError:
-                self._wire.cut()  # Nobody is there to be told.
+            self._wire.disconnect()
         self._wire.cut()
 
     def query(self, columns: Sequence[Column], conditions: Mapping[Column, str]) -> Iterator[list[str]]:
@@ -135,13 +132,15 @@ class IrodsConnection:
                 InxValPair_PI=IntegerStringMap({column.icat_id: text for column, text in conditions.items()}),
             )
             try:
-                answer = self.ask("GEN_QUERY_AN", request).get_main_message(GenQueryResponse)
+                message = self.ask("GEN_QUERY_AN", request)
             except CAT_NO_ROWS_FOUND:
                 return
-            values = {column.attriInx: column.value for column in answer.SqlResult_PI[: answer.attriCnt]}
-            for row in range(answer.rowCnt):
-                yield [values[column.icat_id][row] or "" for column in columns]
-            page = answer.continueInx or 0
+            with understanding():
+                answer = message.get_main_message(GenQueryResponse)
+                values = {column.attriInx: column.value for column in answer.SqlResult_PI[: answer.attriCnt]}
+                rows = [[values[column.icat_id][row] or "" for column in columns] for row in range(answer.rowCnt)]
+                page = answer.continueInx or 0
+            yield from rows
             if page <= 0:
                 return
 

@@ -90,6 +90,15 @@ class NotEncrypted(Exception):
 
 
 @contextmanager
+def understanding() -> Iterator[None]:
+    """A block that takes apart what a server said: whatever the driver stumbles over in it is ProtocolBroken."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, RuntimeError) as exc:
+        raise ProtocolBroken(f"{type(exc).__name__} in what the server said") from exc
+
+
+@contextmanager
 def translated(storage: str, key: str = "", *, absent: type[AdapterError] = NotFound) -> Iterator[None]:
     """A block that raises AdapterErrors only; a missing object is ``absent``."""
     try:

@@ -19,6 +19,7 @@ from irods.message import (
 )
 
 from adapters.irods_connection import IrodsConnection
+from adapters.irods_errors import understanding
 
 #: How much is asked for or sent in one request; each costs a round trip.
 REQUEST_BYTES = 4 * 1024 * 1024
@@ -43,7 +44,8 @@ def open_to_write(connection: IrodsConnection, path: str, *, create: bool) -> in
 def seek(connection: IrodsConnection, descriptor: int, offset: int, *, whence: int = os.SEEK_SET) -> int:
     """The new offset in bytes."""
     answer = connection.ask("DATA_OBJ_LSEEK_AN", _opened(descriptor, offset=offset, whence=whence))
-    return int(answer.get_main_message(FileSeekResponse).offset)
+    with understanding():
+        return int(answer.get_main_message(FileSeekResponse).offset)
 
 
 def read_into(connection: IrodsConnection, descriptor: int, room: memoryview) -> int:
@@ -86,7 +88,8 @@ def compute_checksum(connection: IrodsConnection, path: str, *, size: int) -> st
     """Have the server read the object and note its checksum, in its form; ``size`` is for the time it takes."""
     request = DataObjChksumRequest(path, **{keywords.FORCE_CHKSUM_KW: ""})
     answer = connection.ask("DATA_OBJ_CHKSUM_AN", request, work_bytes=size)
-    return (answer.get_main_message(DataObjChksumResponse).myStr or "").strip()
+    with understanding():
+        return (answer.get_main_message(DataObjChksumResponse).myStr or "").strip()
 
 
 def make_collection(connection: IrodsConnection, path: str) -> None:

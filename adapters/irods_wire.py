@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from irods.account import iRODSAccount
@@ -76,6 +77,13 @@ class Wire(Connection):  # type: ignore[misc]  # The driver has no type hints.
         if open_socket is not None:
             open_socket.close()
 
+    def disconnect(self) -> None:
+        """Say goodbye, and close without waiting for the server's. Idempotent; the driver's logins call it too."""
+        if self.socket is not None:
+            with suppress(OSError):  # Nobody may be there to be told.
+                self.send(iRODSMessage("RODS_DISCONNECT"))
+        self.cut()
+
     def send(self, message: iRODSMessage) -> None:
         body = message.msg.pack().encode() if message.msg else b""
         error = message.encode_unicode(message.error or b"")
@@ -111,7 +119,7 @@ class Wire(Connection):  # type: ignore[misc]  # The driver has no type hints.
             raise NotEncrypted
         how = self.socket.version() if isinstance(self.socket, ssl.SSLSocket) else "no TLS"
         tell, self._tell = self._tell, lambda _: None
-        tell(f"{self.account.host}:{self.account.port} is iRODS {version.relVersion}, {how}")
+        tell(f"{self.account.host}:{self.account.port} is iRODS {version.relVersion.removeprefix('rods')}, {how}")
         return cast(object, version)
 
     def _limit_silence(self) -> None:
