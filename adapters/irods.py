@@ -94,8 +94,7 @@ class IrodsAdapter(Adapter):
         return self._session(connection, descriptor, token, offset=0)
 
     def resume_write(self, token: str) -> WriteSession:
-        parsed = WriteToken.parse(token, storage=self.name)
-        check_name(parsed.key, storage=self.name)
+        parsed = self._unfinished(token)
         with self._connected(parsed.key, absent=WriteLost, kept=True) as connection:
             if not replicas_at(connection, connection.path(parsed.partial)):
                 refuse_lost_root(connection, parsed.key)
@@ -106,7 +105,7 @@ class IrodsAdapter(Adapter):
         return self._session(connection, descriptor, parsed, offset=offset)
 
     def read_unfinished(self, token: str) -> ReadStream:
-        parsed = WriteToken.parse(token, storage=self.name)
+        parsed = self._unfinished(token)
         try:
             return self.open_read(parsed.partial)
         except NotFound as exc:
@@ -125,10 +124,8 @@ class IrodsAdapter(Adapter):
     def abort_write(self, token: str) -> None:
         """What the writer had set aside is brought back, if it came to no new object."""
         parsed = WriteToken.parse(token, storage=self.name)
-        check_name(parsed.key, storage=self.name)
+        is_aside = parsed.partial == set_aside_key(parsed.key)
         with self._connected(parsed.key) as connection:
-            # A token found by the name of what was set aside is that of no CREATE either.
-            is_aside = parsed.partial == set_aside_key(parsed.key)
             if parsed.mode is WriteMode.REPLACE or is_aside:
                 put_in_order(connection, parsed.key)
             if not is_aside:
@@ -196,6 +193,13 @@ class IrodsAdapter(Adapter):
                 raise
             if not kept:
                 self._pool.give_back(connection)
+
+    def _unfinished(self, token: str) -> WriteToken:
+        """Raises WriteLost also for what a replacement has set aside, which is nothing to go on with."""
+        parsed = WriteToken.parse(token, storage=self.name)
+        if parsed.partial == set_aside_key(parsed.key):
+            raise WriteLost("it was published, or its writer died", storage=self.name, key=parsed.key)
+        return parsed
 
     def _find(self, connection: IrodsConnection, key: str) -> Replica:
         """A good replica of the object, also while it is set aside to be replaced. Raises NotFound, Offline."""

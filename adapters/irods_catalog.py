@@ -17,6 +17,7 @@ from irods.models import Collection, DataObject, Resource
 from adapters.base import Checksum, ObjectStat
 from adapters.errors import AdapterError, InvalidKey, Offline, Unavailable
 from adapters.irods_connection import IrodsConnection, quoted
+from adapters.irods_errors import ProtocolBroken
 from adapters.keys import check_key, partial_key
 
 #: The states of a replica: what was written whole, and what is not to be read.
@@ -25,6 +26,8 @@ GOOD, STALE = "1", "0"
 #: What a resource said of its free space longer ago than this is not believed.
 _SPACE_IS_TRUE_FOR_S = 24 * 3600
 _CHECKSUM = "sha2:"
+#: The end of the year 9999.
+_LAST_SECOND = 253_402_300_799
 _NEVER_IN_XML = re.compile("[\ufffe\uffff]")
 
 _COLUMNS = (
@@ -175,7 +178,10 @@ def free_bytes(connection: IrodsConnection, resource: str) -> int | None:
 
 def _replica(row: list[str]) -> Replica:
     collection, name, data_id, number, status, size, modified, checksum = row
-    return Replica(f"{collection}/{name}", data_id, number, status, int(size), int(modified), checksum)
+    modified_s = int(modified)
+    if not 0 <= modified_s <= _LAST_SECOND:
+        raise ProtocolBroken(f"a time of {modified_s} s")
+    return Replica(f"{collection}/{name}", data_id, number, status, int(size), modified_s, checksum)
 
 
 def _keys(found: Mapping[str, Replica | None], storage: str) -> dict[str, Replica | None]:

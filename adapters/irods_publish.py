@@ -22,24 +22,16 @@ def move_into_place(connection: IrodsConnection, token: WriteToken) -> None:
     that replaces, and overwriting in place would show half an object and lose the old one with a crash. A REPLACE
     therefore sets the old object aside under a name that follows from the key, renames, and removes it. Until the
     second rename other iRODS clients see nothing at the path, while Waybill finds the old object where it was set
-    aside.
+    aside. Of several writers at once one wins, and the others are told Unavailable.
     """
     partial, target = connection.path(token.partial), connection.path(token.key)
     if token.mode is WriteMode.CREATE:
         rename(connection, partial, target)
         return
     try:
-        rename(connection, partial, target)
-        return
-    except TAKEN:
-        _set_aside(connection, token.key)
-    try:
-        rename(connection, partial, target)
+        _replace(connection, token.key, partial, target)
     except TAKEN as exc:
         raise _another_writer(connection, token.key) from exc
-    # The new object is there; what cannot be removed now is removed by the next writer or by ``abort_write``.
-    with suppress(iRODSException):
-        unlink(connection, connection.path(set_aside_key(token.key)))
 
 
 def put_in_order(connection: IrodsConnection, key: str) -> None:
@@ -48,12 +40,13 @@ def put_in_order(connection: IrodsConnection, key: str) -> None:
     Every step is a rename that is refused where the name is taken, so that a living writer is at most made to fail.
     """
     aside, target = connection.path(set_aside_key(key)), connection.path(key)
-    if not replicas_at(connection, aside):
+    found = replicas_at(connection, aside)
+    if not found:
         return
     try:
         rename(connection, aside, target)
     except TAKEN:
-        remove(connection, aside)
+        _remove_if(connection, aside, found[0].data_id)
     except MISSING:
         return  # Somebody else has just done so.
 
@@ -64,19 +57,49 @@ def remove(connection: IrodsConnection, path: str) -> None:
         unlink(connection, path)
 
 
-def _set_aside(connection: IrodsConnection, key: str) -> None:
+def _replace(connection: IrodsConnection, key: str, partial: str, target: str) -> None:
+    try:
+        rename(connection, partial, target)
+    except TAKEN:
+        data_id = _set_aside(connection, key)
+        rename(connection, partial, target)
+        # The new object is there. What cannot be removed now is removed by the next writer or by ``abort_write``.
+        with suppress(iRODSException):
+            _remove_if(connection, connection.path(set_aside_key(key)), data_id)
+    else:
+        # A writer may have died here after it had set the object aside.
+        with suppress(iRODSException):
+            put_in_order(connection, key)
+
+
+def _set_aside(connection: IrodsConnection, key: str) -> str:
+    """The id of the object that was set aside; empty where there was none any more."""
     aside, target = connection.path(set_aside_key(key)), connection.path(key)
+    try:
+        return _move_aside(connection, target, aside)
+    except TAKEN:
+        if not replicas_at(connection, target):
+            raise  # Another writer has set it aside just now, or died there: abort_write brings it back.
+    # A writer has published, and could not remove the object before.
+    put_in_order(connection, key)
+    return _move_aside(connection, target, aside)
+
+
+def _move_aside(connection: IrodsConnection, target: str, aside: str) -> str:
     try:
         rename(connection, target, aside)
     except MISSING:
-        return  # It was deleted meanwhile.
-    except TAKEN as exc:
-        if not replicas_at(connection, target):
-            raise _another_writer(connection, key) from exc
-        # A writer has published and died before it could remove the one before.
-        remove(connection, aside)
-        rename(connection, target, aside)
+        return ""  # It was deleted, or another writer has set it aside.
+    found = replicas_at(connection, aside)
+    return found[0].data_id if found else ""
+
+
+def _remove_if(connection: IrodsConnection, path: str, data_id: str) -> None:
+    """Remove what lies at the path only if it is that object: by now another may have been set aside there."""
+    if any(replica.data_id == data_id for replica in replicas_at(connection, path)):
+        remove(connection, path)
 
 
 def _another_writer(connection: IrodsConnection, key: str) -> Unavailable:
-    return Unavailable("another writer is replacing it", storage=connection.storage, key=key)
+    detail = "another writer is replacing it, or died doing so and is not yet cleaned up behind"
+    return Unavailable(detail, storage=connection.storage, key=key)
