@@ -1,9 +1,9 @@
-"""Stand-ins for an iRODS server: one for all tests of a module, and one for a test that breaks or counts it."""
+"""A stand-in for an iRODS server for all tests of a module, in which a test may have a root of its own."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,15 +33,18 @@ def adapter(settings: Settings) -> Iterator[Adapter]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Irods]:
-    """A stand-in of the test's own, to put faults into, to count on or to kill."""
-    with Irods(tmp_path) as server:
-        yield server
+def server(irods: Irods) -> Iterator[Irods]:
+    """The stand-in with a root of the test's own, to put faults into, to count on or to kill."""
+    irods.begin(f"data-{secrets.token_hex(4)}")
+    yield irods
+    irods.faults.heal()
+    if not irods.processes:
+        irods.start()
 
 
 @pytest.fixture
 def zone(server: Irods) -> Iterator[Adapter]:
-    """A storage on the test's own stand-in, from which nothing has leaked at the end."""
+    """A storage at the test's own root, from which nothing has leaked at the end."""
     adapter = build(settings_of(server, stall_timeout_s=5))
     yield adapter
     adapter.close()

@@ -51,6 +51,7 @@ class Irods(Server):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / "irods.log"
         self.faults = Faults(self.folder)
+        self._counted = 0
         _, self.ca = self_signed(self.folder)
 
     def launch(self) -> None:
@@ -86,7 +87,17 @@ class Irods(Server):
             **changes,
         }
 
+    def begin(self, name: str) -> None:
+        """A root of its own for a test: no objects, no faults, and the logins are counted anew."""
+        self.root = f"/{ZONE}/{name}"
+        self.sql("INSERT INTO collections (name, parent) VALUES (?, ?)", self.root, f"/{ZONE}")
+        self.faults.heal()
+        self._counted = self._all_logins()
+
     def logins(self) -> int:
+        return self._all_logins() - self._counted
+
+    def _all_logins(self) -> int:
         return self.log.read_text().count("let in")
 
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -97,7 +108,8 @@ class Irods(Server):
     def paths(self) -> list[str]:
         """The logical paths of all data objects below the root, unfinished ones too."""
         rows = self.sql("SELECT DISTINCT c.name || '/' || r.name FROM replicas r JOIN collections c ON c.id = r.coll")
-        return sorted(str(path).removeprefix(f"{self.root}/") for (path,) in rows)
+        below = f"{self.root}/"
+        return sorted(str(path).removeprefix(below) for (path,) in rows if str(path).startswith(below))
 
     def set_replica(self, key: str, number: int, *, status: int) -> None:
         """Give a replica of an object another status: 0 stale, 1 good, 2 being written."""
