@@ -27,11 +27,11 @@ from adapters.irods_catalog import (
 from adapters.irods_check import check_steps
 from adapters.irods_connection import IrodsConnection, IrodsPool
 from adapters.irods_errors import translated
-from adapters.irods_objects import copy, make_collection, open_to_write, seek
+from adapters.irods_objects import copy, make_collection, once_released, open_to_write, seek
 from adapters.irods_publish import put_in_order, remove
 from adapters.irods_read import IrodsReadStream, open_replica
 from adapters.irods_settings import FIELDS, MAX_CONNECTIONS, Endpoint, endpoint_uri, make_endpoint, whole_number
-from adapters.irods_write import IrodsWriteSession, publish_copy
+from adapters.irods_write import IrodsWriteSession, Writers, publish_copy
 from adapters.keys import partial_token
 from adapters.tokens import WriteToken
 
@@ -59,6 +59,7 @@ class IrodsAdapter(Adapter):
         self.name = endpoint.storage
         self._endpoint = endpoint
         self._pool = IrodsPool(endpoint, limit=max_connections)
+        self._writers = Writers()
 
     @classmethod
     def build(cls, name: str, options: Mapping[str, object], credential: Mapping[str, str]) -> Self:
@@ -99,7 +100,8 @@ class IrodsAdapter(Adapter):
             if not replicas_at(connection, connection.path(parsed.partial)):
                 refuse_lost_root(connection, parsed.key)
                 raise WriteLost(storage=self.name, key=parsed.key)
-            descriptor = open_to_write(connection, connection.path(parsed.partial), create=False)
+            path = connection.path(parsed.partial)
+            descriptor = once_released(lambda: open_to_write(connection, path, create=False))
             # The catalog learns the size with the closing, which a writer that died never came to.
             offset = seek(connection, descriptor, 0, whence=os.SEEK_END)
         return self._session(connection, descriptor, parsed, offset=offset)
@@ -122,14 +124,18 @@ class IrodsAdapter(Adapter):
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
 
     def abort_write(self, token: str) -> None:
-        """What the writer had set aside is brought back, if it came to no new object."""
+        """What the writer had set aside is brought back, if it came to no new object.
+
+        A writer of this process is cut off. Raises Unavailable while one elsewhere goes on.
+        """
         parsed = WriteToken.parse(token, storage=self.name)
         is_aside = parsed.partial == set_aside_key(parsed.key)
         with self._connected(parsed.key) as connection:
             if parsed.mode is WriteMode.REPLACE or is_aside:
                 put_in_order(connection, parsed.key)
             if not is_aside:
-                remove(connection, connection.path(parsed.partial))
+                self._writers.cut_off(token)
+                once_released(lambda: remove(connection, connection.path(parsed.partial)))
 
     def delete(self, key: str) -> None:
         with self._connected(key) as connection:
@@ -229,7 +235,9 @@ class IrodsAdapter(Adapter):
             raise InvalidKey("a component of it is an object", storage=self.name, key=key) from exc
 
     def _session(self, connection: IrodsConnection, descriptor: int, token: WriteToken, *, offset: int) -> WriteSession:
-        return IrodsWriteSession(self._pool, connection, descriptor, token, offset=offset, remove=self.abort_write)
+        return IrodsWriteSession(
+            self._pool, connection, descriptor, token, offset=offset, remove=self.abort_write, writers=self._writers
+        )
 
     def _listed(self, folder: str) -> list[tuple[str, Replica | None]]:
         """A folder's entries; none where it is missing."""

@@ -108,6 +108,11 @@ class IrodsConnection:
                 self.usable = False
         return self.usable
 
+    def hang_up(self) -> None:
+        """Make whoever uses the connection fail at once; from any thread."""
+        self.usable = False
+        self._wire.hang_up()
+
     def close(self) -> None:
         """Idempotent; says goodbye where the connection is in order."""
         if self.usable:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from xml.etree.ElementTree import ParseError
 
-from defusedxml.common import DefusedXmlException
 from irods import exception as driver
 from irods.auth import REQUEST_IS_MISSING_KEY, ClientAuthError
 from irods.connection import PlainTextPAMPasswordError
@@ -42,6 +41,8 @@ TAKEN = (
     driver.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME,
     driver.OVERWRITE_WITHOUT_FORCE_FLAG,
 )
+#: What they say of an object while somebody writes to it, also for a moment after a writer has gone.
+LOCKED = (driver.LOCKED_DATA_OBJECT_ACCESS, driver.HIERARCHY_ERROR)
 
 _MEANING: tuple[tuple[type[AdapterError], tuple[type[driver.iRODSException], ...]], ...] = (
     (AlreadyExists, TAKEN),
@@ -118,7 +119,7 @@ def translated(storage: str, key: str = "", *, absent: type[AdapterError] = NotF
         raise AdapterError(detail, storage=storage, key=key) from exc
     except (ClientAuthError, REQUEST_IS_MISSING_KEY) as exc:
         raise AccessDenied("the server ended the login without letting us in", storage=storage, key=key) from exc
-    except (ProtocolBroken, ParseError, DefusedXmlException, iRODSMessage.ResponseNotParseable, ValueError) as exc:
+    except (ProtocolBroken, ParseError, iRODSMessage.ResponseNotParseable, ValueError) as exc:
         detail = f"its answer is not that of an iRODS server ({type(exc).__name__})"
         raise Unavailable(detail, storage=storage, key=key) from exc
     except (OSError, EOFError) as exc:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from irods import keywords
 from irods.exception import CAT_NAME_EXISTS_AS_COLLECTION, CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME
@@ -19,14 +21,19 @@ from irods.message import (
 )
 
 from adapters.irods_connection import IrodsConnection
-from adapters.irods_errors import understanding
+from adapters.irods_errors import LOCKED, understanding
 
 #: How much is asked for or sent in one request; each costs a round trip.
 REQUEST_BYTES = 4 * 1024 * 1024
+#: How long a server may take to notice that a writer has gone.
+RELEASE_S = 5.0
+_LOOK_AGAIN_S = 0.05
 
 _RENAME_OBJECT, _COPY_TARGET, _COPY_SOURCE = 11, 9, 10
 #: Since this release an undeclared size has a number of its own.
 _KNOWS_NO_SIZE = (4, 3, 1)
+
+T = TypeVar("T")
 
 
 def open_to_read(connection: IrodsConnection, path: str, number: str) -> int:
@@ -90,6 +97,21 @@ def compute_checksum(connection: IrodsConnection, path: str, *, size: int) -> st
     answer = connection.ask("DATA_OBJ_CHKSUM_AN", request, work_bytes=size)
     with understanding():
         return (answer.get_main_message(DataObjChksumResponse).myStr or "").strip()
+
+
+def once_released(deed: Callable[[], T]) -> T:
+    """The deed's result, once the server has noticed that a writer has gone.
+
+    It keeps an object locked until then. Raises what the deed raises, after ``RELEASE_S`` also that it is locked.
+    """
+    until = time.monotonic() + RELEASE_S
+    while True:
+        try:
+            return deed()
+        except LOCKED:
+            if time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def make_collection(connection: IrodsConnection, path: str) -> None:

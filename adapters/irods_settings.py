@@ -72,6 +72,8 @@ FIELDS = (
 )
 
 _HOST = re.compile(r"[^\s/@\[\]?#\x00-\x20\x7f]+")
+#: What no query could ask for together with any key.
+_NOT_IN_ROOT = re.compile(r"'|&&|\|\|")
 _NAME = re.compile(r"[^\s/#'\x00-\x20\x7f]+")
 
 
@@ -166,7 +168,7 @@ def _plain_name(options: Mapping[str, object], setting: str) -> str:
 
 def _root(options: Mapping[str, object]) -> str:
     root = options.get("root")
-    if not isinstance(root, str) or not root.startswith("/") or not root.isprintable() or "'" in root:
+    if not isinstance(root, str) or not root.startswith("/") or not root.isprintable() or _NOT_IN_ROOT.search(root):
         raise ValueError("root: the absolute path of a collection was expected, such as /zone/home/user")
     if ".." in root.split("/"):
         raise ValueError("root: '..' is not allowed in it")

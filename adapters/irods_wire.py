@@ -77,6 +77,14 @@ class Wire(Connection):  # type: ignore[misc]  # The driver has no type hints.
         if open_socket is not None:
             open_socket.close()
 
+    def hang_up(self) -> None:
+        """End the connection under whoever uses it, from any thread; the socket stays theirs to close."""
+        using = self.socket
+        if using is not None:
+            with suppress(OSError):  # It has ended, which was wanted.
+                # Not SSLSocket.shutdown, which would begin to take the encryption off under the other thread.
+                socket.socket.shutdown(using, socket.SHUT_RDWR)
+
     def disconnect(self) -> None:
         """Say goodbye, and close without waiting for the server's. Idempotent; the driver's logins call it too."""
         if self.socket is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 
 from adapters.base import ObjectStat, WriteSession
@@ -14,6 +15,32 @@ from adapters.irods_objects import REQUEST_BYTES, close, compute_checksum, write
 from adapters.irods_publish import move_into_place
 from adapters.irods_read import let_go
 from adapters.tokens import WriteToken
+
+
+class Writers:
+    """The unfinished writes that sessions of this process hold open; thread-safe.
+
+    A server keeps locked what is being written, so that nobody else could remove it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: dict[str, IrodsConnection] = {}
+
+    def begin(self, token: str, connection: IrodsConnection) -> None:
+        with self._lock:
+            self._connections[token] = connection
+
+    def end(self, token: str) -> None:
+        with self._lock:
+            self._connections.pop(token, None)
+
+    def cut_off(self, token: str) -> None:
+        """Hang up under the writer, if it is one of ours; its next call fails."""
+        with self._lock:
+            connection = self._connections.pop(token, None)
+            if connection is not None:
+                connection.hang_up()
 
 
 class IrodsWriteSession(WriteSession):
@@ -32,6 +59,7 @@ class IrodsWriteSession(WriteSession):
         *,
         offset: int,
         remove: Callable[[str], None],
+        writers: Writers,
     ) -> None:
         """Owns the connection and the descriptor; ``remove`` is called with the token when the write is aborted."""
         self.key = token.key
@@ -47,6 +75,8 @@ class IrodsWriteSession(WriteSession):
         self._collected = bytearray()
         whole = offset == 0 and connection.endpoint.verify_checksums
         self._digest = hashlib.sha256() if whole else None
+        self._writers = writers
+        writers.begin(self.token, connection)
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
@@ -74,6 +104,7 @@ class IrodsWriteSession(WriteSession):
             self._refuse_wrong(self._partial())
             move_into_place(self._connection, self._token)
             self._open = False
+        self._writers.end(self.token)
         try:
             # Some servers set the time of what is renamed, and it is part of the version.
             with translated(self._storage, self.key):
@@ -90,6 +121,7 @@ class IrodsWriteSession(WriteSession):
     def abort(self) -> None:
         if self._open:
             self._open = False
+            self._writers.end(self.token)
             let_go(self._pool, self._connection, self._descriptor)
             self._remove(self.token)
 
@@ -135,6 +167,7 @@ class IrodsWriteSession(WriteSession):
 
     def _leave(self) -> None:
         self._open = False
+        self._writers.end(self.token)
         self._pool.give_back(self._connection)
 
 

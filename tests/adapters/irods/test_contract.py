@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from adapters.base import Adapter, ReportsSpace
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, TimedOut, Unavailable
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
 from tests.adapters.irods.storages import REAL, build
 from tests.servers.proxy import CuttingProxy
@@ -25,6 +25,31 @@ class TestIrods(AdapterContract, OtherProcesses, Network):
             adapter = build(Settings("irods", options, settings.credential))
             yield Line(adapter, proxy)
             adapter.close()
+
+    def test_server_that_stalls_times_out(
+        self, adapter: Adapter, folder: str, network: Line, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Other than the kit has it, what is written to stays locked until the server hears that its writer has gone."""
+        data = self.content(self.network_bytes)
+        self.store(adapter, f"{folder}object", data)
+        with pytest.raises(TimedOut), network.adapter.open_read(f"{folder}object") as stream:
+            stream.read()
+            network.proxy.stall()
+            while stream.read():
+                pass
+        network.proxy.restore()
+        self._assert_well_again(network, f"{folder}object", data)
+        with pytest.raises(TimedOut), network.adapter.open_write(f"{folder}new", size=len(data)) as session:
+            network.proxy.stall()
+            session.write(data)
+        self.assert_absent(adapter, f"{folder}new")
+        assert adapter.unfinished_writes(f"{folder}new") == [session.token]
+        with monkeypatch.context() as impatient, pytest.raises(Unavailable, match="LOCKED_DATA_OBJECT_ACCESS"):
+            impatient.setattr("adapters.irods_objects.RELEASE_S", 0.2)
+            adapter.abort_write(session.token)
+        network.proxy.restore()
+        adapter.abort_write(session.token)
+        self.assert_nothing_left(adapter, f"{folder}new")
 
     def test_free_space_is_a_number_of_bytes(self, adapter: Adapter) -> None:
         assert isinstance(adapter, ReportsSpace)

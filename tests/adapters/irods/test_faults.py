@@ -228,13 +228,36 @@ class TestLines:
                 store(adapter, "small", b"small")
 
 
-def test_second_writer_of_one_partial_is_told_to_come_later(server: Irods, zone: Adapter) -> None:
+def test_second_writer_of_one_partial_is_told_to_come_later(zone: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.irods_objects.RELEASE_S", 0.2)
     with zone.open_write("object", size=None) as session:
         session.write(b"data")
         with pytest.raises(Unavailable, match="HIERARCHY_ERROR"):
             zone.resume_write(session.token)
         session.publish()
     assert fetch(zone, "object") == b"data"
+
+
+def test_writer_that_is_aborted_under_its_hands_fails(server: Irods, zone: Adapter) -> None:
+    with pytest.raises(TransientAdapterError), zone.open_write("object", size=None) as session:
+        session.write(content(5 * MIB))
+        zone.abort_write(session.token)
+        assert server.paths() == []
+        session.write(content(5 * MIB))
+    assert zone.unfinished_writes("object") == []
+
+
+def test_writer_of_another_gateway_is_not_aborted_before_it_has_gone(
+    server: Irods, zone: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.irods_objects.RELEASE_S", 0.2)
+    with closing(build(settings_of(server))) as elsewhere:
+        session = elsewhere.open_write("object", size=None)
+        with pytest.raises(Unavailable, match="LOCKED_DATA_OBJECT_ACCESS"):
+            zone.abort_write(session.token)
+        session.suspend()
+        zone.abort_write(session.token)
+    assert server.paths() == []
 
 
 @contextmanager

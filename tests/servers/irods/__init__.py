@@ -6,12 +6,14 @@ rests on what was seen between that client and a real iRODS 5.0.2 (the frames, t
 messages; a rename onto an existing object ends in CAT_NAME_EXISTS_AS_DATAOBJ, a second writer of one object in
 HIERARCHY_ERROR, a query without rows in CAT_NO_ROWS_FOUND), and on what the client itself takes for granted.
 
-What was *not* seen, and is an assumption here: that an unlink or a rename of an object that is being written works;
-that the replica of a writer who went away is stale and keeps its bytes; that the server sets the time of what it
-renames; the codes for a missing object (OBJ_PATH_DOES_NOT_EXIST) and a zone that it does not know
-(SYS_INVALID_ZONE_NAME); that a condition of a query is what lies between the first and the last quote, and that ``&&``
-and ``||`` outside of quotes are refused. There is one user, no permissions, no rules and one resource. The tests run
-against a real server where ``WAYBILL_TEST_IRODS`` is set.
+From iRODS' own issues (5195, 5421, 8253) and sources it has that an object which is being written is neither unlinked
+nor renamed (LOCKED_DATA_OBJECT_ACCESS), that the replica of a writer who went away becomes stale, and that the value
+in a query's condition is what lies between the first and the last quote.
+
+What is an assumption: that such a stale replica keeps its bytes and is opened for writing again; that the server sets
+the time of what it renames; the codes for a missing object (OBJ_PATH_DOES_NOT_EXIST), for a zone that it does not know
+(SYS_INVALID_ZONE_NAME) and for ``&&`` and ``||`` outside of quotes. There is one user, no permissions, no rules and
+one resource. The tests run against a real server where ``WAYBILL_TEST_IRODS`` is set.
 """
 
 from __future__ import annotations

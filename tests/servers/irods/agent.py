@@ -6,17 +6,15 @@ import base64
 import hashlib
 import os
 import shutil
-import time
 from dataclasses import dataclass
 
 from tests.servers.irods.faults import Fault
 from tests.servers.irods.frames import Frame, Refused, element
 from tests.servers.irods.queries import Queries
-from tests.servers.irods.store import EXISTS_AS_OBJECT, GOOD, HIERARCHY, STALE, Row, Store
+from tests.servers.irods.store import EXISTS_AS_OBJECT, GOOD, STALE, Row, Store
 
 BAD_DESCRIPTOR, UNKNOWN_CALL = -23_000, -12_000
 _FIRST_DESCRIPTOR = 3
-_PATIENCE_S = 0.5
 
 
 @dataclass
@@ -77,22 +75,13 @@ class Agent:
     def _open(self, frame: Frame) -> int:
         flags, keyed = frame.integer("openFlags"), frame.keyed()
         writing = bool(flags & (os.O_WRONLY | os.O_RDWR))
-        until = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                row = self._store.open(
-                    frame.text("objPath"),
-                    writing=writing,
-                    create=bool(flags & os.O_CREAT),
-                    number=keyed.get("replNum", ""),
-                    resource=keyed.get("destRescName", ""),
-                )
-                break
-            except Refused as exc:
-                # A writer whose line has just ended may still be about to leave.
-                if exc.code != HIERARCHY or time.monotonic() > until:
-                    raise
-            time.sleep(0.01)
+        row = self._store.open(
+            frame.text("objPath"),
+            writing=writing,
+            create=bool(flags & os.O_CREAT),
+            number=keyed.get("replNum", ""),
+            resource=keyed.get("destRescName", ""),
+        )
         file = os.open(row.file, flags & (os.O_WRONLY | os.O_RDWR))
         return self._keep(Opened(row, file, writing))
 

@@ -14,7 +14,7 @@ from tests.servers.irods.frames import Refused
 
 UNKNOWN_COLLECTION, UNKNOWN_ZONE, NO_SUCH_PATH, PATH_TOO_LONG = -814_000, -26_000, -358_000, -346_000
 EXISTS_AS_OBJECT, EXISTS_AS_COLLECTION, EXISTS, HIERARCHY = -834_000, -833_000, -809_000, -1_803_000
-NO_SUCH_RESOURCE, NO_SUCH_REPLICA = -78_000, -164_000
+NO_SUCH_RESOURCE, NO_SUCH_REPLICA, LOCKED = -78_000, -164_000, -406_000
 
 STALE, GOOD, BEING_WRITTEN = 0, 1, 2
 _MAX_PATH_BYTES = 1088
@@ -122,6 +122,7 @@ class Store:
             rows = self._rows(source)
             if not rows:
                 raise Refused(NO_SUCH_PATH)
+            self._refuse_locked(rows)
             if self._collection(target) is not None:
                 raise Refused(EXISTS_AS_COLLECTION)
             if self._rows(target):
@@ -139,6 +140,7 @@ class Store:
             rows = self._rows(path)
             if not rows:
                 raise Refused(NO_SUCH_PATH)
+            self._refuse_locked(rows)
             self._run("DELETE FROM replicas WHERE data = ?", rows[0].data)
         for row in rows:
             row.file.unlink(missing_ok=True)
@@ -172,6 +174,10 @@ class Store:
             Row(data, number, status, checksum, self.vault / f"{data}.{number}")
             for data, number, status, checksum in found
         ]
+
+    def _refuse_locked(self, rows: list[Row]) -> None:
+        if any(row.status == BEING_WRITTEN for row in rows):
+            raise Refused(LOCKED)
 
     def _collection(self, path: str) -> int | None:
         row = self._run("SELECT id FROM collections WHERE name = ?", path).fetchone()
