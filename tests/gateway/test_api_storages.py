@@ -263,7 +263,7 @@ def test_a_storage_that_does_not_answer_is_a_bad_gateway(lab: Lab, tmp_path: Pat
 
 def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
     kinds = {kind["scheme"]: kind for kind in lab.viewer("GET", "schemes").json()}
-    assert {"local", "sftp", "s3"} <= set(kinds)
+    assert {"local", "sftp", "s3", "irods"} <= set(kinds)
     assert kinds["local"]["fields"] == [
         {
             "name": "root",
@@ -275,6 +275,7 @@ def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
         }
     ]
     assert {field["name"] for field in kinds["sftp"]["fields"] if field["secret"]} >= {"password", "private_key"}
+    assert {field["name"] for field in kinds["irods"]["fields"] if field["secret"]} == {"password"}
 
 
 def test_managed_bytes_are_out_of_reach_through_a_storage_above_or_below(lab: Lab) -> None:

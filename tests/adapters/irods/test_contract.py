@@ -1,4 +1,5 @@
 """iRODS keeps the contract, on the stand-in or on the real server that is named."""
+# ruff: noqa: PT012 - the block under test is the writing and the leaving of it
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ class TestIrods(AdapterContract, OtherProcesses, Network):
     def test_server_that_stalls_times_out(
         self, adapter: Adapter, folder: str, network: Line, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Other than the kit has it, what is written to stays locked until the server hears that its writer has gone."""
+        """Unlike the kit's: what is written to stays locked until the server hears that its writer has gone."""
         data = self.content(self.network_bytes)
         self.store(adapter, f"{folder}object", data)
         with pytest.raises(TimedOut), network.adapter.open_read(f"{folder}object") as stream:
