@@ -115,13 +115,9 @@ def good_one(replicas: Iterable[Replica], key: str, *, storage: str) -> Replica:
 
 
 def look_again(connection: IrodsConnection, seen: Replica) -> Replica | None:
-    """The same replica, wherever it lies by now; None where it is gone."""
-    conditions = {
-        DataObject.id: quoted("=", seen.data_id),
-        DataObject.replica_number: quoted("=", seen.number),
-    }
-    found = list(map(_replica, connection.query(_COLUMNS, conditions)))
-    return found[0] if found else None
+    """The same replica as it is now; None where it was moved or removed."""
+    found = replicas_at(connection, seen.path)
+    return next((now for now in found if (now.data_id, now.number) == (seen.data_id, seen.number)), None)
 
 
 def is_collection(connection: IrodsConnection, path: str) -> bool:

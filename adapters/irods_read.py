@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
 from adapters.errors import AdapterError, RangeInvalid, Truncated, VersionChanged
-from adapters.irods_catalog import Replica, look_again, object_stat, replicas_at
+from adapters.irods_catalog import Replica, look_again, object_stat
 from adapters.irods_connection import IrodsConnection, IrodsPool
 from adapters.irods_errors import MISSING, translated
 from adapters.irods_objects import REQUEST_BYTES, close, open_to_read, read_into, seek
@@ -86,7 +86,7 @@ class IrodsReadStream(ReadStream):
     def _refuse_changed(self) -> None:
         now = look_again(self._connection, self._replica)
         # Where it was moved or removed, the descriptor still reads what it was opened on.
-        if now is not None and now.path == self._replica.path and not _is_same(now, self._replica):
+        if now is not None and not _is_same(now, self._replica):
             raise VersionChanged(
                 "somebody wrote into it as it was read", storage=self._connection.storage, key=self.stat.key
             )
@@ -98,7 +98,8 @@ def open_replica(connection: IrodsConnection, replica: Replica) -> int | None:
         descriptor = open_to_read(connection, replica.path, replica.number)
     except MISSING:
         return None
-    if any(_is_same(other, replica) for other in replicas_at(connection, replica.path)):
+    now = look_again(connection, replica)
+    if now is not None and _is_same(now, replica):
         return descriptor
     close(connection, descriptor)
     return None

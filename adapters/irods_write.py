@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from adapters.base import ObjectStat, WriteSession
 from adapters.errors import ChecksumMismatch, OutOfSpace, SizeMismatch, WriteLost
-from adapters.irods_catalog import Replica, good_one, object_stat, replicas_at, sha256_of
+from adapters.irods_catalog import Replica, good_one, look_again, object_stat, replicas_at, sha256_of
 from adapters.irods_connection import IrodsConnection, IrodsPool
 from adapters.irods_errors import translated
 from adapters.irods_objects import REQUEST_BYTES, close, compute_checksum, write
@@ -101,15 +102,14 @@ class IrodsWriteSession(WriteSession):
     def publish(self) -> ObjectStat:
         self._finish()
         with translated(self._storage, self.key, absent=WriteLost):
-            self._refuse_wrong(self._partial())
+            partial = self._partial()
+            self._refuse_wrong(partial)
             move_into_place(self._connection, self._token)
             self._open = False
         self._writers.end(self.token)
         try:
-            # Some servers set the time of what is renamed, and it is part of the version.
             with translated(self._storage, self.key):
-                found = replicas_at(self._connection, self._connection.path(self.key))
-                return object_stat(self.key, good_one(found, self.key, storage=self._storage))
+                return _stat_of(self._connection, self.key, partial)
         finally:
             self._pool.give_back(self._connection)
 
@@ -182,5 +182,12 @@ def publish_copy(connection: IrodsConnection, token: WriteToken, source: Replica
         if told and told != sha256_of(source.checksum):
             raise ChecksumMismatch("the copy is not its source", storage=connection.storage, key=token.key)
     move_into_place(connection, token)
-    found = replicas_at(connection, connection.path(token.key))
-    return object_stat(token.key, good_one(found, token.key, storage=connection.storage))
+    return _stat_of(connection, token.key, copied)
+
+
+def _stat_of(connection: IrodsConnection, key: str, partial: Replica) -> ObjectStat:
+    """The stat of what was just moved to the key: a server may set the time of what it renames, which is a version's.
+
+    Somebody else may have replaced it already, and then it is told as it was.
+    """
+    return object_stat(key, look_again(connection, replace(partial, path=connection.path(key))) or partial)

@@ -14,7 +14,8 @@ def sftp(name: str, root: str, *, host: str = "data.example.org", port: int = 22
 
 FAR, DEEP = sftp("far", "/srv"), sftp("deep", "/srv/deep")
 ODD, LOCAL = sftp("odd", "/srv", port=2222), Storage(name="disk", scheme="local", options={"root": "/var/data"})
-ALL = [FAR, DEEP, ODD, LOCAL]
+ZONE = Storage(name="zone", scheme="irods", options={"host": "data.example.org", "root": "/zone/home/u"})
+ALL = [FAR, DEEP, ODD, LOCAL, ZONE]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,8 @@ ALL = [FAR, DEEP, ODD, LOCAL]
         ("sftp://data.example.org/srv/a%20b%25.txt", FAR, "a b%.txt"),
         ("sftp://data.example.org/srv/%C3%A4", FAR, "ä"),
         ("file:///var/data/x", LOCAL, "x"),
+        ("irods://data.example.org/zone/home/u/a%20b", ZONE, "a b"),
+        ("irods://data.example.org:1247/zone/home/u/d/x", ZONE, "d/x"),
     ],
 )
 def test_a_uri_is_found_on_the_longest_root(uri: str, storage: Storage, key: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from adapters import registry
 from adapters.base import Adapter
-from adapters.errors import AccessDenied, AdapterError, NotFound, Offline
+from adapters.errors import AccessDenied, AdapterError, NotFound, Offline, Unavailable
 from adapters.testkit import AdapterContract
 from tests.adapters.irods.storages import build, failed_step, settings_of
 from tests.servers.front import self_signed
@@ -73,6 +73,15 @@ class TestTls:
         with pytest.raises(AdapterError, match="TLS"):
             build(settings_of(irods, client_server_policy="CS_NEG_REQUIRE")).stat("object")
         assert irods.logins() == logins
+
+    def test_writer_is_cut_off_through_tls_too(self, secure: Irods) -> None:
+        with closing(build(settings_of(secure))) as adapter:
+            session = adapter.open_write("cut", size=None)
+            adapter.abort_write(session.token)
+            with pytest.raises(Unavailable):
+                session.suspend()
+            session.abort()
+            assert adapter.unfinished_writes("cut") == []
 
     def test_large_object_passes_through_tls(self, secure: Irods) -> None:
         data = AdapterContract.content(9_000_001)
