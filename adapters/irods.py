@@ -131,10 +131,10 @@ class IrodsAdapter(Adapter):
         parsed = WriteToken.parse(token, storage=self.name)
         is_aside = parsed.partial == set_aside_key(parsed.key)
         with self._connected(parsed.key) as connection:
+            self._writers.cut_off(token)
             if parsed.mode is WriteMode.REPLACE or is_aside:
                 put_in_order(connection, parsed.key)
             if not is_aside:
-                self._writers.cut_off(token)
                 once_released(lambda: remove(connection, connection.path(parsed.partial)))
 
     def delete(self, key: str) -> None:

@@ -65,8 +65,9 @@ def write(connection: IrodsConnection, descriptor: int, data: memoryview) -> int
     return int(connection.ask("DATA_OBJ_WRITE_AN", _opened(descriptor, length=len(data)), data=data).int_info)
 
 
-def close(connection: IrodsConnection, descriptor: int) -> None:
-    connection.ask("DATA_OBJ_CLOSE_AN", _opened(descriptor))
+def close(connection: IrodsConnection, descriptor: int, *, written_bytes: int = 0) -> None:
+    """A resource that replicates copies what was written before it answers; ``written_bytes`` is for that time."""
+    connection.ask("DATA_OBJ_CLOSE_AN", _opened(descriptor), work_bytes=written_bytes)
 
 
 def unlink(connection: IrodsConnection, path: str) -> None:
@@ -74,12 +75,15 @@ def unlink(connection: IrodsConnection, path: str) -> None:
     connection.ask("DATA_OBJ_UNLINK_AN", _object(path, size=-1, keyed={keywords.FORCE_FLAG_KW: ""}))
 
 
-def rename(connection: IrodsConnection, source: str, target: str) -> None:
-    """Give an object another path in one step; one that is taken is refused by the server, and both stay."""
+def rename(connection: IrodsConnection, source: str, target: str, *, size: int = 0) -> None:
+    """Give an object another path in one step; one that is taken is refused by the server, and both stay.
+
+    ``size`` is for the time that a resource takes which has to copy for it.
+    """
     pair = ObjCopyRequest(
         srcDataObjInp_PI=_object(source, kind=_RENAME_OBJECT), destDataObjInp_PI=_object(target, kind=_RENAME_OBJECT)
     )
-    connection.ask("DATA_OBJ_RENAME_AN", pair)
+    connection.ask("DATA_OBJ_RENAME_AN", pair, work_bytes=size)
 
 
 def copy(connection: IrodsConnection, source: str, number: str, target: str, *, size: int) -> None:

@@ -15,8 +15,8 @@ from adapters.irods_objects import rename, unlink
 from adapters.tokens import WriteToken
 
 
-def move_into_place(connection: IrodsConnection, token: WriteToken) -> None:
-    """Give the partial the object's path. Driver errors pass; ``put_in_order`` has to follow where one does.
+def move_into_place(connection: IrodsConnection, token: WriteToken, *, size: int) -> None:
+    """Give the partial, of ``size`` bytes, the object's path. Driver errors pass; ``put_in_order`` has to follow them.
 
     A CREATE is one rename, which the catalog refuses where the name is taken, in one transaction. iRODS has no rename
     that replaces, and overwriting in place would show half an object and lose the old one with a crash. A REPLACE
@@ -26,10 +26,10 @@ def move_into_place(connection: IrodsConnection, token: WriteToken) -> None:
     """
     partial, target = connection.path(token.partial), connection.path(token.key)
     if token.mode is WriteMode.CREATE:
-        rename(connection, partial, target)
+        rename(connection, partial, target, size=size)
         return
     try:
-        _replace(connection, token.key, partial, target)
+        _replace(connection, token.key, partial, target, size=size)
     except TAKEN as exc:
         raise _another_writer(connection, token.key) from exc
 
@@ -57,12 +57,12 @@ def remove(connection: IrodsConnection, path: str) -> None:
         unlink(connection, path)
 
 
-def _replace(connection: IrodsConnection, key: str, partial: str, target: str) -> None:
+def _replace(connection: IrodsConnection, key: str, partial: str, target: str, *, size: int) -> None:
     try:
-        rename(connection, partial, target)
+        rename(connection, partial, target, size=size)
     except TAKEN:
         data_id = _set_aside(connection, key)
-        rename(connection, partial, target)
+        rename(connection, partial, target, size=size)
         # The new object is there. What cannot be removed now is removed by the next writer or by ``abort_write``.
         with suppress(iRODSException):
             _remove_if(connection, connection.path(set_aside_key(key)), data_id)

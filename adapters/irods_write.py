@@ -104,7 +104,7 @@ class IrodsWriteSession(WriteSession):
         with translated(self._storage, self.key, absent=WriteLost):
             partial = self._partial()
             self._refuse_wrong(partial)
-            move_into_place(self._connection, self._token)
+            move_into_place(self._connection, self._token, size=partial.size)
             self._open = False
         self._writers.end(self.token)
         try:
@@ -145,7 +145,7 @@ class IrodsWriteSession(WriteSession):
         self._send_collected()
         with translated(self._storage, self.key, absent=WriteLost):
             descriptor, self._descriptor = self._descriptor, None
-            close(self._connection, descriptor)
+            close(self._connection, descriptor, written_bytes=self.offset)
 
     def _partial(self) -> Replica:
         found = replicas_at(self._connection, self._connection.path(self._token.partial))
@@ -181,7 +181,7 @@ def publish_copy(connection: IrodsConnection, token: WriteToken, source: Replica
         told = sha256_of(compute_checksum(connection, copied.path, size=copied.size))
         if told and told != sha256_of(source.checksum):
             raise ChecksumMismatch("the copy is not its source", storage=connection.storage, key=token.key)
-    move_into_place(connection, token)
+    move_into_place(connection, token, size=copied.size)
     return _stat_of(connection, token.key, copied)
 
 

@@ -80,7 +80,7 @@ class TestReplicas:
 
     def test_object_that_shrinks_under_the_catalog_is_truncated(self, server: Irods, zone: Adapter) -> None:
         store(zone, "object", content(3 * MIB))
-        data = server._data_id("object")
+        data = server.data_id("object")
         (server.folder / "vault" / f"{data}.0").write_bytes(b"short")
         with pytest.raises(Truncated):
             fetch(zone, "object")

@@ -59,7 +59,7 @@ def test_names_of_other_clients_that_are_no_keys_hide_nothing(server: Irods, zon
         store(zone, f"folder/{number}", b"x")
     store(zone, "folder/plain", b"x")
     for number, name in enumerate(odd):
-        data = server._data_id(f"folder/{number}")
+        data = server.data_id(f"folder/{number}")
         server.sql(
             "UPDATE replicas SET name = CAST(? AS TEXT) WHERE data = ?",
             name.encode(errors="surrogateescape").decode(errors="replace") if "\udcff" in name else name,

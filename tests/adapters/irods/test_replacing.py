@@ -33,7 +33,7 @@ def set_aside(server: Irods, key: str) -> str:
     """What a writer leaves that dies in the middle of a replacement; returns the key at which the object lies now."""
     aside = set_aside_key(key)
     name = aside.rpartition("/")[2]
-    server.sql("UPDATE replicas SET name = ? WHERE data = ?", name, server._data_id(key))
+    server.sql("UPDATE replicas SET name = ? WHERE data = ?", name, server.data_id(key))
     return aside
 
 

@@ -115,12 +115,12 @@ class Irods(Server):
 
     def set_replica(self, key: str, number: int, *, status: int) -> None:
         """Give a replica of an object another status: 0 stale, 1 good, 2 being written."""
-        data = self._data_id(key)
+        data = self.data_id(key)
         self.sql("UPDATE replicas SET status = ? WHERE data = ? AND number = ?", status, data, number)
 
     def add_replica(self, key: str, number: int, content: bytes, *, status: int) -> None:
         """Another replica, which may hold anything."""
-        data = self._data_id(key)
+        data = self.data_id(key)
         (self.folder / "vault" / f"{data}.{number}").write_bytes(content)
         self.sql(
             "INSERT INTO replicas SELECT data, coll, name, ?, ?, ?, '', modified, resource FROM replicas"
@@ -130,11 +130,12 @@ class Irods(Server):
 
     def overwrite(self, key: str, content: bytes) -> None:
         """What another client does that writes into the object in place."""
-        data = self._data_id(key)
+        data = self.data_id(key)
         (self.folder / "vault" / f"{data}.0").write_bytes(content)
         self.sql("UPDATE replicas SET size = ?, modified = modified + 1 WHERE data = ?", len(content), data)
 
-    def _data_id(self, key: str) -> int:
+    def data_id(self, key: str) -> int:
+        """The number of an object in the catalog."""
         collection, _, name = f"{self.root}/{key}".rpartition("/")
         statement = "SELECT r.data FROM replicas r JOIN collections c ON c.id = r.coll WHERE c.name = ? AND r.name = ?"
         return int(str(self.sql(statement, collection, name)[0][0]))
