@@ -238,6 +238,25 @@ def test_second_writer_of_one_partial_is_told_to_come_later(zone: Adapter, monke
     assert fetch(zone, "object") == b"data"
 
 
+@pytest.mark.parametrize("then", ["resumed", "removed"])
+def test_server_that_notices_late_that_a_writer_has_gone_is_waited_for(server: Irods, zone: Adapter, then: str) -> None:
+    with zone.open_write("object", size=4) as session:
+        session.write(b"data")
+        token = session.suspend()
+    [partial] = server.paths()
+    server.set_replica(partial, 0, status=2)
+    noticing = threading.Timer(0.3, lambda: server.set_replica(partial, 0, status=0))
+    noticing.start()
+    if then == "removed":
+        zone.abort_write(token)
+        assert server.paths() == []
+    else:
+        with zone.resume_write(token) as resumed:
+            resumed.publish()
+        assert fetch(zone, "object") == b"data"
+    noticing.join()
+
+
 def test_writer_that_is_aborted_under_its_hands_fails(server: Irods, zone: Adapter) -> None:
     with pytest.raises(TransientAdapterError), zone.open_write("object", size=None) as session:
         session.write(content(5 * MIB))
