@@ -17,6 +17,7 @@ _OWN = {
     "local": "adapters.local:LocalAdapter",
     "sftp": "adapters.sftp:SftpAdapter",
     "s3": "adapters.s3:S3Adapter",
+    "irods": "adapters.irods:IrodsAdapter",
     "webdav": "adapters.webdav:WebDavAdapter",
     "http": "adapters.http:HttpAdapter",
     "memory": "adapters.memory:MemoryAdapter",

@@ -263,7 +263,7 @@ def test_a_storage_that_does_not_answer_is_a_bad_gateway(lab: Lab, tmp_path: Pat
 
 def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
     kinds = {kind["scheme"]: kind for kind in lab.viewer("GET", "schemes").json()}
-    assert {"local", "sftp", "s3", "webdav", "http"} <= set(kinds)
+    assert {"local", "sftp", "s3", "irods", "webdav", "http"} <= set(kinds)
     assert kinds["local"]["fields"][0] == {
         "name": "root",
         "type": "string",
@@ -273,6 +273,7 @@ def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
         "secret": False,
     }
     assert {field["name"] for field in kinds["sftp"]["fields"] if field["secret"]} >= {"password", "private_key"}
+    assert {field["name"] for field in kinds["irods"]["fields"] if field["secret"]} == {"password"}
 
 
 def test_managed_bytes_are_out_of_reach_through_a_storage_above_or_below(lab: Lab) -> None:

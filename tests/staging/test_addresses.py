@@ -16,7 +16,8 @@ FAR, DEEP = sftp("far", "/srv"), sftp("deep", "/srv/deep")
 ODD, LOCAL = sftp("odd", "/srv", port=2222), Storage(name="disk", scheme="local", options={"root": "/var/data"})
 WEB = Storage(name="web", scheme="webdav", options={"url": "https://dav.example.org/a%20b/"})
 PLAIN = Storage(name="plain", scheme="http", options={"url": "http://files.example.org:80"})
-ALL = [FAR, DEEP, ODD, LOCAL, WEB, PLAIN]
+ZONE = Storage(name="zone", scheme="irods", options={"host": "data.example.org", "root": "/zone/home/u"})
+ALL = [FAR, DEEP, ODD, LOCAL, WEB, PLAIN, ZONE]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ ALL = [FAR, DEEP, ODD, LOCAL, WEB, PLAIN]
         ("https://dav.example.org/a%20b/c/d%23", WEB, "c/d#"),
         ("HTTPS://DAV.example.org:443/a%20b/x", WEB, "x"),
         ("http://files.example.org/x/y", PLAIN, "x/y"),
+        ("irods://data.example.org/zone/home/u/a%20b", ZONE, "a b"),
+        ("irods://data.example.org:1247/zone/home/u/d/x", ZONE, "d/x"),
     ],
 )
 def test_a_uri_is_found_on_the_longest_root(uri: str, storage: Storage, key: str) -> None:
