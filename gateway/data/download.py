@@ -16,7 +16,7 @@ from gateway.data.holding import Hold
 from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
 from gateway.data.slots import Slot
-from gateway.refusals import PreconditionFailed
+from gateway.refusals import PreconditionFailed, RangeUnsatisfiable
 from staging import alias_uses, aliases, reading
 from staging.connections import release
 from staging.errors import SourceMissing
@@ -71,15 +71,11 @@ def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callab
     )
     if verdict is conditions.Verdict.FAILED:
         raise PreconditionFailed
-    span = None
-    if conditions.range_applies(headers.get("If-Range"), current):
-        span = ranges.wanted(headers.get("Range"), thing.size) if request.method == "GET" else None
-    if thing.may_have_changed:
-        _refuse_a_mixture(request, alias, thing, span)
     if verdict is conditions.Verdict.NOT_MODIFIED or request.method == "HEAD":
         status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
         described["Content-Length"] = str(thing.size)
         return HttpResponse(status=status, headers=described, content_type=thing.content_type)
+    span = _span(request, alias, thing, current)
     if redirect.is_wanted(request, alias) and (url := _url(thing, headers)):
         return redirect.answer(request, alias, url, thing.sha256)
     return _deliver(request, alias, thing, span, described, take_slot(_length(thing, span)))
@@ -90,13 +86,29 @@ def _url(thing: Delivery, headers: Mapping[str, str]) -> str | None:
     return thing.sign() if thing.sign and (thing.by_descriptor or "Range" not in headers) else None
 
 
-def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None) -> None:
-    """A client that goes on without saying with which version it began must not get the rest of another one."""
-    if alias.delivered_version == thing.etag:
-        return
-    if span is None or span.start == 0:
+def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditions.Validators) -> ranges.Span | None:
+    """The part that is asked for, None for the whole. Raises RangeUnsatisfiable and PreconditionFailed.
+
+    curl takes a range past the end for a file that is complete, so what was begun of another version is refused first.
+    """
+    asked = request.headers.get("Range") if conditions.range_applies(request.headers.get("If-Range"), current) else None
+    try:
+        span = ranges.wanted(asked, thing.size)
+    except RangeUnsatisfiable:
+        if thing.may_have_changed and ranges.begins_inside(asked):
+            _refuse_a_mixture(request, alias, thing)
+        raise
+    if thing.may_have_changed and span is not None and span.start:
+        _refuse_a_mixture(request, alias, thing)
+    elif thing.may_have_changed and alias.delivered_version != thing.etag:
         alias_uses.begin(alias, thing.etag)
-    elif "If-Range" not in request.headers and "If-Match" not in request.headers:
+    return span
+
+
+def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery) -> None:
+    """A client that goes on without saying with which version it began must not get the rest of another one."""
+    says_which = "If-Range" in request.headers or "If-Match" in request.headers
+    if alias.delivered_version != thing.etag and not says_which:
         raise PreconditionFailed("It was replaced since this alias was made; its download may have begun before that.")
 
 
