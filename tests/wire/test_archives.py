@@ -167,6 +167,22 @@ def test_an_archive_is_unpacked_below_the_prefix(desk: Desk, kind: str, chunked:
     desk.assert_nothing_is_left()
 
 
+def test_what_is_left_of_a_stream_of_a_tar_is_not_taken_for_the_whole(desk: Desk) -> None:
+    body, url = packed({f"f{number:03}": b"x" for number in range(200)}), up(desk) + ".tar"
+    sent = 64 * 1024  # as much as curl may have taken of its input; a member begins here
+    with desk.line() as line:
+        line.begin("PUT", url, {"Transfer-Encoding": "chunked"})
+        line.send(b"%x\r\n%s\r\n" % (sent, body[:sent]))
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    tail = desk.ask("PUT", url, chunks=[body[sent:]])
+    assert (tail.status, tail.code) == (409, "stream_interrupted")
+    assert not Object.objects.exists()
+    assert desk.ask("PUT", url, {"Waybill-Sha256": sha256(body)}, chunks=[body]).status == 201
+    assert desk.ask("PUT", url, chunks=[body]).status == 200, "what was broken off has come since"
+    desk.assert_nothing_is_left()
+
+
 @pytest.mark.parametrize("kind", PACKERS)
 def test_an_archive_that_is_cut_stores_nothing(desk: Desk, kind: str) -> None:
     body = PACKERS[kind](FILES)
