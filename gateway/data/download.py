@@ -22,6 +22,7 @@ from staging.connections import release
 from staging.errors import SourceMissing
 from staging.models import Alias
 from staging.reading import Found
+from staging.states import AliasMode
 
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
@@ -41,8 +42,9 @@ class Delivery:
     """What an answer is made of: one version of an object, or of an archive.
 
     ``open`` gives the bytes ``[start, stop)``. ``by_descriptor``: a file of this machine that nobody changes.
-    ``may_have_changed``: since the alias was made another version may have been begun to be read. ``sign`` gives the
-    storage's own short-lived URL of the whole, or None where it has none now.
+    ``may_have_changed``: since the alias was made another version may have been begun to be read.
+    ``beginnings_are_noted``: of each version, because no time tells of a change. ``sign`` gives the storage's own
+    short-lived URL of the whole, or None where it has none now.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Delivery:
     open: Callable[[int, int], ReadStream]
     by_descriptor: bool
     may_have_changed: bool
+    beginnings_are_noted: bool = False
     sign: Callable[[], str | None] | None = None
 
 
@@ -100,7 +103,7 @@ def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditio
         raise
     if thing.may_have_changed and span is not None and span.start:
         _refuse_a_mixture(request, alias, thing)
-    elif thing.may_have_changed and alias.delivered_version != thing.etag:
+    elif (thing.may_have_changed or thing.beginnings_are_noted) and alias.delivered_version != thing.etag:
         alias_uses.begin(alias, thing.etag)
     return span
 
@@ -113,6 +116,10 @@ def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery) -> No
 
 
 def _of_object(alias: Alias, found: Found) -> Delivery:
+    # A file that others put into a mounted bucket may be older than the one it replaces (mv, cp -p, rsync). An alias of
+    # a prefix has one note for all files below it, which would be of another file.
+    is_noted = alias.bucket.mounted and not AliasMode(alias.mode).is_prefix
+    replaced = found.replaced_at is not None and found.replaced_at > alias.created_at
     return Delivery(
         name=aliases.file_name(alias),
         size=found.size,
@@ -123,7 +130,8 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         sha256=found.sha256,
         open=partial(reading.open_stream, found),
         by_descriptor=found.cannot_change,
-        may_have_changed=found.replaced_at is not None and found.replaced_at > alias.created_at,
+        may_have_changed=replaced or (is_noted and alias.delivered_version not in ("", found.etag)),
+        beginnings_are_noted=is_noted,
         sign=partial(reading.signed_url, found),
     )
 
