@@ -85,8 +85,14 @@ def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callab
 
 
 def _url(thing: Delivery, headers: Mapping[str, str]) -> str | None:
-    """The storage's own URL. It cannot say of which version a part is to be, so parts are of what never changes."""
-    return thing.sign() if thing.sign and (thing.by_descriptor or "Range" not in headers) else None
+    """The storage's own URL, None where Waybill has to answer.
+
+    A storage cannot be told of which version a part is to be, so parts are of what never changes. Conditions name
+    Waybill's entity tags and times; the storage, to which a client sends them on, has others.
+    """
+    if any(name in headers for name in conditions.HEADERS) or thing.sign is None:
+        return None
+    return thing.sign() if thing.by_descriptor or "Range" not in headers else None
 
 
 def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditions.Validators) -> ranges.Span | None:
