@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from staging import failures
 from staging.models import Object
+from staging.states import AliasMode
 from tests.servers.process import find_program
 from tests.wire.curl import curl
 from tests.wire.desk import REPLACE, Desk, sha256
@@ -144,6 +146,28 @@ def test_a_prefix_without_files_has_no_archive(desk: Desk) -> None:
     answer = desk.ask("GET", down(desk) + ".tar")
     assert (answer.status, answer.code) == (404, "source_missing")
     assert desk.ask("GET", down(desk) + ".zip").status == 404
+
+
+@pytest.mark.parametrize(("key", "mode"), [("", "write-prefix"), ("run/1/", "write-prefix"), ("run/1/a", "write")])
+def test_an_archive_whose_first_file_is_still_to_come_is_pending(desk: Desk, key: str, mode: str) -> None:
+    url, writer = down(desk) + ".tar", desk.place.alias(key, AliasMode(mode))
+    for asked in (url, f"{url}?manifest"):
+        early = desk.ask("GET", asked)
+        assert (early.status, early.code, early["Waybill-Retryable"]) == (503, "data_pending", "true")
+        assert 1 <= int(early["Retry-After"]) <= 300
+    failures.fail(writer, "")
+    assert desk.ask("GET", url).status == (424 if mode == "write-prefix" else 404)
+    desk.folder("run/1/", "write-prefix")
+    assert desk.ask("GET", url).status == 503, "another may bring it"
+    fill(desk)
+    assert members(desk.ask("GET", url).body) == FILES
+
+
+def test_who_writes_elsewhere_makes_no_archive_pending(desk: Desk) -> None:
+    desk.write("run/10/a")
+    desk.write("run/1")
+    desk.folder("run/2/", "write-prefix")
+    assert desk.ask("GET", down(desk) + ".tar").status == 404
 
 
 PACKERS = {
