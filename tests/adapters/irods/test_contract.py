@@ -10,11 +10,13 @@ import pytest
 from adapters.base import Adapter, ReportsSpace
 from adapters.errors import TimedOut, Unavailable
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from tests.adapters.guarantees import Documented
 from tests.adapters.irods.storages import REAL, build
 from tests.servers.proxy import CuttingProxy
 
 
-class TestIrods(AdapterContract, OtherProcesses, Network):
+class TestIrods(AdapterContract, OtherProcesses, Network, Documented):
+    row = "`irods` (stand-in)"
     bulk_memory_bytes = 32 * 1024 * 1024
 
     @pytest.fixture
