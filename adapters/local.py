@@ -98,17 +98,8 @@ class LocalAdapter(Adapter):
             os.close(fd)
             raise
 
-    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> LocalWrite:
-        token = WriteToken.new(key, size=size, mode=mode)
-        folder = self._root.open_folder(key, make=True)
-        try:
-            self._refuse_taken(folder, token)
-            with self._root.translating(key):
-                fd = os.open(file_name(token.partial), _WRITE | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
-        except BaseException:
-            os.close(folder)
-            raise
-        return LocalWrite(self._root, token, folder, fd, offset=0)
+    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
+        return self._begin(WriteToken.new(key, size=size, mode=mode))
 
     def resume_write(self, token: str) -> WriteSession:
         parsed = WriteToken.parse(token, storage=self.name)
@@ -178,11 +169,23 @@ class LocalAdapter(Adapter):
         found = self._root.open_file(source, os.O_RDONLY | os.O_NONBLOCK)
         try:
             stat = self._stat_of(found, source)
-            with self.open_write(target, size=stat.size, mode=mode) as session:
+            with self._begin(WriteToken.new(target, size=stat.size, mode=mode)) as session:
                 session.copy_from(found, stat)
                 return session.publish()
         finally:
             os.close(found)
+
+    def _begin(self, token: WriteToken) -> LocalWrite:
+        key = token.key
+        folder = self._root.open_folder(key, make=True)
+        try:
+            self._refuse_taken(folder, token)
+            with self._root.translating(key):
+                fd = os.open(file_name(token.partial), _WRITE | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
+        except BaseException:
+            os.close(folder)
+            raise
+        return LocalWrite(self._root, token, folder, fd, offset=0)
 
     def _stat_of(self, fd: int, key: str) -> ObjectStat:
         with self._root.translating(key):

@@ -119,8 +119,8 @@ class SameVersion(MemoryAdapter):
 class LeaksDescriptors(LocalAdapter):
     """Closing a stream closes nothing; ``close`` of the adapter makes up for it."""
 
-    def __init__(self, name: str, root: str) -> None:
-        super().__init__(name, root)
+    def __init__(self, name: str, root: str, *, sync: bool = True) -> None:
+        super().__init__(name, root, sync=sync)
         self._kept: list[ReadStream] = []
 
     def open_read(self, key: str, start: int = 0, stop: int | None = None, *, version: str | None = None) -> ReadStream:

@@ -28,6 +28,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class TestBlobs(AdapterContract, OtherProcesses):
+    bulk_bytes = 64 * 1024 * 1024
+    bulk_memory_bytes = 16 * 1024 * 1024
+
     @pytest.fixture
     def settings(self, tmp_path: Path, installed: None) -> Settings:
         return Settings("blobs", {"file": str(tmp_path / "blobs.sqlite3")}, {})

@@ -84,8 +84,8 @@ class FaultyAdapter(LocalAdapter):
 
     scheme: ClassVar[str] = "faulty"
 
-    def __init__(self, name: str, root: str) -> None:
-        super().__init__(name, root)
+    def __init__(self, name: str, root: str, *, sync: bool = True) -> None:
+        super().__init__(name, root, sync=sync)
         self.faults = Faults(Path(root))
 
     def stat(self, key: str) -> ObjectStat:
