@@ -14,6 +14,8 @@ _KINDS = {
     "local": ("Local folder", "adapters.local:LocalAdapter"),
     "sftp": ("SFTP", "adapters.sftp:SftpAdapter"),
     "s3": ("S3", "adapters.s3:S3Adapter"),
+    "gsiftp": ("GridFTP", "adapters.gfal:GridFtpAdapter"),
+    "srm": ("SRM", "adapters.gfal:SrmAdapter"),
     "memory": ("Memory of one process", "adapters.memory:MemoryAdapter"),
 }
 _TYPES: dict[str, tuple[type, str]] = {

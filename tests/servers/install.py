@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.servers import nginx, postgres, redis, sshd, swift
+from tests.servers import gridftp, nginx, postgres, redis, sshd, swift
 from tests.zoo import workflows
 
 #: What tests need that no server module names: a browser, the clients that jobs use, shells and programs for archives.
@@ -26,7 +26,14 @@ OTHER_PACKAGES = (
     *("busybox", "dash", "libarchive-tools", "shellcheck", "tar", "zip", "zstd"),
 )
 
-_MODULES = {"nginx": nginx, "postgres": postgres, "redis": redis, "sshd": sshd, "swift": swift}
+_MODULES = {
+    "gridftp": gridftp,
+    "nginx": nginx,
+    "postgres": postgres,
+    "redis": redis,
+    "sshd": sshd,
+    "swift": swift,
+}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
