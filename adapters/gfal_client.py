@@ -22,6 +22,7 @@ from adapters.gfal_settings import Endpoint
 
 #: Debian's packages: the library, and the plugin for each kind of storage.
 APT = "apt-get install libgfal2-2 gfal2-plugin-{plugin}"
+_GFALS_OWN_LIMIT_S = 7 * 86_400
 #: What an operator may set for gfal2 itself; nothing else of our environment is passed on.
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "GFAL_PLUGIN_DIR", "GFAL_CONFIG_DIR", "GLOBUS_TCP_PORT_RANGE", "TMPDIR")
 
@@ -65,9 +66,14 @@ class GfalProcess:
         if not _is_folder(Look(*head["look"])):
             raise Offline(f"the root {endpoint.root!r} is not a folder on the server", storage=endpoint.storage)
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there and may be used again; asks nobody."""
+        return self.usable and self._popen.poll() is None
+
     def answers(self) -> bool:
         """Whether the server still answers; costs one round trip."""
-        if self.usable:
+        if self.runs:
             try:
                 self.look(self.endpoint.url())
             except (GfalError, ProcessEnded, ProcessStalled):
@@ -123,8 +129,9 @@ class GfalProcess:
         options = [
             ("GRIDFTP PLUGIN", "SESSION_REUSE", True),
             ("BDII", "ENABLED", False),  # No address but the one that was registered.
-            ("CORE", "NAMESPACE_TIMEOUT", endpoint.stall_timeout_s),
-            ("SRM PLUGIN", "CONN_TIMEOUT", endpoint.connect_timeout_s),
+            # Time limits are ours, by killing the process; gfal2's own are to end nothing before.
+            ("CORE", "NAMESPACE_TIMEOUT", _GFALS_OWN_LIMIT_S),
+            ("CORE", "CHECKSUM_TIMEOUT", _GFALS_OWN_LIMIT_S),
         ]
         start = {"library": gfal_library.LIBRARY, "options": options}
         self._send(start, endpoint.connect_timeout_s)

@@ -71,8 +71,10 @@ class CredentialFile:
         self._path: Path | None = None
 
     def path(self) -> Path:
+        """Where it is; written again where somebody cleaned it away."""
         with self._lock:
-            if self._path is None:
+            if self._path is None or not self._path.exists():
+                self._forget()
                 folder = tempfile.mkdtemp(prefix="waybill-grid-")  # Its mode is 0700.
                 self._removal = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
                 path = Path(folder) / "credential.pem"
@@ -83,9 +85,12 @@ class CredentialFile:
 
     def remove(self) -> None:
         with self._lock:
-            if self._removal is not None:
-                self._removal()
-            self._path = self._removal = None
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._removal is not None:
+            self._removal()
+        self._path = self._removal = None
 
 
 def _certificates(setting: str, pem: str) -> list[x509.Certificate]:

@@ -32,6 +32,7 @@ _MEANING: dict[int, type[AdapterError]] = {
     errno.EDQUOT: OutOfSpace,
     errno.EFBIG: OutOfSpace,
     errno.ETIMEDOUT: TimedOut,
+    errno.ECANCELED: TimedOut,  # gfal2 itself gave up.
     errno.ECONNREFUSED: Offline,
     errno.EHOSTDOWN: Offline,
     errno.EHOSTUNREACH: Offline,
@@ -42,15 +43,20 @@ _MEANING: dict[int, type[AdapterError]] = {
 }
 #: After these the session is as good as before: the server said no, and nothing was under way.
 _HARMLESS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG}
-#: gfal2 has one code (ECOMM) for most of what Globus tells it, so that the words have to say what it was.
-_WORDS: tuple[tuple[str, type[AdapterError]], ...] = (
+#: Said when there is no session; gfal2 makes a code of single words in it ("not found"), which mean no file then.
+_NO_SESSION: tuple[tuple[str, type[AdapterError]], ...] = (
     ("unable to connect", Offline),
     ("getaddrinfo failed", Offline),
-    ("connection refused", Offline),
     ("gss major status", AccessDenied),
     ("could not load the user credentials", AccessDenied),
     ("could not open the user certificate", AccessDenied),
+    ("could not open the user private key", AccessDenied),
     ("login incorrect", AccessDenied),
+)
+#: gfal2 has one code (ECOMM) for most of what Globus tells it, so that the words have to say what it was.
+_WORDS: tuple[tuple[str, type[AdapterError]], ...] = (
+    *_NO_SESSION,
+    ("connection refused", Offline),
     ("path not allowed", AccessDenied),
     ("no space left", OutOfSpace),
     ("quota exceeded", OutOfSpace),
@@ -78,9 +84,11 @@ class GfalMissing(Exception):
 
 
 def error_code(error: GfalError) -> int:
-    """The server's own errno where it tells one, else gfal2's."""
-    told = _SERVERS_CODE.search(error.text)
-    return int(told[1]) if told else error.code
+    """The server's own errno where it tells one, else gfal2's; ECOMM where there is no session."""
+    if told := _SERVERS_CODE.search(error.text):
+        return int(told[1])
+    text = error.text.lower()
+    return errno.ECOMM if any(words in text for words, _ in _NO_SESSION) else error.code
 
 
 def is_harmless(error: GfalError) -> bool:
@@ -129,4 +137,7 @@ def _detail(error: GfalError) -> str:
     """One short sentence: the server's own words where they can be told apart from the frame around them."""
     told = _SERVERS_WORDS.search(error.text)
     text = told[1] if told else _CODE_BEFORE_LINE.sub(" ", error.text)
-    return text.strip().strip(".")[:_DETAIL_CHARACTERS] or f"gfal2 gave the code {error.code}"
+    text = text.strip().strip(".")
+    if len(text) > _DETAIL_CHARACTERS:
+        text = f"…{text[-_DETAIL_CHARACTERS:]}"  # Globus begins with what gave up and ends with why.
+    return text or f"gfal2 gave the code {error.code}"

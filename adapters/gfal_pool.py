@@ -42,7 +42,7 @@ class GfalPool:
         try:
             while (process := self._pop()) is not None:
                 recent = time.monotonic() - process.idle_since < TRUSTED_S
-                if process.usable if recent else process.answers():
+                if process.runs if recent else process.answers():
                     return process
                 process.close()
             return self._start()
@@ -54,7 +54,7 @@ class GfalPool:
         """Keep the process for the next user, or end it where it is not usable or enough are kept."""
         try:
             process.idle_since = time.monotonic()
-            if not (process.usable and self._keep(process)):
+            if not (process.runs and self._keep(process)):
                 process.close()
         finally:
             self._release()

@@ -73,7 +73,15 @@ class GfalReadStream(ReadStream):
         process = self._process
         if not self._opened:
             self._opened = True
-            process.ask("open", url=self._url, start=self.start, whole=self._streams, ranges=process.endpoint.ranges)
+            process.ask(
+                "open",
+                # gfal2 opens a stream with a second session, so that this may include a login.
+                limit_s=process.endpoint.connect_timeout_s + process.endpoint.stall_timeout_s,
+                url=self._url,
+                start=self.start,
+                whole=self._streams,
+                ranges=process.endpoint.ranges,
+            )
         wanted = min(CHUNK_BYTES if self._streams else PIECE_BYTES, self.stop - self._next)
         looks = not self._streams or self._next + wanted == self.stop
         head, data = process.ask("read", count=wanted, url=self._url if looks else "")

@@ -52,6 +52,10 @@ distinguished_name = empty
 """
 
 
+#: The name in the certificate of the user who is let in.
+USER = "Test User"
+
+
 class Authority:
     """A certification authority; ``trusted`` is the folder of those who trust it and nobody else."""
 
@@ -91,6 +95,24 @@ class Authority:
         )
         return certificate, key
 
+    def proxy(self, certificate: Path, key: Path) -> str:
+        """A proxy of the certificate for a day, as grid-proxy-init makes it: RFC 3820, with its key and chain."""
+        proxy, request, own = (self.folder / f"proxy.{suffix}" for suffix in ("pem", "csr", "key"))
+        subject = self._openssl("x509", "-noout", "-subject", "-nameopt", "compat", "-in", str(certificate))
+        self._openssl(
+            *("req", "-newkey", "rsa:2048", "-nodes", "-config", str(self._config), "-keyout", str(own)),
+            *("-subj", f"{subject.strip().removeprefix('subject=')}/CN=20261126", "-out", str(request)),
+        )
+        extensions = self.folder / "proxy.cnf"
+        extensions.write_text(
+            "proxyCertInfo = critical,language:id-ppl-inheritAll\nkeyUsage = critical,digitalSignature\n"
+        )
+        self._openssl(
+            *("x509", "-req", "-days", "1", "-in", str(request), "-out", str(proxy), "-set_serial", "20261126"),
+            *("-CA", str(certificate), "-CAkey", str(key), "-extfile", str(extensions)),
+        )
+        return "".join(part.read_text() for part in (proxy, own, certificate))
+
     @staticmethod
     def _openssl(*arguments: str) -> str:
         program = find_program("openssl", package="openssl")
@@ -101,46 +123,70 @@ class Authority:
         return done.stdout
 
 
+@dataclass(frozen=True)
+class Identity:
+    """An authority, and certificates of it (each with its key) for the host and for the one user who is let in."""
+
+    authority: Authority
+    host: tuple[Path, Path]
+    user: tuple[Path, Path]
+
+    @classmethod
+    def make(cls, folder: Path) -> Identity:
+        authority = Authority(folder)
+        return cls(authority, authority.issue("localhost"), authority.issue(USER))
+
+    def secrets(self) -> dict[str, str]:
+        """What logs the user in."""
+        certificate, key = self.user
+        return {"certificate": certificate.read_text(), "private_key": key.read_text()}
+
+
 @dataclass
 class GridFtp(Server):
     """One globus-gridftp-server; any number may run side by side, each in its own folder.
 
-    ``root`` is the folder meant for objects, and the only one that the server gives access to. ``user`` is the name
-    in the one certificate that it lets in, ``certificate`` and ``key`` are that one's files. ``extra`` are more
-    options of the server. After ``stop`` or ``kill``, ``start`` brings the same server back on the same port.
+    ``root`` is the folder meant for objects, and the only one that the server gives access to. ``identity`` says who
+    it is and whom it lets in; making one takes a second, so that servers may share it. ``extra`` are more options of
+    the server. After ``stop`` or ``kill``, ``start`` brings the same server back on the same port.
     """
 
     folder: Path
+    identity: Identity
     extra: tuple[str, ...] = ()
+    root: Path | None = None
     host: str = "localhost"
     port: int = field(default_factory=free_port)
-    user: str = "Test User"
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).resolve()
-        self.root = self.folder / "root"
-        self.root.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / "gridftp.log"
-        self.authority = Authority(self.folder / "authority")
-        self.certificate, self.key = self.authority.issue(self.user)
-        self._host_certificate, self._host_key = self.authority.issue(self.host)
+        self.root = self.root or self.folder / "root"
+        self.root.mkdir(parents=True, exist_ok=True)
 
     def launch(self) -> None:
         program = find_program("globus-gridftp-server", package="globus-gridftp-server-progs")
         account = pwd.getpwuid(os.getuid()).pw_name
         gridmap = self.folder / "gridmap"
-        gridmap.write_text(f'"{Authority.organisation}/CN={self.user}" {account}\n')
+        gridmap.write_text(f'"{Authority.organisation}/CN={USER}" {account}\n')
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
-            "X509_CERT_DIR": str(self.authority.trusted),
-            "X509_USER_CERT": str(self._host_certificate),
-            "X509_USER_KEY": str(self._host_key),
+            "X509_CERT_DIR": str(self.identity.authority.trusted),
+            "X509_USER_CERT": str(self.identity.host[0]),
+            "X509_USER_KEY": str(self.identity.host[1]),
             "GRIDMAP": str(gridmap),
         }
         command = [
             *(program, "-c", os.devnull, "-daemon", "-p", str(self.port)),
             *("-control-interface", "127.0.0.1", "-data-interface", "127.0.0.1"),
-            *("-allow-root", "-allow-disabled-login", "-restrict-paths", str(self.root), "-log-level", "ERROR,WARN,INFO"),
+            *(
+                "-allow-root",
+                "-allow-disabled-login",
+                "-restrict-paths",
+                str(self.root),
+                "-log-level",
+                "ERROR,WARN,INFO",
+            ),
             *self.extra,
         ]
         process = Process.start("gridftp", command, log=self.log, env=environment)
@@ -158,11 +204,7 @@ class GridFtp(Server):
     def options(self) -> dict[str, str | int]:
         """The options of a storage on it, whose root is the whole of the server's folder."""
         where = {"host": self.host, "port": self.port, "root": str(self.root)}
-        return {**where, "ca_folder": str(self.authority.trusted)}
-
-    def secrets(self) -> dict[str, str]:
-        """What logs ``user`` in."""
-        return {"certificate": self.certificate.read_text(), "private_key": self.key.read_text()}
+        return {**where, "ca_folder": str(self.identity.authority.trusted)}
 
     def sessions(self) -> list[int]:
         """The processes that serve a connection at this moment."""

@@ -7,17 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.gridftp import GridFtp
+from tests.servers.gridftp import GridFtp, Identity
 
 
-@pytest.fixture(scope="module")
-def gridftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridFtp]:
-    with GridFtp(tmp_path_factory.mktemp("gridftp")) as server:
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return Identity.make(tmp_path_factory.mktemp("identity"))
+
+
+@pytest.fixture(scope="session")
+def gridftp(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridFtp]:
+    with GridFtp(tmp_path_factory.mktemp("gridftp"), identity) as server:
         yield server
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[GridFtp]:
+def server(identity: Identity, tmp_path: Path) -> Iterator[GridFtp]:
     """A server of the test's own, to count on, to stall or to kill."""
-    with GridFtp(tmp_path) as server:
+    with GridFtp(tmp_path, identity) as server:
         yield server

@@ -14,7 +14,7 @@ from tests.servers.gridftp import GridFtp
 
 
 def settings_of(server: GridFtp, **changes: object) -> Settings:
-    return Settings("gsiftp", server.options() | changes, server.secrets())
+    return Settings("gsiftp", server.options() | changes, server.identity.secrets())
 
 
 def build(settings: Settings) -> Adapter:
