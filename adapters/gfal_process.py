@@ -96,7 +96,7 @@ class Orders:
     def batches(self, url: str) -> Iterator[dict[str, object]]:
         """A folder's names as heads of frames, the last one with ``more`` false; names that are not UTF-8 are left out.
 
-        gfal2 cuts white space off the end of a name, so that such a name is not the file's; see docs/operating.md.
+        gfal2 cuts white space off the end of a name, so that such a name is not the file's; see docs/grid.md.
         """
         entries: list[tuple[str, tuple[Any, ...]]] = []
         for raw, look in self._gfal.list(url):
