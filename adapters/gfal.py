@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import ClassVar, Self
 
 from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
@@ -225,20 +225,22 @@ class GridFtpAdapter(GfalAdapter):
         self._refuse_replacing(mode, target)
         before = self.stat(source)
         token = WriteToken.new(target, size=before.size, mode=mode)
-        with self._connected(target, below=InvalidKey) as process:
-            try:
+        try:
+            with self._connected(target, below=InvalidKey) as process:
                 self._prepare(process, token)
                 copy_to_partial(process, source, before, token.partial, grown=lambda: self._size(token.partial))
                 publish_partial(process, token.partial, target, create=mode is WriteMode.CREATE)
-            except BaseException as exc:
-                self._clean_up(token, exc)
-                raise
+        except BaseException as exc:
+            self._clean_up(token, exc)
+            raise
         return self.stat(target)
 
     def _size(self, partial: str) -> int:
-        """How much of a copy is there, asked through another process; nothing where that cannot be told."""
+        """How much of a copy is there; nothing where that cannot be told."""
         try:
-            return self.stat(partial).size
+            # Not one of the pool's: all may be taken, and a copy that cannot be watched would seem to stall.
+            with translated(self.name, partial), closing(self._pool.start()) as process:
+                return process.look(self.endpoint.url(partial)).size
         except AdapterError:
             return 0
 

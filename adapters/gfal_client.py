@@ -192,7 +192,7 @@ class GfalProcess:
 
 def _start(line: socket.socket, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-S", "-m", "adapters.gfal_process"],
+        [sys.executable, "-S", "-P", "-m", "adapters.gfal_process"],
         stdin=line.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

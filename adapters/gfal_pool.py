@@ -45,7 +45,7 @@ class GfalPool:
                 if process.runs if recent else process.answers():
                     return process
                 process.close()
-            return self._start()
+            return self.start()
         except BaseException:
             self._release()
             raise
@@ -70,7 +70,8 @@ class GfalPool:
             process.close()
         self._forget_credential()
 
-    def _start(self) -> GfalProcess:
+    def start(self) -> GfalProcess:
+        """A process with a session that is none of the pool's; the caller closes it."""
         process = GfalProcess(self._endpoint, self._credential)
         try:
             process.enter_root()

@@ -41,7 +41,9 @@ class GfalReadStream(ReadStream):
         if self._closed or (not self._piece and self._next == self.stop):
             return b""
         if not self._piece:
-            with translated(self._process.endpoint.storage, self.stat.key):
+            # It was there when it was opened, so that now it has at least been replaced or removed.
+            gone = VersionChanged
+            with translated(self._process.endpoint.storage, self.stat.key, absent=gone, below=gone):
                 self._piece = self._next_piece()
         data, self._piece = self._piece[:max_bytes], self._piece[max_bytes:]
         return bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Protocol
 from adapters.base import CHUNK_BYTES, ObjectStat, WriteMode, WriteSession
 from adapters.errors import AdapterError, ChecksumMismatch, SizeMismatch, WriteLost
 from adapters.gfal_client import GfalProcess
-from adapters.gfal_errors import ProcessEnded, ProcessStalled, is_unsupported, translated
+from adapters.gfal_errors import ProcessEnded, ProcessStalled, error_code, is_unsupported, translated
 from adapters.gfal_library import GfalError, Look
 from adapters.gfal_pool import GfalPool
 from adapters.gfal_tree import look_if_there, object_stat, refuse_taken
@@ -154,7 +155,13 @@ def publish_partial(process: GfalProcess, partial: str, key: str, *, create: boo
     """Rename the partial to its key. On ``create`` what is there is refused, a moment before the rename."""
     endpoint = process.endpoint
     refuse_taken(process, key, create=create)
-    process.ask("rename", source=endpoint.url(partial), target=endpoint.url(key))
+    try:
+        process.ask("rename", source=endpoint.url(partial), target=endpoint.url(key))
+    except GfalError as exc:
+        if not create and error_code(exc) == errno.EEXIST:
+            detail = "the server refuses to rename onto an existing name; rename_overwrites is not true of it"
+            raise AdapterError(detail, storage=endpoint.storage, key=key) from exc
+        raise
 
 
 def _new_digest(algorithm: str) -> _Digest | None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,6 +65,25 @@ def test_piece_of_another_version_is_never_given_out(adapter: Adapter) -> None:
             read += piece
     assert old[1:].startswith(read)
     adapter.delete("replaced")
+
+
+def test_object_that_is_removed_as_it_is_read_has_changed(adapter: Adapter) -> None:
+    store(adapter, "removed", AdapterContract.content(9 * MIB))
+    with pytest.raises(VersionChanged), adapter.open_read("removed") as stream:
+        stream.read()
+        adapter.delete("removed")
+        while stream.read():
+            pass
+
+
+def test_folder_of_many_files_is_listed_whole(adapter: Adapter, gridftp: GridFtp) -> None:
+    folder = gridftp.root / "many"
+    folder.mkdir()
+    for number in range(2500):
+        (folder / f"{number:04}").touch()
+    (folder / os.fsdecode(b"not-\xff-utf8")).touch()
+    assert AdapterContract.keys(adapter, "many/") == [f"many/{number:04}" for number in range(2500)]
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("checksum", ["md5", "sha256", "none"])

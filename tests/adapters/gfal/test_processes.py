@@ -95,6 +95,32 @@ def test_process_that_hangs_is_killed_in_time_and_replaced(adapter: Adapter, lar
     assert adapter.stat(large).size == len(LARGE)
 
 
+def test_process_that_is_said_to_go_on_is_waited_for(adapter: Adapter, large: str) -> None:
+    pool = inner(adapter)._pool
+    process = pool.take()
+    os.kill(process.pid, signal.SIGSTOP)
+    asked = []
+
+    def goes_on() -> bool:
+        asked.append(True)
+        if len(asked) == 2:
+            os.kill(process.pid, signal.SIGCONT)
+        return True
+
+    url = inner(adapter).endpoint.url(large)
+    assert process.ask("stat", url=url, limit_s=0.2, goes_on=goes_on)[0]["look"][1] == len(LARGE)
+    assert len(asked) == 2
+    pool.give_back(process)
+
+
+def test_copy_under_way_is_watched_beside_a_full_pool(gridftp: GridFtp) -> None:
+    with closing(build(settings_of(gridftp, max_processes=1))) as adapter, adapter.open_write("held", size=None):
+        (gridftp.root / "grows").write_bytes(b"12345")
+        assert inner(adapter)._size("grows") == 5  # type: ignore[attr-defined]
+        assert inner(adapter)._size("missing") == 0  # type: ignore[attr-defined]
+    (gridftp.root / "grows").unlink()
+
+
 def test_idle_process_that_died_is_not_handed_out(adapter: Adapter) -> None:
     assert_works(adapter)
     for process in inner(adapter)._pool._idle:
