@@ -118,10 +118,10 @@ class GfalProcess:
     def close(self) -> None:
         """End it. Idempotent; it is killed, because nothing in it needs an end and gfal2's own may abort or hang."""
         self.usable = False
-        self._line.close()
         if self._popen.poll() is None:
             self._popen.kill()
         self._popen.wait()
+        self._line.close()  # Only now: a process whose line ends while it lives takes us for dead.
 
     def _begin(self) -> list[str]:
         endpoint = self.endpoint

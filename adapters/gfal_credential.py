@@ -61,7 +61,8 @@ class GridCredential:
 class CredentialFile:
     """The credential as a file that only we may read, in a folder of its own; it is written when it is first used.
 
-    Thread-safe. ``remove`` takes it away until the next use, and so does the end of this program unless it is killed.
+    Thread-safe. ``remove`` takes it away until the next use, and so does the end of this program; where that is killed,
+    its gfal2 processes do it.
     """
 
     def __init__(self, credential: GridCredential) -> None:

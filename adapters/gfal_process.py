@@ -1,7 +1,7 @@
 """``python -m adapters.gfal_process``: one gfal2 of its own, which answers frames on its standard input.
 
-It needs nothing but the standard library and libgfal2. It ends when the other side goes, at once and without cleaning
-up: gfal2 has been seen to abort while it does that.
+It needs nothing but the standard library and libgfal2. When the other side goes it removes the credential's file, which
+nobody else can do then, and ends at once without cleaning gfal2 up, which has been seen to abort while it does that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
 
@@ -153,8 +154,17 @@ def main() -> None:
         while orders is not None:
             answer(line, orders, *receive(line))
     except (EOFError, ConnectionError):
+        _remove_credential()
         os._exit(0)
     os._exit(1)
+
+
+def _remove_credential() -> None:
+    """Whoever lives ends its processes by killing them; one that sees its line end has been left by a crash."""
+    file = os.environ["X509_USER_PROXY"]
+    with suppress(OSError):  # Another process of the same owner may have been faster.
+        os.unlink(file)
+        os.rmdir(os.path.dirname(file))
 
 
 def _text(raw: bytes) -> str | None:

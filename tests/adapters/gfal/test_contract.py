@@ -37,9 +37,9 @@ def network(gridftp: GridFtp, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 class TestGridFtp(AdapterContract, OtherProcesses, Network):
-    bulk_bytes = 48 * 1024 * 1024
+    bulk_bytes = 32 * 1024 * 1024
     bulk_memory_bytes = 16 * 1024 * 1024
-    network_bytes = 24 * 1024 * 1024
+    network_bytes = 20 * 1024 * 1024
 
     def test_every_legal_key_names_an_object_of_its_own(
         self, adapter: Adapter, folder: str, monkeypatch: pytest.MonkeyPatch

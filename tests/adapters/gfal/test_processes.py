@@ -177,6 +177,7 @@ def test_process_ends_when_the_one_that_started_it_is_killed(gridftp: GridFtp, t
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     wait_until(lambda: is_gone(int(done.stdout)), what="the process has ended with its line")
+    assert list(tmp_path.glob("waybill-grid-*")) == [], "the credential is still there"
 
 
 def test_stream_takes_little_memory_of_the_process(adapter: Adapter, large: str) -> None:
