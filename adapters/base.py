@@ -161,9 +161,13 @@ class Adapter(ABC):
     """One configured storage: an endpoint, a root below which every key lies, and a credential."""
 
     scheme: ClassVar[str]
+    #: What people call this kind of storage.
+    title: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
     #: Whether every process that builds the same storage reaches the same bytes.
     shared: ClassVar[bool] = True
+    #: Whether nothing can be written or deleted there; the calls that would raise Unsupported.
+    read_only: ClassVar[bool] = False
 
     #: The storage's name; every error carries it.
     name: str

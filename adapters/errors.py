@@ -104,6 +104,13 @@ class WriteLost(AdapterError):
     summary = "the unfinished write is gone"
 
 
+class Unsupported(AdapterError):
+    """This kind of storage has no such operation, whatever the key: plain HTTP takes no writes and has no listings."""
+
+    code = "unsupported"
+    summary = "this kind of storage cannot do that"
+
+
 class TransientAdapterError(AdapterError):
     """A fault that may pass by itself."""
 

@@ -217,6 +217,7 @@ class GridFtpAdapter(GfalAdapter):
     """GridFTP with X.509 (``gsiftp://``); the server copies within itself."""
 
     scheme = "gsiftp"
+    title = "GridFTP"
     plugin = "gridftp"
     fields = GRIDFTP_FIELDS
 
@@ -255,5 +256,6 @@ class SrmAdapter(GfalAdapter):
     """SRM version 2.2 (``srm://``); gfal2 asks the service where to read and write, and goes there."""
 
     scheme = "srm"
+    title = "SRM"
     plugin = "srm"
     fields = SRM_FIELDS

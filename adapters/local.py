@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat as modes
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Self
 from urllib.parse import quote
 
+from adapters import local_check
 from adapters.base import (
     Adapter,
     CheckStep,
@@ -22,7 +22,6 @@ from adapters.base import (
     WriteSession,
 )
 from adapters.errors import (
-    AdapterError,
     AlreadyExists,
     InvalidKey,
     NotFound,
@@ -42,17 +41,27 @@ _WRITE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
 class LocalAdapter(Adapter):
     """A key is the file's path below the root; the bytes of an unfinished write lie beside it under a partial's name.
 
-    Published bytes are on the disk, not only in its cache. Symbolic links that lead out of the root are refused; a
-    scan lists linked files and does not descend into linked folders. Folders are made when needed and never removed.
+    Published bytes are on the disk, not only in its cache, unless ``sync`` is off. Symbolic links that lead out of the
+    root are refused; a scan lists linked files and does not descend into linked folders. Folders are made when needed
+    and never removed.
     """
 
     scheme = "local"
-    fields = (Field("root", "string", "Absolute path of the folder below which every object lies", required=True),)
+    title = "Local folder"
+    fields = (
+        Field("root", "string", "Absolute path of the folder below which every object lies", required=True),
+        Field(
+            "sync",
+            "boolean",
+            "Write what is published to the disk before success is told; without it a power failure loses the newest",
+            default=True,
+        ),
+    )
     traits = Traits(atomic_create=True, atomic_replace=True, resumes=True, strong_versions=True)
 
-    def __init__(self, name: str, root: str) -> None:
+    def __init__(self, name: str, root: str, *, sync: bool = True) -> None:
         self.name = name
-        self._root = Root(root, storage=name)
+        self._root = Root(root, storage=name, sync=sync)
 
     @classmethod
     def build(
@@ -61,7 +70,7 @@ class LocalAdapter(Adapter):
         options: Mapping[str, object],
         credential: Mapping[str, str],  # noqa: ARG003 - the contract's signature; there is none
     ) -> Self:
-        return cls(name, _absolute(options))
+        return cls(name, _absolute(options), sync=options.get("sync") is not False)
 
     @classmethod
     def base_uri(cls, options: Mapping[str, object]) -> str:
@@ -89,7 +98,7 @@ class LocalAdapter(Adapter):
             os.close(fd)
             raise
 
-    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
+    def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> LocalWrite:
         token = WriteToken.new(key, size=size, mode=mode)
         folder = self._root.open_folder(key, make=True)
         try:
@@ -157,34 +166,23 @@ class LocalAdapter(Adapter):
         return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
 
     def check(self) -> list[CheckStep]:
-        key = f"waybill-check-{secrets.token_hex(8)}"
-        trials: tuple[tuple[str, str, Callable[[], object]], ...] = (
-            ("root", "the root is a folder", lambda: os.close(self._root.open_folder(key))),
-            ("create", "a file was written, synced and linked", lambda: self._try_write(key, WriteMode.CREATE)),
-            ("refuse", "a second create was refused", lambda: self._try_second_create(key)),
-            ("replace", "the file was replaced", lambda: self._try_write(key, WriteMode.REPLACE)),
-            ("delete", "the file was deleted", lambda: self.delete(key)),
-            ("space", "free space is known", self.free_bytes),
-        )
-        steps: list[CheckStep] = []
-        try:
-            for step, found, attempt in trials:
-                try:
-                    attempt()
-                except AdapterError as exc:
-                    steps.append(CheckStep(step, False, str(exc)))
-                    break
-                steps.append(CheckStep(step, True, found))
-        finally:
-            with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
-                self.delete(key)
-        return steps
+        return local_check.check(self, self._root)
 
     def close(self) -> None:
         """Nothing to close: no connection is kept."""
 
     def free_bytes(self) -> int:
         return self._root.free_bytes()
+
+    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+        found = self._root.open_file(source, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            stat = self._stat_of(found, source)
+            with self.open_write(target, size=stat.size, mode=mode) as session:
+                session.copy_from(found, stat)
+                return session.publish()
+        finally:
+            os.close(found)
 
     def _stat_of(self, fd: int, key: str) -> ObjectStat:
         with self._root.translating(key):
@@ -263,18 +261,6 @@ class LocalAdapter(Adapter):
         except OSError as exc:
             raise self._root.error_from(exc, key=key) from exc
         return stat_from(key, found) if modes.S_ISREG(found.st_mode) else None
-
-    def _try_write(self, key: str, mode: WriteMode) -> None:
-        with self.open_write(key, size=1, mode=mode) as session:
-            session.write(b"w")
-            session.publish()
-
-    def _try_second_create(self, key: str) -> None:
-        try:
-            self._try_write(key, WriteMode.CREATE)
-        except AlreadyExists:
-            return
-        raise AdapterError("a second create was not refused", storage=self.name, key=key)
 
 
 def _absolute(options: Mapping[str, object]) -> str:

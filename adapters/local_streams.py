@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream, WriteMode, WriteSession
 from adapters.errors import SizeMismatch, Truncated, VersionChanged, WriteLost
+from adapters.local_copy import copy_bytes
 from adapters.rooted import Root
 from adapters.tokens import WriteToken
 
@@ -88,7 +90,7 @@ class LocalWrite(WriteSession):
             # The kernel's own stamp may stand still for milliseconds, in which an inode can come round again.
             now = time.time_ns()
             os.utime(self._fd, ns=(now, now))
-            os.fsync(self._fd)
+            self._root.fsync(self._fd)
             found = os.fstat(self._fd)
             if not (self.offset == found.st_size == (self.offset if self._declared is None else self._declared)):
                 raise SizeMismatch(
@@ -97,17 +99,42 @@ class LocalWrite(WriteSession):
                     key=self.key,
                 )
             if self._mode is WriteMode.CREATE:
-                os.link(self._partial, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-                os.unlink(self._partial, dir_fd=self._folder)
+                self._name_it(os.link, found)
+                with suppress(FileNotFoundError):
+                    os.unlink(self._partial, dir_fd=self._folder)
             else:
-                os.replace(self._partial, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            os.fsync(self._folder)
+                self._name_it(os.replace, found)
+            self._root.fsync(self._folder)
         self._close()
         return stat_from(self.key, found)
 
+    def copy_from(self, source: int, stat: ObjectStat) -> None:
+        """Take all bytes of another file that nobody writes to meanwhile. Raises VersionChanged."""
+        with self._root.translating(self.key):
+            fd = os.open(self._partial, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=self._folder)  # O_APPEND takes no copies
+            try:
+                copy_bytes(source, fd, stat.size)
+            finally:
+                os.close(fd)
+            self.offset = os.fstat(self._fd).st_size
+            if file_version(os.fstat(source)) != stat.version:
+                raise VersionChanged(storage=self._root.storage, key=stat.key)
+
+    def _name_it(self, step: Callable[..., None], found: os.stat_result) -> None:
+        """Link or rename the partial to the key. A server whose answer was lost (NFS) has done it, and says no then."""
+        try:
+            step(self._partial, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except (FileExistsError, FileNotFoundError):
+            try:
+                there = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+            except OSError:
+                there = None
+            if there is None or not os.path.samestat(there, found):
+                raise
+
     def suspend(self) -> str:
         with self._root.translating(self.key):
-            os.fsync(self._fd)
+            self._root.fsync(self._fd)
         self._close()
         return self.token
 

@@ -45,6 +45,7 @@ class MemoryAdapter(Adapter):
     """Keeps what the contract asks as long as the adapter lives; every thread that holds the adapter sees the same."""
 
     scheme = "memory"
+    title = "Memory of one process"
     shared = False
     fields = (
         Field(

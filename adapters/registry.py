@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 
 from adapters.base import Adapter, Field
 from adapters.guard import Observe, guard
 
-#: The title of each kind and where its adapter is. Imported when asked for: some drivers take long to load.
-_KINDS = {
-    "local": ("Local folder", "adapters.local:LocalAdapter"),
-    "sftp": ("SFTP", "adapters.sftp:SftpAdapter"),
-    "s3": ("S3", "adapters.s3:S3Adapter"),
-    "gsiftp": ("GridFTP", "adapters.gfal:GridFtpAdapter"),
-    "srm": ("SRM", "adapters.gfal:SrmAdapter"),
-    "memory": ("Memory of one process", "adapters.memory:MemoryAdapter"),
+#: Where the adapter of each kind is. Imported when asked for: some drivers take long to load.
+_OWN = {
+    "local": "adapters.local:LocalAdapter",
+    "sftp": "adapters.sftp:SftpAdapter",
+    "s3": "adapters.s3:S3Adapter",
+    "irods": "adapters.irods:IrodsAdapter",
+    "webdav": "adapters.webdav:WebDavAdapter",
+    "http": "adapters.http:HttpAdapter",
+    "gsiftp": "adapters.gfal:GridFtpAdapter",
+    "srm": "adapters.gfal:SrmAdapter",
+    "memory": "adapters.memory:MemoryAdapter",
 }
+#: The entry points by which other packages bring kinds of their own, ``scheme = package.module:Class``.
+ENTRY_POINTS = "waybill.adapters"
+log = logging.getLogger(__name__)
+
 _TYPES: dict[str, tuple[type, str]] = {
     "string": (str, "one line of text"),
     "text": (str, "text"),
@@ -45,7 +55,7 @@ class Description:
 
 def schemes() -> tuple[str, ...]:
     """All kinds."""
-    return tuple(_KINDS)
+    return tuple(_kinds())
 
 
 def is_shared(scheme: str) -> bool:
@@ -53,9 +63,15 @@ def is_shared(scheme: str) -> bool:
     return _adapter_class(scheme).shared
 
 
+def is_read_only(scheme: str) -> bool:
+    """Whether nothing can be written to storages of this kind."""
+    return _adapter_class(scheme).read_only
+
+
 def describe(scheme: str) -> Description:
     """Raises InvalidSettings for a scheme that is not known."""
-    return Description(scheme, _kind(scheme)[0], _adapter_class(scheme).fields)
+    found = _adapter_class(scheme)
+    return Description(scheme, found.title, found.fields)
 
 
 def validate(
@@ -121,14 +137,37 @@ def _type_problem(field: Field, value: object) -> str:
     return ""
 
 
-def _kind(scheme: str) -> tuple[str, str]:
-    try:
-        return _KINDS[scheme]
-    except KeyError as exc:
-        raise InvalidSettings({"scheme": f"one of {', '.join(_KINDS)} was expected"}) from exc
+def _kinds() -> Mapping[str, str]:
+    return {**_OWN, **_of_others()}
+
+
+@cache
+def _of_others() -> Mapping[str, str]:
+    """The kinds of other packages. One that cannot be loaded is left out, and everything else goes on."""
+    found: dict[str, str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            _require_adapter(point.name, point.load())
+            if point.name in found or point.name in _OWN:
+                raise TypeError("there is another adapter of this kind")
+            found[point.name] = point.value
+        except Exception:
+            package = point.dist.name if point.dist else "?"
+            log.exception("The adapter %s of the package %s cannot be used.", point.name, package)
+    return found
+
+
+def _require_adapter(scheme: str, found: object) -> None:
+    if not (isinstance(found, type) and issubclass(found, Adapter)):
+        raise TypeError(f"{found!r} is no Adapter")
+    if found.scheme != scheme:
+        raise TypeError(f"its scheme is {found.scheme!r}")
 
 
 def _adapter_class(scheme: str) -> type[Adapter]:
-    module, _, name = _kind(scheme)[1].partition(":")
+    try:
+        module, _, name = _kinds()[scheme].partition(":")
+    except KeyError as exc:
+        raise InvalidSettings({"scheme": f"one of {', '.join(_kinds())} was expected"}) from exc
     found: type[Adapter] = getattr(import_module(module), name)
     return found

@@ -51,8 +51,9 @@ class Root:
     only; a root that is not there, as when its file system is not mounted, is Offline and never NotFound.
     """
 
-    def __init__(self, path: str, *, storage: str) -> None:
+    def __init__(self, path: str, *, storage: str, sync: bool = True) -> None:
         self.storage = storage
+        self._sync = sync
         self._path = os.path.realpath(path).encode().rstrip(b"/") + b"/"
 
     def open_file(self, key: str, flags: int) -> int:
@@ -77,6 +78,11 @@ class Root:
                 if make:
                     raise
                 raise NotFound("a component of it is an object", storage=self.storage, key=key) from exc
+
+    def fsync(self, fd: int) -> None:
+        """Have a file's bytes, or a folder's names, outlive a power failure, where the storage is to."""
+        if self._sync:
+            os.fsync(fd)
 
     def free_bytes(self) -> int:
         with self.translating(""):
@@ -103,7 +109,7 @@ class Root:
             try:
                 with suppress(FileExistsError):
                     os.mkdir(name, dir_fd=above)
-                    os.fsync(above)
+                    self.fsync(above)
                 fd = self._inside(os.open(name, _FOLDER, dir_fd=above), key)
             finally:
                 os.close(above)

@@ -25,6 +25,7 @@ class S3Adapter(Adapter):
     """
 
     scheme = "s3"
+    title = "S3"
     fields = s3_settings.FIELDS
 
     def __init__(self, name: str, settings: S3Settings, *, part_bytes: int = PART_BYTES) -> None:

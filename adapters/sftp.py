@@ -10,7 +10,8 @@ from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Tr
 from adapters.errors import AdapterError, AlreadyExists, InvalidKey, NotFound, Offline, WriteLost
 from adapters.keys import partial_token
 from adapters.sftp_check import check_steps
-from adapters.sftp_connection import Endpoint, SftpConnection
+from adapters.sftp_connection import SftpConnection
+from adapters.sftp_endpoint import Endpoint
 from adapters.sftp_errors import translated
 from adapters.sftp_messages import CREATE, EXCLUSIVE, READ, WRITE, Code, Kind, Reply, SftpStatus
 from adapters.sftp_pool import SftpPool
@@ -40,6 +41,7 @@ class SftpAdapter(Adapter):
     """
 
     scheme = "sftp"
+    title = "SFTP"
     fields = FIELDS
     # Times are whole seconds here: a change that keeps the size within one second cannot be seen.
     traits = Traits(atomic_create=True, atomic_replace=True, resumes=True, strong_versions=False)

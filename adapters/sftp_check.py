@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from adapters.base import Adapter, CheckStep, WriteMode
 from adapters.errors import AdapterError, AlreadyExists, Offline
-from adapters.sftp_connection import Endpoint, SftpConnection
+from adapters.sftp_connection import SftpConnection
+from adapters.sftp_endpoint import Endpoint
 from adapters.sftp_errors import translated
 
 #: The steps in their order, each with what to do where it fails.

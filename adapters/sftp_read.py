@@ -11,7 +11,6 @@ from adapters.sftp_errors import translated
 from adapters.sftp_messages import Code, Kind, SftpStatus
 from adapters.sftp_pool import SftpPool, let_go
 from adapters.sftp_tree import object_stat
-from adapters.sftp_wire import IN_FLIGHT_BYTES
 
 
 class SftpReadStream(ReadStream):
@@ -110,7 +109,7 @@ class SftpReadStream(ReadStream):
 
     def _ask_ahead(self) -> None:
         under_way = sum(wanted for _, _, wanted in self._pending)
-        while self._next < self.stop and under_way + self._wire.read_bytes <= IN_FLIGHT_BYTES:
+        while self._next < self.stop and under_way + self._wire.read_bytes <= self._wire.in_flight_bytes:
             under_way += self._ask(min(self._wire.read_bytes, self.stop - self._next))
             if self._next == self.stop:
                 # Whether somebody wrote into the file while it was read costs no round trip of its own.

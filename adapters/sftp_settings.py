@@ -14,7 +14,7 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from adapters.base import Field
-from adapters.sftp_connection import Endpoint
+from adapters.sftp_endpoint import Endpoint, Engine
 
 PORT = 22
 CONNECT_TIMEOUT_S = 10
@@ -46,13 +46,21 @@ FIELDS = (
         default=STALL_TIMEOUT_S,
     ),
     Field("max_connections", "integer", "How many connections may be open at once", default=MAX_CONNECTIONS),
+    Field(
+        "engine",
+        "string",
+        "Who speaks SSH: openssh (the machine's ssh program, the faster one), paramiko, or auto: openssh where that "
+        "program is there and a private key is given",
+        default=Engine.AUTO.value,
+    ),
     Field("password", "text", "The user's password", secret=True),
     Field("private_key", "text", "Instead of a password, a private key in OpenSSH's or PEM format", secret=True),
     Field("passphrase", "text", "The passphrase of the private key, if it has one", secret=True),
 )
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_NAME = re.compile(r"[^\s/@\[\]?#\x00-\x20\x7f]+")
+# What begins with a hyphen would be an option of ssh.
+_NAME = re.compile(r"(?!-)[^\s/@\[\]?#\x00-\x20\x7f]+")
 _KEY_KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
@@ -67,6 +75,9 @@ def make_endpoint(name: str, options: Mapping[str, object], credential: Mapping[
     username = options.get("username")
     if not isinstance(username, str) or not username:
         raise ValueError("username: the user to log in as was expected")
+    engine = _engine(options)
+    if engine is Engine.OPENSSH and password:
+        raise ValueError("engine: openssh needs a private key; with a password leave it at auto or set paramiko")
     return Endpoint(
         storage=name,
         host=_host(options),
@@ -79,6 +90,7 @@ def make_endpoint(name: str, options: Mapping[str, object], credential: Mapping[
         private_key=_private_key(private_key, credential.get("passphrase") or None) if private_key else None,
         connect_timeout_s=whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
         stall_timeout_s=whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
+        engine=engine,
     )
 
 
@@ -124,6 +136,13 @@ def _root(options: Mapping[str, object]) -> str:
         raise ValueError("root: '..' is not allowed in it")
     # POSIX lets a path that begins with exactly two slashes mean something else, and normpath keeps them.
     return posixpath.normpath("/" + root.lstrip("/") if root.startswith("/") else root)
+
+
+def _engine(options: Mapping[str, object]) -> Engine:
+    try:
+        return Engine(str(options.get("engine") or Engine.AUTO))
+    except ValueError as exc:
+        raise ValueError(f"engine: one of {', '.join(Engine)} was expected") from exc
 
 
 def _host_key(text: str) -> paramiko.PKey:

@@ -1,7 +1,6 @@
 """SFTP over one SSH channel: requests are sent ahead and their replies collected later.
 
-paramiko's own client waits for each reply or keeps a whole file in memory; here the caller decides how much is under
-way.
+It knows nothing of who speaks SSH. The caller decides how much is under way.
 """
 
 from __future__ import annotations
@@ -9,8 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import paramiko
+from typing import Protocol
 
 from adapters.sftp_messages import Kind, ProtocolBroken, Reply
 
@@ -18,13 +16,25 @@ from adapters.sftp_messages import Kind, ProtocolBroken, Reply
 SMALLEST_TRANSFER_BYTES = 32 * 1024
 #: What we ask for at most in one request, even of a server that would take more.
 LARGEST_TRANSFER_BYTES = 255 * 1024
-#: Requested and not yet consumed, or sent and not yet acknowledged, in one stream: as much as OpenSSH's sftp keeps. A
-#: read takes up to five times that for a moment, because paramiko's buffer copies what it gives.
-IN_FLIGHT_BYTES = 2 * 1024 * 1024
 #: No reply is longer than a block of data or a batch of names; anything else is not SFTP.
 MAX_PACKET_BYTES = 1024 * 1024
 
 _FLUSH_BYTES = 32 * 1024
+
+
+class Channel(Protocol):
+    """What carries SFTP: raises TimeoutError when no byte moved within its time limit, and others when it broke.
+
+    ``in_flight_bytes`` is what one stream may have requested and not yet consumed, or sent and not yet acknowledged.
+    """
+
+    in_flight_bytes: int
+
+    def send(self, data: memoryview) -> int:
+        """How many of the first bytes were taken; 0 when the channel was closed."""
+
+    def recv(self) -> bytes:
+        """At least one byte, and as much as there is within reason; none when the channel was closed."""
 
 
 class SftpWire:
@@ -33,12 +43,12 @@ class SftpWire:
     ``ask`` and the methods named after requests send nothing by themselves and return a ticket; ``gather`` sends
     what was asked and returns the replies to its tickets, in that order, however the server ordered them. A ticket
     whose reply is of no interest is given to ``forget``. Once ``usable`` is false the connection is in an unknown
-    state and must be closed. Raises TimeoutError when no byte moves within the channel's time limit, and EOFError,
-    OSError, ProtocolBroken or paramiko's SSHException when the connection is broken.
+    state and must be closed. Raises what the channel raises, EOFError when it was closed, and ProtocolBroken.
     """
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.in_flight_bytes = channel.in_flight_bytes
         self._outbox = bytearray()
         self._inbox = memoryview(b"")
         self._next_ticket = 0
@@ -126,7 +136,7 @@ class SftpWire:
         with memoryview(self._outbox) as outgoing:
             at = 0
             while at < len(outgoing):
-                sent = self._channel.send(bytes(outgoing[at : at + _FLUSH_BYTES]))
+                sent = self._channel.send(outgoing[at:])
                 if not sent:
                     raise EOFError("the server closed the connection")
                 at += sent
@@ -153,7 +163,7 @@ class SftpWire:
         pieces = []
         while count:
             if not self._inbox:
-                self._inbox = memoryview(self._channel.recv(IN_FLIGHT_BYTES))
+                self._inbox = memoryview(self._channel.recv())
                 if not self._inbox:
                     raise EOFError("the server closed the connection")
             piece, self._inbox = self._inbox[:count], self._inbox[count:]

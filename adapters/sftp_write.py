@@ -13,7 +13,6 @@ from adapters.sftp_errors import translated
 from adapters.sftp_messages import Attributes, Code, Kind, Reply, SftpStatus
 from adapters.sftp_pool import SftpPool, let_go
 from adapters.sftp_tree import free_bytes, object_stat
-from adapters.sftp_wire import IN_FLIGHT_BYTES
 from adapters.tokens import WriteToken
 
 POSIX_RENAME = "posix-rename@openssh.com"
@@ -62,7 +61,7 @@ class SftpWriteSession(WriteSession):
         with translated(self._storage, self.key, absent=WriteLost):
             for at in range(0, len(view), self._wire.write_bytes):
                 piece = view[at : at + self._wire.write_bytes]
-                while self._under_way + len(piece) > IN_FLIGHT_BYTES:
+                while self._under_way + len(piece) > self._wire.in_flight_bytes:
                     ticket, count = self._pending.popleft()
                     self._under_way -= count
                     self._accept(self._wire.reply(ticket))
@@ -132,7 +131,7 @@ class SftpWriteSession(WriteSession):
     def _is_full(self) -> bool:
         with suppress(SftpStatus):
             free = free_bytes(self._connection, self._connection.root)
-            return free is not None and free < IN_FLIGHT_BYTES
+            return free is not None and free < self._wire.in_flight_bytes
         return False
 
     def _refuse_taken(self, there: Reply, refusal: SftpStatus) -> None:

@@ -2,6 +2,8 @@
 
 import os
 
+from adapters import cores as program_cores
+
 #: From this size on a body is worth more than one core.
 LARGE_BYTES = 1024 * 1024
 
@@ -16,6 +18,7 @@ class Cores:
     def settle(self, number: int) -> None:
         """Keep this thread, and those it will start, on one core of those the process may use."""
         self._all = os.sched_getaffinity(0)
+        program_cores.allow(self._all)
         self._home = {sorted(self._all)[number % len(self._all)]}
         self.gather()
 

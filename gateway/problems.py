@@ -67,6 +67,7 @@ _STATUS: dict[type[Exception], int] = {
     storage_errors.AlreadyExists: 409,
     storage_errors.VersionChanged: 412,
     storage_errors.RangeInvalid: 416,
+    storage_errors.Unsupported: 403,
     storage_errors.AccessDenied: 503,
     storage_errors.OutOfSpace: 507,
     storage_errors.SizeMismatch: 502,

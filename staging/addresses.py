@@ -14,6 +14,9 @@ from staging.storages import root_bucket_name
 #: What a storage's URI never holds: urlsplit would drop some of it silently, and a key must not depend on that.
 _NOT_IN_URI = re.compile(r"[\x00-\x20\x7f@?#\\]|%2f", re.IGNORECASE)
 
+#: Of storages whose roots are web addresses, as RFC 9110 has it.
+_WEB_PORTS = {"http": 80, "https": 443}
+
 
 def locate(registered: Iterable[Storage], uri: str, *, is_folder: bool = False) -> tuple[Storage, str]:
     """Which of the storages a URI lies on, and its key there; the longest root decides.
@@ -28,7 +31,7 @@ def locate(registered: Iterable[Storage], uri: str, *, is_folder: bool = False) 
     matches: list[tuple[int, Storage, str]] = []
     for storage in registered:
         base = registry.base_uri(storage.scheme, storage.options)
-        key = _key_below(base, _default_port(storage.scheme), uri)
+        key = _key_below(base, _default_port(storage.scheme, base), uri)
         if key is not None:
             matches.append((len(base), storage, key))
     if not matches:
@@ -63,7 +66,8 @@ def _key_below(base_uri: str, default_port: int | None, uri: str) -> str | None:
     return path.removeprefix(base_path) if same_host and path.startswith(base_path) else None
 
 
-def _default_port(scheme: str) -> int | None:
+def _default_port(scheme: str, base_uri: str) -> int | None:
+    """The port that a URI means which tells none: that of its own scheme, or the default of the kind of storage."""
     defaults = {field.name: field.default for field in registry.describe(scheme).fields}
-    port = defaults.get("port")
+    port = _WEB_PORTS.get(urlsplit(base_uri).scheme, defaults.get("port"))
     return port if isinstance(port, int) else None

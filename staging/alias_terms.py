@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 from django.conf import settings
 
+from adapters import registry
 from adapters.errors import InvalidKey
 from adapters.keys import check_key
 from staging.models import Bucket
@@ -62,7 +63,7 @@ class AliasSpec:
 
 def problems(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:
     """What is wrong with the field of each name; empty when all is well."""
-    return _of_key(bucket, spec) | _of_numbers(spec) | _of_mode(spec) | _of_words(spec)
+    return _of_key(bucket, spec) | _of_numbers(spec) | _of_mode(bucket, spec) | _of_words(spec)
 
 
 def _of_key(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:
@@ -97,8 +98,10 @@ def _of_numbers(spec: AliasSpec) -> dict[str, str]:
     return wrong
 
 
-def _of_mode(spec: AliasSpec) -> dict[str, str]:
+def _of_mode(bucket: Bucket, spec: AliasSpec) -> dict[str, str]:
     wrong: dict[str, str] = {}
+    if not spec.mode.reads and registry.is_read_only(bucket.storage.scheme):
+        wrong["mode"] = f"the storage {bucket.storage.name} is read-only"
     if spec.mode.is_prefix:
         wrong |= {name: "of one object only" for name in ("size", "sha256") if getattr(spec, name) not in (None, "")}
     if spec.max_total_bytes is not None and spec.mode != AliasMode.WRITE_PREFIX:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from staging import coverage
 from staging.aliases import in_state
 from staging.models import Alias, Bucket
+from staging.models.fields import behind
 from staging.states import AliasMode, AliasState
 
 #: A use is noted anew only after this part of the idle limit.
@@ -64,9 +65,20 @@ def count_part(alias: Alias, version: str, start: int, stop: int, size: int) -> 
 
 def is_awaited(bucket: Bucket, key: str) -> bool:
     """Whether some live write alias may still produce the object."""
-    folders = [key[: place + 1] for place, character in enumerate(key) if character == "/"]
     live = Alias.objects.filter(in_state(AliasState.LIVE), bucket=bucket)
     return (
         live.filter(key=key, mode=AliasMode.WRITE).exists()
-        or live.filter(key__in=["", *folders], mode=AliasMode.WRITE_PREFIX).exists()
+        or live.filter(key__in=_folders(key), mode=AliasMode.WRITE_PREFIX).exists()
     )
+
+
+def is_awaited_below(bucket: Bucket, prefix: str) -> bool:
+    """Whether some live write alias, whose producer has not given up, may still produce an object below the prefix."""
+    live = Alias.objects.filter(in_state(AliasState.LIVE), bucket=bucket, failed_at=None)
+    inside = live.filter(mode__in=[AliasMode.WRITE, AliasMode.WRITE_PREFIX], key__gte=prefix, key__lt=behind(prefix))
+    return inside.exists() or live.filter(key__in=_folders(prefix), mode=AliasMode.WRITE_PREFIX).exists()
+
+
+def _folders(key: str) -> list[str]:
+    """The prefixes in which the key lies, the bucket's own first."""
+    return ["", *(key[: place + 1] for place, character in enumerate(key) if character == "/")]

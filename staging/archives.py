@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
 from adapters.errors import InvalidKey, Truncated
 from adapters.keys import check_prefix
-from staging import archive_cache, archive_index, reading, tar_layout
+from staging import alias_uses, archive_cache, archive_index, failures, reading, tar_layout
 from staging.archive_index import Index, Member
 from staging.archive_members import Located, ManagedMembers, Members, MountedMembers
 from staging.checked_reading import open_checked
 from staging.connections import release
-from staging.errors import InvalidRequest, SourceMissing
+from staging.errors import DataPending, InvalidRequest, SourceMissing
 from staging.models import Bucket
 
 CONTENT_TYPE = "application/x-tar"
@@ -71,14 +71,18 @@ class Archive:
 def of(bucket: Bucket, prefix: str) -> Archive:
     """The archive of all that is current below a prefix now; "" is the whole bucket.
 
-    Raises SourceMissing where there is nothing, ObjectUnavailable where a member is lost or out of reach,
-    InvalidRequest for a prefix that is no folder, and what a mounted bucket's storage raises.
+    Raises DataPending where there is nothing yet, SourceMissing and ProducerFailed where nothing is to come,
+    ObjectUnavailable where a member is lost or out of reach, InvalidRequest for a prefix that is no folder, and what a
+    mounted bucket's storage raises.
     """
     members = members_of(bucket, prefix)
 
     def make() -> Archive:
         index = archive_index.lay_out(members.all())
         if not index.count:
+            if alias_uses.is_awaited_below(bucket, prefix):
+                raise DataPending("There is nothing below this prefix yet.")
+            failures.check(bucket, prefix)
             raise SourceMissing("There is nothing below this prefix.")
         return Archive(prefix, index, members)
 

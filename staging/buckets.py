@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from adapters import registry
 from adapters.errors import InvalidKey
 from adapters.keys import check_key
 from staging import catalog, events
@@ -35,6 +36,8 @@ def create(project: Project, spec: BucketSpec) -> Bucket:
         wrong["name"] = NAME_RULE
     if spec.storage.project_id != project.pk:
         wrong["storage"] = "it belongs to another project"
+    elif not spec.mounted and registry.is_read_only(spec.storage.scheme):
+        wrong["storage"] = "it is read-only: a folder of it can be mounted, and nothing be managed there"
     if wrong:
         raise InvalidRequest(f"The bucket {spec.name!r} is not valid.", fields=wrong)
     Policy.parse(spec.policy)

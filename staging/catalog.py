@@ -292,6 +292,7 @@ def register_all(
         )
         if len(replayed) < len(ordered):
             _count_use(alias, used)
+        BrokenStream.objects.filter(alias=alias, key=alias.key).delete()
         return replayed
 
     return _settle(alias, write)

@@ -76,9 +76,14 @@ def still_holds(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> boo
 
 def durability(replicas: Iterable[Replica]) -> Durability:
     """The truth at this moment about how safe an object with these replicas is."""
-    tiers = [r.storage.tier for r in replicas if r.state == ReplicaState.AVAILABLE]
+    tiers = [_tier_of_safety(r.storage) for r in replicas if r.state == ReplicaState.AVAILABLE]
     if 2 in tiers:
         return Durability.PERSISTED
     if len(tiers) > 1:
         return Durability.REPLICATED
     return Durability.LOCAL if 1 in tiers else Durability.EPHEMERAL
+
+
+def _tier_of_safety(storage: Storage) -> int:
+    """What is not written to the disk at once may be gone with the machine's power, wherever the storage stands."""
+    return 0 if storage.options.get("sync") is False else storage.tier

@@ -21,7 +21,7 @@ from staging.errors import (
     TooLarge,
 )
 from staging.leases import UploadLease
-from staging.models import Alias, Object, Upload
+from staging.models import Alias, Object, Replica, Upload
 from staging.offers import Offer, Progress, Receipt, receipt_of, take
 from staging.parts import read_once_more
 from staging.pump import Hasher, Source, pump
@@ -224,12 +224,20 @@ class Reception:
         try:
             if self.session is not None and not is_wanted:
                 self.session.abort()
+                self._remove_what_nobody_knows()
             elif self.session is not None and not self.is_let_go and not self.publishing:
                 self.session.suspend()
         except AdapterError as exc:
             log.warning("upload.left_to_successor", upload=str(self.upload.pk), storage=exc.storage, error=exc.code)
             return
         reservations.hand_over(self.upload)
+
+    def _remove_what_nobody_knows(self) -> None:
+        """Bytes that were published after the janitor had found none at the key, and so adopted none."""
+        here = Replica.objects.filter(storage=self.upload.storage_id, key=self.upload.key)
+        if self.publishing and not placement.is_in_place(self.upload) and not here.exists():
+            release()
+            adapter_for(self.upload.storage).delete(self.upload.key)
 
     def _open(self, adapter: Adapter) -> WriteSession:
         mounted = self.upload.alias.bucket.mounted
@@ -299,8 +307,16 @@ class Reception:
         return receipt_of(registered.object, replayed=replayed or registered.replayed)
 
     def _remove_published(self, adapter: Adapter) -> None:
-        """Our bytes lost the race for the key. Managed keys are ours alone, so they can simply go."""
-        release()
+        """Our bytes lost the race for the key. Managed keys are ours alone, so they can simply go.
+
+        But not once somebody else has taken the upload over: then they may be the very object that stands there.
+        """
+        try:
+            reservations.renew(self.upload)
+        except LeaseLost:
+            return
+        finally:
+            release()
         try:
             if not placement.is_in_place(self.upload):
                 adapter.delete(self.upload.key)

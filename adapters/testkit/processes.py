@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -84,17 +84,22 @@ class OtherProcesses(Contract):
             adapter.delete(key)
 
 
-def elsewhere(settings: Settings, deed: str, *, key: str, size: int | None, bytes: int) -> dict[str, object]:
-    """Have another process build the storage and do a deed of ``adapters.testkit.deeds``; returns what it prints."""
+def elsewhere(
+    settings: Settings, deed: str, *, key: str, size: int | None, bytes: int, under: Sequence[str] = ()
+) -> dict[str, object]:
+    """Have another process build the storage and do a deed of ``adapters.testkit.deeds``; returns what it prints.
+
+    ``under`` is a program, with its arguments, that runs it.
+    """
     order = json.dumps({**asdict(settings), "deed": deed, "key": key, "size": size, "bytes": bytes})
     done = subprocess.run(
-        [sys.executable, "-m", "adapters.testkit.deeds"],
+        [*under, sys.executable, "-m", "adapters.testkit.deeds"],
         input=order,
         capture_output=True,
         text=True,
         timeout=110,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(adapters.__path__[0]).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(adapters.__path__[0]).parent), *sys.path])},
     )
     assert done.returncode == 0, done.stderr
     told: dict[str, object] = json.loads(done.stdout)

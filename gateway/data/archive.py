@@ -1,6 +1,8 @@
 """The archive of a prefix alias: a tar of all below it, its manifest, and archives that are unpacked below it."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import structlog
@@ -14,9 +16,9 @@ from gateway.data.download import Delivery, serve
 from gateway.data.pace import PacedBody
 from gateway.data.response import PiecesResponse
 from gateway.data.slots import SLOTS
-from staging import aliases, archives, manifests, unpacking_uploads
+from staging import aliases, archives, manifests, unpacking_uploads, writing
 from staging.archive_limits import Limits
-from staging.errors import WrongOffset
+from staging.errors import StreamInterrupted, WrongOffset
 from staging.models import Alias
 from staging.offers import Offer
 from staging.unpacking import Kind
@@ -50,9 +52,39 @@ def read(request: HttpRequest, alias: Alias) -> HttpResponseBase:
 
 def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:
     """Unpack the body below the prefix: every file of it becomes an object, or none does."""
+    with _refusing_tails(request, alias, kind):
+        return _receive(request, alias, kind)
+
+
+def admit(request: HttpRequest, alias: Alias, kind: Kind) -> None:
+    """Refuse by the request's head alone what ``write`` would refuse."""
+    with _refusing_tails(request, alias, kind):
+        offer = _announced(request, alias, body.RequestBody(request.META))
+        _refuse_a_tail(alias, offer, kind)
+        unpacking_uploads.landing(alias)
+
+
+@contextmanager
+def _refusing_tails(request: HttpRequest, alias: Alias, kind: Kind) -> Iterator[None]:
+    """What is left of a tar may be a tar as well: a stream of one that does not make it is noted at the prefix."""
+    if kind != Kind.TAR:
+        yield
+        return
+    with upload.noting_a_cut(request, alias):
+        yield
+
+
+def _refuse_a_tail(alias: Alias, offer: Offer, kind: Kind) -> None:
+    """Raises StreamInterrupted. The tail of any other format is refused by the format itself."""
+    if kind == Kind.TAR and writing.may_be_a_tail(alias, offer):
+        raise StreamInterrupted
+
+
+def _receive(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:
     began = time.monotonic()
     content = body.RequestBody(request.META)
     offer = _announced(request, alias, content)
+    _refuse_a_tail(alias, offer, kind)
     slot, pace = SLOTS.take(alias, content.size), paces.of(alias)
     try:
         body.limit_stalls(request.META)
@@ -78,12 +110,6 @@ def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:
     text = f"unpacked {received.count} files of {received.content_bytes} bytes, archive sha256 {sha256}\n"
     status = 200 if received.replayed else 201
     return HttpResponse(text, status=status, content_type="text/plain; charset=utf-8", headers=headers)
-
-
-def admit(request: HttpRequest, alias: Alias) -> None:
-    """Refuse by the request's head alone what ``write`` would refuse."""
-    _announced(request, alias, body.RequestBody(request.META))
-    unpacking_uploads.landing(alias)
 
 
 def _announced(request: HttpRequest, alias: Alias, content: body.RequestBody) -> Offer:

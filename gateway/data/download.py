@@ -16,12 +16,13 @@ from gateway.data.holding import Hold
 from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
 from gateway.data.slots import Slot
-from gateway.refusals import PreconditionFailed
+from gateway.refusals import PreconditionFailed, RangeUnsatisfiable
 from staging import alias_uses, aliases, reading
 from staging.connections import release
 from staging.errors import SourceMissing
 from staging.models import Alias
 from staging.reading import Found
+from staging.states import AliasMode
 
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
@@ -41,8 +42,9 @@ class Delivery:
     """What an answer is made of: one version of an object, or of an archive.
 
     ``open`` gives the bytes ``[start, stop)``. ``by_descriptor``: a file of this machine that nobody changes.
-    ``may_have_changed``: since the alias was made another version may have been begun to be read. ``sign`` gives the
-    storage's own short-lived URL of the whole, or None where it has none now.
+    ``may_have_changed``: since the alias was made another version may have been begun to be read.
+    ``beginnings_are_noted``: of each version, because no time tells of a change. ``sign`` gives the storage's own
+    short-lived URL of the whole, or None where it has none now.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Delivery:
     open: Callable[[int, int], ReadStream]
     by_descriptor: bool
     may_have_changed: bool
+    beginnings_are_noted: bool = False
     sign: Callable[[], str | None] | None = None
 
 
@@ -71,36 +74,58 @@ def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callab
     )
     if verdict is conditions.Verdict.FAILED:
         raise PreconditionFailed
-    span = None
-    if conditions.range_applies(headers.get("If-Range"), current):
-        span = ranges.wanted(headers.get("Range"), thing.size) if request.method == "GET" else None
-    if thing.may_have_changed:
-        _refuse_a_mixture(request, alias, thing, span)
     if verdict is conditions.Verdict.NOT_MODIFIED or request.method == "HEAD":
         status = 304 if verdict is conditions.Verdict.NOT_MODIFIED else 200
         described["Content-Length"] = str(thing.size)
         return HttpResponse(status=status, headers=described, content_type=thing.content_type)
+    span = _span(request, alias, thing, current)
     if redirect.is_wanted(request, alias) and (url := _url(thing, headers)):
         return redirect.answer(request, alias, url, thing.sha256)
     return _deliver(request, alias, thing, span, described, take_slot(_length(thing, span)))
 
 
 def _url(thing: Delivery, headers: Mapping[str, str]) -> str | None:
-    """The storage's own URL. It cannot say of which version a part is to be, so parts are of what never changes."""
-    return thing.sign() if thing.sign and (thing.by_descriptor or "Range" not in headers) else None
+    """The storage's own URL, None where Waybill has to answer.
+
+    A storage cannot be told of which version a part is to be, so parts are of what never changes. Conditions name
+    Waybill's entity tags and times; the storage, to which a client sends them on, has others.
+    """
+    if any(name in headers for name in conditions.HEADERS) or thing.sign is None:
+        return None
+    return thing.sign() if thing.by_descriptor or "Range" not in headers else None
 
 
-def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery, span: ranges.Span | None) -> None:
-    """A client that goes on without saying with which version it began must not get the rest of another one."""
-    if alias.delivered_version == thing.etag:
-        return
-    if span is None or span.start == 0:
+def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditions.Validators) -> ranges.Span | None:
+    """The part that is asked for, None for the whole. Raises RangeUnsatisfiable and PreconditionFailed.
+
+    curl takes a range past the end for a file that is complete, so what was begun of another version is refused first.
+    """
+    asked = request.headers.get("Range") if conditions.range_applies(request.headers.get("If-Range"), current) else None
+    try:
+        span = ranges.wanted(asked, thing.size)
+    except RangeUnsatisfiable:
+        if thing.may_have_changed and ranges.begins_inside(asked):
+            _refuse_a_mixture(request, alias, thing)
+        raise
+    if thing.may_have_changed and span is not None and span.start:
+        _refuse_a_mixture(request, alias, thing)
+    elif (thing.may_have_changed or thing.beginnings_are_noted) and alias.delivered_version != thing.etag:
         alias_uses.begin(alias, thing.etag)
-    elif "If-Range" not in request.headers and "If-Match" not in request.headers:
+    return span
+
+
+def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery) -> None:
+    """A client that goes on without saying with which version it began must not get the rest of another one."""
+    says_which = "If-Range" in request.headers or "If-Match" in request.headers
+    if alias.delivered_version != thing.etag and not says_which:
         raise PreconditionFailed("It was replaced since this alias was made; its download may have begun before that.")
 
 
 def _of_object(alias: Alias, found: Found) -> Delivery:
+    # A file that others put into a mounted bucket may be older than the one it replaces (mv, cp -p, rsync). An alias of
+    # a prefix has one note for all files below it, which would be of another file.
+    is_noted = alias.bucket.mounted and not AliasMode(alias.mode).is_prefix
+    replaced = found.replaced_at is not None and found.replaced_at > alias.created_at
     return Delivery(
         name=aliases.file_name(alias),
         size=found.size,
@@ -111,7 +136,8 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         sha256=found.sha256,
         open=partial(reading.open_stream, found),
         by_descriptor=found.cannot_change,
-        may_have_changed=found.replaced_at is not None and found.replaced_at > alias.created_at,
+        may_have_changed=replaced or (is_noted and alias.delivered_version not in ("", found.etag)),
+        beginnings_are_noted=is_noted,
         sign=partial(reading.signed_url, found),
     )
 

@@ -41,8 +41,8 @@ def write(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
 
 def admit(request: HttpRequest, alias: Alias, name: str) -> None:
     """Refuse by the request's head alone what ``write`` would refuse."""
-    if archive.kind_of(alias, name):
-        archive.admit(request, alias)
+    if kind := archive.kind_of(alias, name):
+        archive.admit(request, alias, kind)
         return
     upload.admit(request, aliases.below(alias, _file(name)), name)
 

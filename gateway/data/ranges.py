@@ -51,6 +51,12 @@ def begins_inside(header: str | None) -> bool:
     return match is not None and (match["suffix"] is not None or int(match["first"]) > 0)
 
 
+def begins_at_end(header: str | None, size: int) -> bool:
+    """Whether a Range header asks for what follows the last byte, as ``curl -C -`` does of a file that is complete."""
+    match = _RANGE.fullmatch(header or "")
+    return match is not None and match["suffix"] is None and int(match["first"]) == size
+
+
 def sent(content_range: str, size: int | None) -> Span | None:
     """The part of a file that the Content-Range of a PUT of ``size`` bytes announces, up to the file's end.
 

@@ -29,18 +29,18 @@ _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 def answer(request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
     """Store the body, or a part of one, and say what stands at the key now."""
-    with _noting_a_cut(request, alias):
+    with noting_a_cut(request, alias):
         return _receive(request, alias)
 
 
 def admit(request: HttpRequest, alias: Alias, _name: str) -> None:
     """Refuse by the request's head alone what ``answer`` would refuse; takes no byte and reserves nothing."""
-    with _noting_a_cut(request, alias):
+    with noting_a_cut(request, alias):
         admission.admit(alias, announced(request, alias, RequestBody(request.META)))
 
 
 @contextmanager
-def _noting_a_cut(request: HttpRequest, alias: Alias) -> Iterator[None]:
+def noting_a_cut(request: HttpRequest, alias: Alias) -> Iterator[None]:
     """Of a stream that does not make it curl may have read the beginning already, and would send the rest."""
     try:
         yield

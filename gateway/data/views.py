@@ -15,7 +15,7 @@ from gateway.data.leftovers import Leftovers
 from gateway.data.response import Cut
 from gateway.data.slots import DRAINS
 from gateway.problems import Problem
-from gateway.refusals import LengthRequired
+from gateway.refusals import LengthRequired, RangeUnsatisfiable
 from staging import alias_uses, aliases
 from staging.errors import InvalidRequest, WrongDirection
 from staging.models import Alias
@@ -83,7 +83,7 @@ def _handler(found: Alias, method: str) -> Callable[[HttpRequest, Alias, str], H
 
 def _problem(exc: Exception, request: HttpRequest) -> Problem:
     problem = problems.of(exc)
-    if problem.status == 416 and not ranges.tells_size_on_416(request.headers.get("User-Agent", "")):
+    if isinstance(exc, RangeUnsatisfiable) and not _tells_size(exc, request):
         return replace(problem, headers={})
     if request.method not in ("PUT", "POST") or not body.is_stream(request.META):
         return problem
@@ -93,6 +93,12 @@ def _problem(exc: Exception, request: HttpRequest) -> Problem:
         return problem
     hint = "A retry cannot send standard input again: upload a file, or send the stream's digest with it."
     return replace(problem, status=422, retryable=False, hint=hint, headers={})
+
+
+def _tells_size(exc: RangeUnsatisfiable, request: HttpRequest) -> bool:
+    """Whether the client may learn the size: an old curl that has all would fail, one that has more must fail."""
+    has_all = ranges.begins_at_end(request.headers.get("Range"), exc.size)
+    return not has_all or ranges.tells_size_on_416(request.headers.get("User-Agent", ""))
 
 
 class _Refusal(HttpResponse):

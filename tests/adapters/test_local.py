@@ -17,11 +17,14 @@ from adapters.errors import AccessDenied, AlreadyExists, InvalidKey, NotFound, O
 from adapters.local import LocalAdapter
 from adapters.rooted import Root
 from adapters.testkit import AdapterContract, OtherProcesses, Settings
+from tests.adapters.guarantees import Documented
 
 store, fetch, keys = AdapterContract.store, AdapterContract.fetch, AdapterContract.keys
 
 
-class TestLocal(AdapterContract, OtherProcesses):
+class TestLocal(AdapterContract, OtherProcesses, Documented):
+    row = "`local`"
+
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Settings:
         return Settings("local", {"root": str(tmp_path)}, {})

@@ -9,9 +9,12 @@ from adapters.base import Adapter, ReportsSpace, WriteMode
 from adapters.errors import OutOfSpace
 from adapters.memory import MemoryAdapter
 from adapters.testkit import AdapterContract
+from tests.adapters.guarantees import Documented
 
 
-class TestMemory(AdapterContract):
+class TestMemory(AdapterContract, Documented):
+    row = "`memory`"
+
     @pytest.fixture
     def adapter(self) -> Adapter:
         return registry.build("memory", "ram", {}, {})

@@ -17,6 +17,7 @@ from adapters.s3_bucket import S3Bucket
 from adapters.s3_copy import copy_within
 from adapters.s3_settings import S3Settings
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from tests.adapters.guarantees import Documented
 from tests.servers.process import find_program
 from tests.servers.proxy import CuttingProxy
 from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
@@ -40,7 +41,8 @@ def adapter(settings: Settings) -> Iterator[Adapter]:
     adapter.close()
 
 
-class TestS3(AdapterContract, OtherProcesses, Network):
+class TestS3(AdapterContract, OtherProcesses, Network, Documented):
+    row = "`s3` (OpenStack Swift)"
     part_bytes = 8 * MIB
 
     @pytest.fixture

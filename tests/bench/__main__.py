@@ -18,7 +18,7 @@ from tests.servers.install import install_packages
 APT_PACKAGES = ("wrk",)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-PARTS = ("local", "sftp", "s3", "small", "waiting")
+PARTS = ("local", "sftp", "s3", "small", "engines", "waiting")
 #: The source, what is stored, what the rivals store and what is still to be removed lie there at once.
 ROOM = 5
 

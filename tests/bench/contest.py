@@ -125,3 +125,11 @@ def _run(contender: Contender, number: int, score: Score) -> None:
 def _speed(contest: Contest, score: Score) -> str:
     last = score.rates[-1]
     return f"{last / 1e6:,.0f} MB/s" if contest.large else f"{last:,.0f} requests/s"
+
+
+def size_in_words(size: int) -> str:
+    """The largest unit that needs no fraction."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} bytes"

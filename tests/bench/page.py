@@ -29,6 +29,10 @@ _METHOD = """\
 - Small files: {connections} connections at once. Downloads are `wrk`'s, with one thread, which asks for all files in
   turn for {seconds} s; uploads are those of a small client of threads with kept connections. `sftp -r` sends one file
   after the other over one connection.
+- The rows of an engine are those of the SFTP adapter in a process of its own, without a gateway: it reads a file in
+  memory, or writes one, as `sftp` does, and logs in within its time. Its memory is that of the process and of the `ssh`
+  that it starts. Small files go one after the other over one connection, each synced and renamed, which `sftp -r`
+  does not do.
 - S3 is OpenStack Swift with its S3 interface, in four processes of the same machine, and SFTP is OpenSSH's server:
   they take their part of the processor in every row. Small boto3 calls come from {connections} threads of one process.
 - Waiting for data: readers ask for an object that is not there yet, and then 4 KiB are uploaded. Latencies are from

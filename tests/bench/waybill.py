@@ -8,7 +8,7 @@ from pathlib import Path
 from staging.models import Bucket
 from staging.states import AliasMode
 from tests.bench import clients, lab
-from tests.bench.contest import MIB, Contender, Contest, Work
+from tests.bench.contest import MIB, Contender, Contest, Work, size_in_words
 from tests.bench.rivalry import Rivalry
 from tests.bench.usage import ProcessTree
 from tests.servers.gateway import Gateway
@@ -44,7 +44,7 @@ class Contests:
             if keys[number] != keys[-1]:
                 lab.discard(self._bucket, keys[number])
 
-        title = f"{_words(rivalry.size)}, {rivalry.name}"
+        title = f"{size_in_words(rivalry.size)}, {rivalry.name}"
         bars = {"large": True, "most_extra_bytes": MOST_EXTRA_BYTES}
         waybill = Contender(NAME, put, self._usage, tidy=tidy)
         yield Contest(f"PUT {title}", waybill, rivalry.put_large(), **bars)
@@ -64,7 +64,7 @@ class Contests:
         def get(_: int) -> Work:
             return clients.wrk(down, rivalry.folder, seconds=seconds)
 
-        title = f"{count:,} files of {_words(len(rivalry.small))}, {rivalry.name}"
+        title = f"{count:,} files of {size_in_words(len(rivalry.small))}, {rivalry.name}"
         least = LEAST_SMALL_GETS if rivalry.name == "local" else None
         waybill = Contender(NAME, put, self._usage)
         yield Contest(f"PUT {title}", waybill, rivalry.put_small(batches), large=False)
@@ -82,10 +82,3 @@ class Contests:
         body.write_bytes(self._rivalry.small)
         clients.curl_put(self._urls([key], AliasMode.WRITE)[0], Path(body))
         clients.curl_get(self._urls([key], AliasMode.READ)[0], len(self._rivalry.small))
-
-
-def _words(size: int) -> str:
-    for unit, name in ((1024**3, "GiB"), (MIB, "MiB"), (1024, "KiB")):
-        if size % unit == 0:
-            return f"{size // unit} {name}"
-    return f"{size} bytes"

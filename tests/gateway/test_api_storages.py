@@ -30,7 +30,7 @@ def sftp(name: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_storage_is_registered_and_shown(lab: Lab, tmp_path: Path) -> None:
-    body = {"name": "fast", "scheme": "local", "options": {"root": str(tmp_path / "fast")}, "tier": 1}
+    body = {"name": "fast", "scheme": "local", "options": {"root": str(tmp_path / "fast"), "sync": False}, "tier": 1}
     made = lab.admin.make("storages", {**body, "capacity_bytes": 1000})
     assert made == lab.viewer.get("storages/fast")
     assert {name: made[name] for name in body} == body
@@ -263,18 +263,17 @@ def test_a_storage_that_does_not_answer_is_a_bad_gateway(lab: Lab, tmp_path: Pat
 
 def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
     kinds = {kind["scheme"]: kind for kind in lab.viewer("GET", "schemes").json()}
-    assert {"local", "sftp", "s3"} <= set(kinds)
-    assert kinds["local"]["fields"] == [
-        {
-            "name": "root",
-            "type": "string",
-            "help": "Absolute path of the folder below which every object lies",
-            "required": True,
-            "default": None,
-            "secret": False,
-        }
-    ]
+    assert {"local", "sftp", "s3", "irods", "webdav", "http"} <= set(kinds)
+    assert kinds["local"]["fields"][0] == {
+        "name": "root",
+        "type": "string",
+        "help": "Absolute path of the folder below which every object lies",
+        "required": True,
+        "default": None,
+        "secret": False,
+    }
     assert {field["name"] for field in kinds["sftp"]["fields"] if field["secret"]} >= {"password", "private_key"}
+    assert {field["name"] for field in kinds["irods"]["fields"] if field["secret"]} == {"password"}
 
 
 def test_managed_bytes_are_out_of_reach_through_a_storage_above_or_below(lab: Lab) -> None:

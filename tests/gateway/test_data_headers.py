@@ -66,6 +66,21 @@ def test_no_range_header_crashes_or_leaves_the_object(header: str, size: int) ->
         assert span is None or 0 <= span.start < span.stop <= size
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("bytes=10-", True),
+        ("bytes=10-20", True),
+        ("bytes=11-", False),
+        ("bytes=9-", False),
+        ("bytes=-0", False),
+        ("", False),
+    ],
+)
+def test_a_range_behind_the_last_byte_is_told_from_one_further_on(header: str, told: bool) -> None:
+    assert ranges.begins_at_end(header, 10) is told
+
+
 def test_a_span_says_where_it_lies_with_inclusive_ends() -> None:
     assert Span(3, 5).content_range(10) == "bytes 3-4/10"
 

@@ -25,7 +25,7 @@ STEPS = ("stat", "open_read", "read", "open_write", "write", "publish", "publish
 
 def install() -> None:
     """Make the kind known to this process."""
-    registry._KINDS["faulty"] = ("Faulty folder", "tests.servers.faulty:FaultyAdapter")
+    registry._OWN["faulty"] = "tests.servers.faulty:FaultyAdapter"
 
 
 class Faults:

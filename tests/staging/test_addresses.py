@@ -14,7 +14,10 @@ def sftp(name: str, root: str, *, host: str = "data.example.org", port: int = 22
 
 FAR, DEEP = sftp("far", "/srv"), sftp("deep", "/srv/deep")
 ODD, LOCAL = sftp("odd", "/srv", port=2222), Storage(name="disk", scheme="local", options={"root": "/var/data"})
-ALL = [FAR, DEEP, ODD, LOCAL]
+WEB = Storage(name="web", scheme="webdav", options={"url": "https://dav.example.org/a%20b/"})
+PLAIN = Storage(name="plain", scheme="http", options={"url": "http://files.example.org:80"})
+ZONE = Storage(name="zone", scheme="irods", options={"host": "data.example.org", "root": "/zone/home/u"})
+ALL = [FAR, DEEP, ODD, LOCAL, WEB, PLAIN, ZONE]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,11 @@ ALL = [FAR, DEEP, ODD, LOCAL]
         ("sftp://data.example.org/srv/a%20b%25.txt", FAR, "a b%.txt"),
         ("sftp://data.example.org/srv/%C3%A4", FAR, "ä"),
         ("file:///var/data/x", LOCAL, "x"),
+        ("https://dav.example.org/a%20b/c/d%23", WEB, "c/d#"),
+        ("HTTPS://DAV.example.org:443/a%20b/x", WEB, "x"),
+        ("http://files.example.org/x/y", PLAIN, "x/y"),
+        ("irods://data.example.org/zone/home/u/a%20b", ZONE, "a b"),
+        ("irods://data.example.org:1247/zone/home/u/d/x", ZONE, "d/x"),
     ],
 )
 def test_a_uri_is_found_on_the_longest_root(uri: str, storage: Storage, key: str) -> None:
@@ -43,6 +51,11 @@ def test_a_uri_is_found_on_the_longest_root(uri: str, storage: Storage, key: str
         "sftp://data.example.org/srvx",
         "s3://data.example.org/srv/x",
         "http://169.254.169.254/srv/x",
+        "http://dav.example.org/a%20b/x",
+        "https://dav.example.org:80/a%20b/x",
+        "https://dav.example.org/a%20bc",
+        "webdav://dav.example.org/a%20b/x",
+        "https://files.example.org/x",
         "file:///etc/passwd",
         "/srv/x",
         "",

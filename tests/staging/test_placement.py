@@ -11,8 +11,9 @@ from staging.placement import Policy
 from staging.states import Durability, ReplicaState, StorageState
 
 
-def replica(pk: int, *, tier: int = 1, storage: str = "active", state: str = "available") -> Replica:
-    return Replica(pk=pk, state=ReplicaState(state), storage=Storage(tier=tier, state=StorageState(storage)))
+def replica(pk: int, *, tier: int = 1, storage: str = "active", state: str = "available", **options: Any) -> Replica:
+    place = Storage(tier=tier, state=StorageState(storage), options=options)
+    return Replica(pk=pk, state=ReplicaState(state), storage=place)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,8 @@ def test_readable_copies_come_healthy_and_fast_first(replicas: list[Replica], or
         ([replica(1, tier=1), replica(2, tier=1)], Durability.REPLICATED),
         ([replica(1, tier=2)], Durability.PERSISTED),
         ([replica(1, tier=0), replica(2, tier=2)], Durability.PERSISTED),
+        ([replica(1, tier=2, sync=False)], Durability.EPHEMERAL),
+        ([replica(1, tier=2, sync=True)], Durability.PERSISTED),
         ([replica(1, tier=2, state="copying"), replica(2, tier=1)], Durability.LOCAL),
     ],
 )

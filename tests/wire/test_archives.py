@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from staging import failures
 from staging.models import Object
+from staging.states import AliasMode
 from tests.servers.process import find_program
 from tests.wire.curl import curl
 from tests.wire.desk import REPLACE, Desk, sha256
@@ -146,6 +148,28 @@ def test_a_prefix_without_files_has_no_archive(desk: Desk) -> None:
     assert desk.ask("GET", down(desk) + ".zip").status == 404
 
 
+@pytest.mark.parametrize(("key", "mode"), [("", "write-prefix"), ("run/1/", "write-prefix"), ("run/1/a", "write")])
+def test_an_archive_whose_first_file_is_still_to_come_is_pending(desk: Desk, key: str, mode: str) -> None:
+    url, writer = down(desk) + ".tar", desk.place.alias(key, AliasMode(mode))
+    for asked in (url, f"{url}?manifest"):
+        early = desk.ask("GET", asked)
+        assert (early.status, early.code, early["Waybill-Retryable"]) == (503, "data_pending", "true")
+        assert 1 <= int(early["Retry-After"]) <= 300
+    failures.fail(writer, "")
+    assert desk.ask("GET", url).status == (424 if mode == "write-prefix" else 404)
+    desk.folder("run/1/", "write-prefix")
+    assert desk.ask("GET", url).status == 503, "another may bring it"
+    fill(desk)
+    assert members(desk.ask("GET", url).body) == FILES
+
+
+def test_who_writes_elsewhere_makes_no_archive_pending(desk: Desk) -> None:
+    desk.write("run/10/a")
+    desk.write("run/1")
+    desk.folder("run/2/", "write-prefix")
+    assert desk.ask("GET", down(desk) + ".tar").status == 404
+
+
 PACKERS = {
     ".tar": packed,
     ".tar.gz": lambda files: packed(files, "w:gz"),
@@ -164,6 +188,22 @@ def test_an_archive_is_unpacked_below_the_prefix(desk: Desk, kind: str, chunked:
     assert members(desk.ask("GET", down(desk) + ".tar").body) == FILES
     again = desk.ask("PUT", url, body=body)
     assert (again.status, again["Waybill-Replayed"]) == (200, "true")
+    desk.assert_nothing_is_left()
+
+
+def test_what_is_left_of_a_stream_of_a_tar_is_not_taken_for_the_whole(desk: Desk) -> None:
+    body, url = packed({f"f{number:03}": b"x" for number in range(200)}), up(desk) + ".tar"
+    sent = 64 * 1024  # as much as curl may have taken of its input; a member begins here
+    with desk.line() as line:
+        line.begin("PUT", url, {"Transfer-Encoding": "chunked"})
+        line.send(b"%x\r\n%s\r\n" % (sent, body[:sent]))
+        line.socket.shutdown(1)
+        assert line.answer().status == 400
+    tail = desk.ask("PUT", url, chunks=[body[sent:]])
+    assert (tail.status, tail.code) == (409, "stream_interrupted")
+    assert not Object.objects.exists()
+    assert desk.ask("PUT", url, {"Waybill-Sha256": sha256(body)}, chunks=[body]).status == 201
+    assert desk.ask("PUT", url, chunks=[body]).status == 200, "what was broken off has come since"
     desk.assert_nothing_is_left()
 
 

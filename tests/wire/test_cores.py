@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cores import LARGE_BYTES
+from tests.adapters.sftp.ssh_processes import ssh_processes
 from tests.conftest import test_installation as installation
 from tests.place import Place
 from tests.servers.gateway import Gateway
@@ -57,11 +58,28 @@ def test_a_small_body_stays_on_the_core_of_its_process(own: Desk) -> None:
         assert line.answer().status == 201
 
 
+@pytest.mark.skipif(ALL == 1, reason="there is one core only")
+def test_ssh_that_a_request_starts_may_use_every_core(django_db_setup: None, sftp_place: Place, tmp_path: Path) -> None:
+    with Gateway(tmp_path, **installation()) as gateway:
+        desk = Desk(gateway, sftp_place)
+        with desk.line() as line:
+            line.begin("PUT", desk.write(), {"Content-Length": "10"})
+            line.send(b"0123456789")
+            assert line.answer().status == 201
+        assert _cores(desk) == {1}
+        (ssh,) = ssh_processes(_worker(desk))
+        assert len(os.sched_getaffinity(ssh)) == ALL
+
+
+def _worker(desk: Desk) -> int:
+    """The gateway's one process that answers."""
+    return int(Path(f"/proc/{desk.gateway.pid}/task/{desk.gateway.pid}/children").read_text())
+
+
 def _cores(desk: Desk) -> set[int]:
     """On how many cores the threads of the gateway's one process may run."""
-    (worker,) = Path(f"/proc/{desk.gateway.pid}/task/{desk.gateway.pid}/children").read_text().split()
     found = set()
-    for task in Path(f"/proc/{worker}/task").iterdir():
+    for task in Path(f"/proc/{_worker(desk)}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # A thread that hashed has ended.
             found.add(len(os.sched_getaffinity(int(task.name))))
     return found

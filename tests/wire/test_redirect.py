@@ -68,6 +68,22 @@ def test_head_conditions_and_companions_are_answered_here(s3_desk: Desk, direct:
     assert (digest.status, digest.body.split()[0].decode()) == (200, sha256(DATA))
 
 
+def test_a_condition_that_holds_is_not_left_to_a_storage_with_other_tags(
+    s3_desk: Desk, direct: str, tmp_path: Path
+) -> None:
+    head, target = s3_desk.ask("HEAD", direct), tmp_path / "x.bin"
+    ended = curl("-fsSL", "-H", f"If-Match: {head['ETag']}", "-o", target, s3_desk.url(asking(direct)))
+    assert (ended.exit, ended.status, target.read_bytes() == DATA) == (0, 200, True), ended
+    long_ago = "Sat, 01 Jan 2000 00:00:00 GMT"
+    for headers in (
+        {"If-None-Match": '"other"'},
+        {"If-Modified-Since": long_ago},
+        {"If-Unmodified-Since": head["Last-Modified"]},
+        {"If-Range": head["ETag"]},
+    ):
+        assert s3_desk.ask("GET", asking(direct), headers).status == 200, headers
+
+
 def test_below_a_prefix_files_are_redirected_and_archives_are_not(s3_desk: Desk, direct: str) -> None:
     folder = s3_desk.folder("d/", "read-prefix", redirect=True)
     assert s3_desk.ask("GET", asking(f"{folder}x.bin")).status == 307

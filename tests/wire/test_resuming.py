@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from staging import resuming
+from staging import reservations, resuming
 from staging.models import Storage, Upload
 from tests.servers.faulty import Faults
 from tests.servers.process import wait_until
@@ -183,6 +183,34 @@ def test_what_a_fenced_off_writer_published_and_nobody_can_use_is_removed(faulty
         faults.heal()
         assert held.answer().code == "lease_lost"
     desk.assert_nothing_is_left()
+
+
+def test_what_was_published_after_the_janitor_had_given_it_up_is_removed(faulty_desk: Desk, faults: Faults) -> None:
+    faults.hold("published")
+    with faulty_desk.line() as held:
+        held.begin("PUT", faulty_desk.write(), {"Content-Length": "10"})
+        held.send(DATA[:10])
+        faults.wait_until_held("published")
+        upload = Upload.objects.get()
+        assert reservations.claim(upload)
+        reservations.drop(upload)  # as if the janitor had come before the bytes
+        faults.heal()
+        assert held.answer().code == "lease_lost"
+    faulty_desk.assert_nothing_is_left()
+
+
+def test_what_the_janitor_adopted_stays_when_its_writer_wakes_up(faulty_desk: Desk, faults: Faults) -> None:
+    faults.hold("published")
+    with faulty_desk.line() as held:
+        held.begin("PUT", faulty_desk.write(), {"Content-Length": "10"})
+        held.send(DATA[:10])
+        faults.wait_until_held("published")
+        assert faulty_desk.place.sweep().adopted == 1
+        faults.heal()
+        answer = held.answer()
+    assert (answer.status, answer["Waybill-Replayed"]) == (200, "true")
+    assert faulty_desk.content() == DATA[:10]
+    faulty_desk.assert_nothing_is_left()
 
 
 def test_of_two_who_go_on_at_once_one_is_told_to_ask_again(desk: Desk) -> None:

@@ -213,6 +213,16 @@ def test_trap_10_going_on_with_a_complete_file_tells_an_old_curl_no_size(desk: D
     assert target.read_bytes() == DATA
 
 
+def test_trap_10_a_file_that_is_longer_than_the_object_is_not_taken_for_complete(desk: Desk, tmp_path: Path) -> None:
+    path, target = desk.stored(DATA), tmp_path / "x.bin"
+    target.write_bytes(DATA + b"of another file")
+    answer = desk.ask("GET", path, {"Range": f"bytes={len(DATA) + 1}-", "User-Agent": "curl/7.61.0"})
+    assert (answer.status, answer["Content-Range"]) == (416, f"bytes */{len(DATA)}")
+    if curl("--version").output.startswith(b"curl 7."):  # From 8.5 on it takes every 416 for the end.
+        ended = curl("-fsS", "-C", "-", "-o", target, desk.url(path))
+        assert (ended.exit, ended.status) == (22, 416)
+
+
 def test_trap_11_head_answers_by_itself(desk: Desk) -> None:
     path = desk.stored(DATA)
     answer = desk.ask("HEAD", path, {"Prefer": "redirect", "Accept-Encoding": "gzip"})

@@ -10,6 +10,7 @@ from adapters.base import Adapter
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings, keys
 from tests.adapters.gfal.sessions import Sessions
 from tests.adapters.gfal.storages import build, settings_of
+from tests.adapters.guarantees import Documented
 from tests.servers.gridftp import GridFtp
 
 
@@ -36,7 +37,8 @@ def network(gridftp: GridFtp, tmp_path_factory: pytest.TempPathFactory) -> Itera
         server.resume()
 
 
-class TestGridFtp(AdapterContract, OtherProcesses, Network):
+class TestGridFtp(AdapterContract, OtherProcesses, Network, Documented):
+    row = "`gsiftp` (Globus)"
     bulk_bytes = 32 * 1024 * 1024
     bulk_memory_bytes = 16 * 1024 * 1024
     network_bytes = 20 * 1024 * 1024

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from adapters import registry
 from adapters.base import Adapter, CheckStep
-from adapters.sftp_connection import Endpoint
+from adapters.sftp_endpoint import Endpoint, Engine
 from adapters.sftp_settings import make_endpoint
 from adapters.testkit import AdapterContract, Settings
 from tests.adapters.sftp.stand_in import PASSWORD, USER, StandIn
 from tests.servers.sshd import Sshd
 
 
-def settings_of(server: Sshd, **changes: object) -> Settings:
-    return Settings("sftp", server.options() | changes, {"private_key": server.key_file.read_text()})
+def settings_of(server: Sshd, engine: Engine = Engine.AUTO, **changes: object) -> Settings:
+    options = server.options() | {"engine": engine.value} | changes
+    return Settings("sftp", options, {"private_key": server.key_file.read_text()})
 
 
 def build(settings: Settings) -> Adapter:
     return registry.build(settings.scheme, "files", settings.options, settings.credential)
 
 
-def endpoint_of(server: Sshd) -> Endpoint:
-    settings = settings_of(server)
+def endpoint_of(server: Sshd, engine: Engine) -> Endpoint:
+    settings = settings_of(server, engine)
     return make_endpoint("files", settings.options, {name: str(value) for name, value in settings.credential.items()})
 
 

@@ -13,6 +13,7 @@ from adapters import registry
 from adapters.errors import (
     AccessDenied,
 )
+from adapters.sftp_endpoint import Engine
 from tests.adapters.sftp.stand_in import StandIn
 from tests.adapters.sftp.storages import (
     assert_works,
@@ -25,41 +26,43 @@ from tests.servers.sshd import Sshd
 
 
 class TestHostKey:
-    def test_unknown_host_is_refused_with_its_fingerprint_and_where_to_put_it(self, sshd: Sshd) -> None:
+    def test_unknown_host_is_refused_with_its_fingerprint_and_where_to_put_it(self, sshd: Sshd, engine: Engine) -> None:
         with pytest.raises(AccessDenied) as refused:
-            build(settings_of(sshd, host_key="")).stat("object")
+            build(settings_of(sshd, engine, host_key="")).stat("object")
         assert sshd.fingerprint in str(refused.value)
         assert "host_key_fingerprint" in refused.value.detail
         assert not refused.value.transient
 
-    def test_another_host_key_is_refused_with_both_fingerprints(self, sshd: Sshd, tmp_path: Path) -> None:
+    def test_another_host_key_is_refused_with_both_fingerprints(
+        self, sshd: Sshd, tmp_path: Path, engine: Engine
+    ) -> None:
         other = Sshd(tmp_path)
         for known in ({"host_key": other.host_key}, {"host_key": "", "host_key_fingerprint": other.fingerprint}):
             with pytest.raises(AccessDenied) as refused:
-                build(settings_of(sshd, **known)).stat("object")
+                build(settings_of(sshd, engine, **known)).stat("object")
             assert sshd.fingerprint in refused.value.detail
             assert other.fingerprint in refused.value.detail
 
-    def test_host_key_of_another_kind_is_refused_with_the_fingerprint(self, sshd: Sshd) -> None:
+    def test_host_key_of_another_kind_is_refused_with_the_fingerprint(self, sshd: Sshd, engine: Engine) -> None:
         key = paramiko.ECDSAKey.generate()
         with pytest.raises(AccessDenied) as refused:
-            build(settings_of(sshd, host_key=f"{key.get_name()} {key.get_base64()}")).stat("object")
+            build(settings_of(sshd, engine, host_key=f"{key.get_name()} {key.get_base64()}")).stat("object")
         assert sshd.fingerprint in refused.value.detail
 
-    def test_fingerprint_is_as_good_as_the_key(self, sshd: Sshd) -> None:
+    def test_fingerprint_is_as_good_as_the_key(self, sshd: Sshd, engine: Engine) -> None:
         for known in ({"host_key_fingerprint": sshd.fingerprint}, {"host_key_fingerprint": sshd.fingerprint + "="}):
-            with closing(build(settings_of(sshd, host_key="", **known))) as adapter:
+            with closing(build(settings_of(sshd, engine, host_key="", **known))) as adapter:
                 assert_works(adapter)
 
-    def test_line_of_known_hosts_is_a_host_key(self, sshd: Sshd) -> None:
-        with closing(build(settings_of(sshd, host_key=sshd.known_hosts.read_text().strip()))) as adapter:
+    def test_line_of_known_hosts_is_a_host_key(self, sshd: Sshd, engine: Engine) -> None:
+        with closing(build(settings_of(sshd, engine, host_key=sshd.known_hosts.read_text().strip()))) as adapter:
             assert_works(adapter)
 
 
 class TestLogin:
-    def test_key_with_passphrase_logs_in(self, sshd: Sshd) -> None:
+    def test_key_with_passphrase_logs_in(self, sshd: Sshd, engine: Engine) -> None:
         credential = {"private_key": sshd.locked_key_file.read_text(), "passphrase": sshd.passphrase}
-        with closing(build(replace(settings_of(sshd), credential=credential))) as adapter:
+        with closing(build(replace(settings_of(sshd, engine), credential=credential))) as adapter:
             assert_works(adapter)
 
     @pytest.mark.parametrize("phrase", ["", "wrong"])
@@ -68,14 +71,14 @@ class TestLogin:
         with pytest.raises(ValueError, match=r"^passphrase: "):
             build(replace(settings_of(sshd), credential=credential))
 
-    def test_key_that_the_server_does_not_know_is_denied(self, sshd: Sshd, tmp_path: Path) -> None:
+    def test_key_that_the_server_does_not_know_is_denied(self, sshd: Sshd, tmp_path: Path, engine: Engine) -> None:
         credential = {"private_key": Sshd(tmp_path).key_file.read_text()}
         with pytest.raises(AccessDenied, match="private key"):
-            build(replace(settings_of(sshd), credential=credential)).stat("object")
+            build(replace(settings_of(sshd, engine), credential=credential)).stat("object")
 
-    def test_user_whom_the_server_does_not_know_is_denied(self, sshd: Sshd) -> None:
+    def test_user_whom_the_server_does_not_know_is_denied(self, sshd: Sshd, engine: Engine) -> None:
         with pytest.raises(AccessDenied, match="nobody-here"):
-            build(settings_of(sshd, username="nobody-here")).stat("object")
+            build(settings_of(sshd, engine, username="nobody-here")).stat("object")
 
     def test_password_where_only_keys_are_accepted_is_denied(self, sshd: Sshd) -> None:
         with pytest.raises(AccessDenied, match="publickey"):
@@ -93,8 +96,8 @@ class TestLogin:
 class TestCheck:
     STEPS = ("resolve", "connect", "host key", "login", "read", "write", "rename", "delete")
 
-    def test_check_of_a_good_server_passes_every_step_and_leaves_nothing(self, server: Sshd) -> None:
-        with closing(build(settings_of(server))) as adapter:
+    def test_check_of_a_good_server_passes_every_step_and_leaves_nothing(self, server: Sshd, engine: Engine) -> None:
+        with closing(build(settings_of(server, engine))) as adapter:
             steps = adapter.check()
         assert [step.step for step in steps if step.ok] == list(self.STEPS), steps
         assert list(server.root.iterdir()) == []
@@ -110,9 +113,9 @@ class TestCheck:
         ],
     )
     def test_first_failure_ends_the_check_with_a_remedy(
-        self, sshd: Sshd, step: str, changes: dict[str, object], said: str
+        self, sshd: Sshd, step: str, changes: dict[str, object], said: str, engine: Engine
     ) -> None:
-        with closing(build(settings_of(sshd, **changes))) as adapter:
+        with closing(build(settings_of(sshd, engine, **changes))) as adapter:
             failed = failed_step(adapter)
         assert failed.step == step
         assert said in failed.detail
@@ -155,6 +158,8 @@ def test_base_uri_is_normalised(options: dict[str, object], uri: str) -> None:
         ({"host_key_fingerprint": "MD5:00:11"}, {}, "host_key_fingerprint"),
         ({"connect_timeout_s": 0}, {}, "connect_timeout_s"),
         ({"max_connections": 0}, {}, "max_connections"),
+        ({"engine": "putty"}, {}, "engine"),
+        ({"engine": "openssh"}, {}, "engine"),
         ({}, {"password": ""}, "private_key"),
         ({}, {"private_key": "both"}, "private_key"),
         ({}, {"password": "", "private_key": "nonsense"}, "private_key"),

@@ -12,9 +12,11 @@ from adapters.base import Adapter, WriteMode
 from adapters.errors import (
     AdapterError,
 )
+from adapters.sftp_endpoint import Engine
 from adapters.sftp_messages import Reply
 from adapters.sftp_wire import SftpWire
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from tests.adapters.guarantees import Documented
 from tests.adapters.sftp.storages import (
     assert_works,
     build,
@@ -25,31 +27,35 @@ from tests.servers.proxy import CuttingProxy
 from tests.servers.sshd import Sshd
 
 
-class TestSftp(AdapterContract, OtherProcesses, Network):
+@pytest.fixture(scope="module")
+def settings(sshd: Sshd, engine: Engine) -> Settings:
+    return settings_of(sshd, engine)
+
+
+@pytest.fixture(scope="module")
+def adapter(settings: Settings) -> Iterator[Adapter]:
+    """One for all tests, as a gateway has it: each logging in would take longer than most of them."""
+    adapter = build(settings)
+    yield adapter
+    adapter.close()
+
+
+class TestSftp(AdapterContract, OtherProcesses, Network, Documented):
+    row = "`sftp` (OpenSSH)"
     bulk_memory_bytes = 16 * 1024 * 1024
 
     @pytest.fixture
-    def settings(self, sshd: Sshd) -> Settings:
-        return settings_of(sshd)
-
-    @pytest.fixture
-    def adapter(self, settings: Settings) -> Iterator[Adapter]:
-        adapter = build(settings)
-        yield adapter
-        adapter.close()
-
-    @pytest.fixture
-    def network(self, sshd: Sshd) -> Iterator[Line]:
+    def network(self, sshd: Sshd, engine: Engine) -> Iterator[Line]:
         with CuttingProxy(sshd.port) as proxy:
-            adapter = build(settings_of(sshd, port=proxy.port, connect_timeout_s=2, stall_timeout_s=2))
+            adapter = build(settings_of(sshd, engine, port=proxy.port, connect_timeout_s=2, stall_timeout_s=2))
             yield Line(adapter, proxy)
             adapter.close()
 
 
-def test_objects_of_a_terse_server_take_more_round_trips_and_arrive_whole(tmp_path: Path) -> None:
+def test_objects_of_a_terse_server_take_more_round_trips_and_arrive_whole(tmp_path: Path, engine: Engine) -> None:
     with (
         Sshd(tmp_path, sftp_options="-P limits,fsync,statvfs") as server,
-        closing(build(settings_of(server))) as adapter,
+        closing(build(settings_of(server, engine))) as adapter,
     ):
         data = AdapterContract.content(5_000_001)
         AdapterContract.store(adapter, "object", data)
@@ -59,15 +65,18 @@ def test_objects_of_a_terse_server_take_more_round_trips_and_arrive_whole(tmp_pa
         assert not refused.value.transient
 
 
-def test_keys_are_renegotiated_in_the_middle_of_a_transfer(tmp_path: Path) -> None:
-    with Sshd(tmp_path, extra="RekeyLimit 1M") as server, closing(build(settings_of(server))) as adapter:
-        data = AdapterContract.content(12_000_000)
+def test_keys_are_renegotiated_in_the_middle_of_a_transfer(tmp_path: Path, engine: Engine) -> None:
+    with Sshd(tmp_path, extra="RekeyLimit 1M") as server, closing(build(settings_of(server, engine))) as adapter:
+        data = AdapterContract.content(6_000_000)
         AdapterContract.store(adapter, "object", data)
         assert AdapterContract.fetch(adapter, "object") == data
 
 
-def test_replacing_is_refused_for_good_where_it_would_not_be_atomic(tmp_path: Path) -> None:
-    with Sshd(tmp_path, sftp_options="-P posix-rename") as server, closing(build(settings_of(server))) as adapter:
+def test_replacing_is_refused_for_good_where_it_would_not_be_atomic(tmp_path: Path, engine: Engine) -> None:
+    with (
+        Sshd(tmp_path, sftp_options="-P posix-rename") as server,
+        closing(build(settings_of(server, engine))) as adapter,
+    ):
         AdapterContract.store(adapter, "object", b"old")
         with pytest.raises(AdapterError, match="posix-rename") as refused:
             adapter.open_write("object", size=3, mode=WriteMode.REPLACE)
@@ -76,7 +85,7 @@ def test_replacing_is_refused_for_good_where_it_would_not_be_atomic(tmp_path: Pa
         assert failed_step(adapter).step == "rename"
 
 
-def test_small_object_takes_few_round_trips(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_object_takes_few_round_trips(sshd: Sshd, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = []
     gather = SftpWire.gather
 
@@ -85,7 +94,7 @@ def test_small_object_takes_few_round_trips(sshd: Sshd, monkeypatch: pytest.Monk
             waits.append(tickets)
         return gather(wire, *tickets)
 
-    with closing(build(settings_of(sshd))) as adapter:
+    with closing(build(settings_of(sshd, engine))) as adapter:
         assert_works(adapter)
         monkeypatch.setattr(SftpWire, "gather", counted)
         AdapterContract.store(adapter, "small", bytes(4096))

@@ -1,0 +1,104 @@
+"""Trying, step by step, all that Waybill needs of an iRODS server, with the remedy for each step that fails."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from adapters.base import Adapter, CheckStep, WriteMode
+from adapters.errors import AdapterError, AlreadyExists, Offline
+from adapters.irods_connection import IrodsConnection, make_account
+from adapters.irods_errors import translated
+from adapters.irods_settings import Endpoint
+
+#: The steps in their order, each with what to do where it fails.
+_REMEDIES = {
+    "resolve": "check the host's name, and that this machine's name server knows it",
+    "connect": "check the port, that an iRODS server runs there, that no firewall lies in between, and that its policy"
+    " and certificate go with client_server_policy and ca",
+    "login": "check zone, username, password and authentication",
+    "read": "check that the root exists in the zone and that the user may read it (ils -A)",
+    "write": "check that the user may write below the root (ichmod), that the resource exists and is up, and that there"
+    " is space",
+    "rename": "use a server that refuses to rename onto an existing name",
+    "delete": "check that the user may delete below the root (ichmod own)",
+}
+_CONTENT = b"Waybill was here"
+
+
+def check_steps(adapter: Adapter, endpoint: Endpoint) -> list[CheckStep]:
+    """Stops at the first failure; leaves nothing on the server, unless even deleting fails."""
+    names = list(_REMEDIES)
+    steps: list[CheckStep] = []
+
+    def passed(found: str) -> None:
+        steps.append(CheckStep(names[len(steps)], True, found))
+
+    try:
+        passed(_resolve(endpoint))
+        IrodsConnection(endpoint, make_account(endpoint), tell=passed).close()
+        with translated(endpoint.storage):
+            _try_objects(adapter, endpoint, passed)
+    except AdapterError as exc:
+        step = names[len(steps)]
+        steps.append(CheckStep(step, False, f"{exc.detail or exc.summary}; {_REMEDIES[step]}"))
+    return steps
+
+
+def _resolve(endpoint: Endpoint) -> str:
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise Offline(f"{endpoint.host}: {exc}", storage=endpoint.storage) from exc
+    return f"{endpoint.host} is {', '.join(str(address[0]) for *_, address in found)}"
+
+
+def _try_objects(adapter: Adapter, endpoint: Endpoint, passed: Callable[[str], None]) -> None:
+    key = f"waybill-check-{secrets.token_hex(8)}"
+    next(iter(adapter.scan(recursive=False)), None)
+    passed(f"the collection {endpoint.root} was listed")
+    try:
+        with adapter.open_write(key, size=3) as session:
+            session.write(b"one")
+            late = session.suspend()
+        _store(adapter, key, b"two", WriteMode.CREATE)
+        passed(_written(adapter, key, endpoint))
+        _refuse_overwriting(adapter, late)
+        _store(adapter, key, _CONTENT, WriteMode.REPLACE)
+        with adapter.open_read(key) as stream:
+            if stream.read() != _CONTENT:
+                raise AdapterError("another content was read than was written", storage=adapter.name, key=key)
+        passed("a rename onto an existing name was refused, a replacement was done and read back")
+        adapter.delete(key)
+        passed("the object was deleted")
+    finally:
+        with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
+            adapter.delete(key)
+            for token in adapter.unfinished_writes(key):
+                adapter.abort_write(token)
+
+
+def _written(adapter: Adapter, key: str, endpoint: Endpoint) -> str:
+    if not endpoint.verify_checksums:
+        return "an object was written; its checksum was not asked for (verify_checksums)"
+    if adapter.stat(key).checksum is None:
+        return "an object was written; the server's checksums are not SHA-256 and are not compared"
+    return "an object was written, and the server's SHA-256 is ours"
+
+
+def _store(adapter: Adapter, key: str, data: bytes, mode: WriteMode) -> None:
+    with adapter.open_write(key, size=len(data), mode=mode) as session:
+        session.write(data)
+        session.publish()
+
+
+def _refuse_overwriting(adapter: Adapter, late: str) -> None:
+    """A CREATE that comes too late meets the name when it is renamed and not before: the server itself must refuse."""
+    try:
+        with adapter.resume_write(late) as session:
+            session.publish()
+    except AlreadyExists:
+        return
+    raise AdapterError("the server renames onto an existing name instead of refusing it", storage=adapter.name)

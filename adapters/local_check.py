@@ -1,0 +1,52 @@
+"""Trying, step by step, all that Waybill needs of a local folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+
+from adapters.base import Adapter, CheckStep, WriteMode
+from adapters.errors import AdapterError, AlreadyExists
+from adapters.rooted import Root
+
+
+def check(adapter: Adapter, root: Root) -> list[CheckStep]:
+    """As ``Adapter.check``."""
+    key = f"waybill-check-{secrets.token_hex(8)}"
+    trials: tuple[tuple[str, str, Callable[[], object]], ...] = (
+        ("root", "the root is a folder", lambda: os.close(root.open_folder(key))),
+        ("create", "a file was written, synced and linked", lambda: _try_write(adapter, key, WriteMode.CREATE)),
+        ("refuse", "a second create was refused", lambda: _try_second_create(adapter, key)),
+        ("replace", "the file was replaced", lambda: _try_write(adapter, key, WriteMode.REPLACE)),
+        ("delete", "the file was deleted", lambda: adapter.delete(key)),
+        ("space", "free space is known", root.free_bytes),
+    )
+    steps: list[CheckStep] = []
+    try:
+        for step, found, attempt in trials:
+            try:
+                attempt()
+            except AdapterError as exc:
+                steps.append(CheckStep(step, False, str(exc)))
+                break
+            steps.append(CheckStep(step, True, found))
+    finally:
+        with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
+            adapter.delete(key)
+    return steps
+
+
+def _try_write(adapter: Adapter, key: str, mode: WriteMode) -> None:
+    with adapter.open_write(key, size=1, mode=mode) as session:
+        session.write(b"w")
+        session.publish()
+
+
+def _try_second_create(adapter: Adapter, key: str) -> None:
+    try:
+        _try_write(adapter, key, WriteMode.CREATE)
+    except AlreadyExists:
+        return
+    raise AdapterError("a second create was not refused", storage=adapter.name, key=key)

@@ -1,0 +1,60 @@
+"""Objects that are replaced while somebody downloads them: the rest of another version never ends a download well."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.wire.curl import curl
+from tests.wire.desk import KEY, REPLACE, Desk
+
+OLD, NEW = b"a" * 2_000_000, b"b" * 2_000_000
+
+
+def begun_and_replaced(desk: Desk, target: Path, new: bytes = NEW) -> str:
+    """The path of an object that was replaced when half of it had come to ``target``."""
+    path = desk.stored(OLD)
+    target.write_bytes(OLD[:1_000_000])
+    assert desk.ask("PUT", desk.write(on_exists=REPLACE), body=new).status == 201
+    return path
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"), [("HEAD", {}, 200), ("GET", {"If-None-Match": "*"}, 304)], ids=["HEAD", "304"]
+)
+def test_a_look_at_the_new_version_begins_no_download_of_it(
+    desk: Desk, tmp_path: Path, method: str, headers: dict[str, str], status: int
+) -> None:
+    path = begun_and_replaced(desk, tmp_path / "x")
+    assert desk.ask(method, path, headers).status == status
+    ended = curl("-fsS", "-C", "-", "-o", tmp_path / "x", desk.url(path))
+    assert (ended.exit, ended.status) == (22, 412)
+
+
+@pytest.mark.parametrize("size", [900_000, 1_000_000])
+def test_a_half_of_the_old_version_is_not_taken_for_all_of_a_smaller_one(desk: Desk, tmp_path: Path, size: int) -> None:
+    path = begun_and_replaced(desk, tmp_path / "x", NEW[:size])
+    ended = curl("-fsS", "-C", "-", "-o", tmp_path / "x", desk.url(path))
+    assert (ended.exit, ended.status) == (22, 412)
+    fresh = curl("-fsS", "-o", tmp_path / "x", desk.url(path))
+    assert (fresh.exit, fresh.status) == (0, 200)
+    complete = curl("-fsS", "-C", "-", "-o", tmp_path / "x", desk.url(path))
+    assert (complete.exit, complete.status) == (0, 416)
+    assert (tmp_path / "x").read_bytes() == NEW[:size]
+
+
+def test_an_older_file_that_is_moved_into_a_mounted_bucket_is_another_version(desk: Desk, tmp_path: Path) -> None:
+    file, other = desk.place.root / KEY, desk.place.root / "other"
+    file.parent.mkdir()
+    file.write_bytes(OLD)
+    path = desk.read(mounted=True)
+    assert desk.ask("GET", path, {"Range": "bytes=5-9"}).status == 206, "nothing was begun, so nothing is mixed"
+    began = desk.ask("GET", path, {"Range": "bytes=0-999999"})
+    (tmp_path / "x").write_bytes(began.body)
+    other.write_bytes(NEW)
+    os.utime(other, (1_600_000_000, 1_600_000_000))
+    other.replace(file)
+    ended = curl("-fsS", "-C", "-", "-o", tmp_path / "x", desk.url(path))
+    assert (ended.exit, ended.status) == (22, 412)
+    assert desk.ask("GET", path).body == NEW
+    assert desk.ask("GET", path, {"Range": "bytes=5-9"}).body == NEW[5:10], "this download began with the new one"
