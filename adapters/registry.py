@@ -20,6 +20,8 @@ _OWN = {
     "irods": "adapters.irods:IrodsAdapter",
     "webdav": "adapters.webdav:WebDavAdapter",
     "http": "adapters.http:HttpAdapter",
+    "gsiftp": "adapters.gfal:GridFtpAdapter",
+    "srm": "adapters.gfal:SrmAdapter",
     "memory": "adapters.memory:MemoryAdapter",
 }
 #: The entry points by which other packages bring kinds of their own, ``scheme = package.module:Class``.

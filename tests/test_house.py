@@ -76,7 +76,7 @@ def test_only_storages_builds_adapters() -> None:
     # A credential is tried on its storages before it is kept, and nothing built for that outlives the call.
     builders = {name for name in modules("gateway", "staging", "workers") if ("registry", "build") in set(calls(name))}
     assert builders <= {"staging/storages.py"}
-    drivers = re.compile(r"adapters\.(http|irods|local|memory|s3|sftp|web)")
+    drivers = re.compile(r"adapters\.(gfal|http|irods|local|memory|s3|sftp|web)")
     assert not [name for name in modules("gateway", "staging", "workers") if any(map(drivers.match, imports(name)))]
 
 
@@ -106,7 +106,7 @@ def test_only_the_body_touches_the_servers_input() -> None:
 
 
 def test_adapters_know_nothing_of_each_other() -> None:
-    kinds = ("http", "irods", "local", "memory", "s3", "sftp", "webdav")
+    kinds = ("gfal", "http", "irods", "local", "memory", "s3", "sftp", "webdav")
     for name in modules("adapters"):
         own = next((kind for kind in kinds if Path(name).name.startswith(kind)), None)
         others = [kind for kind in kinds if kind != own]

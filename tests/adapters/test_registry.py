@@ -43,7 +43,7 @@ def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_is_described() -> None:
-    own = ("local", "sftp", "s3", "irods", "webdav", "http", "memory")
+    own = ("local", "sftp", "s3", "irods", "webdav", "http", "gsiftp", "srm", "memory")
     assert registry.schemes()[: len(own)] == own
     for scheme in own:
         described = registry.describe(scheme)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.servers import apache, nginx, nginx_dav, postgres, rclone_dav, redis, sshd, swift
+from tests.servers import apache, gridftp, nginx, nginx_dav, postgres, rclone_dav, redis, sshd, swift
 from tests.zoo import workflows
 
 #: What tests need that no server module names: a browser, the clients that jobs use, shells and programs for archives.
@@ -28,6 +28,7 @@ OTHER_PACKAGES = (
 
 _MODULES = {
     "apache": apache,
+    "gridftp": gridftp,
     "nginx": nginx,
     "nginx_dav": nginx_dav,
     "postgres": postgres,

@@ -43,7 +43,7 @@ def hpc(lab: Lab, people: People) -> Storage:
 
 def test_the_kind_is_chosen_before_the_settings(lab: Lab, people: People) -> None:
     kinds = people.admin.get(page("storage", "add"))
-    for scheme in ("memory", "local", "sftp", "s3", "irods", "webdav", "http"):
+    for scheme in ("memory", "local", "sftp", "s3", "irods", "webdav", "http", "gsiftp", "srm"):
         assert f"?scheme={scheme}" in kinds
         assert 'name="name"' in people.admin.get(add(scheme))
     assert "?scheme=sftp" in people.admin.get(add("gopher"))
