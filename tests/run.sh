@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 python=.venv/bin/python
 unset DATABASE_URL BROKER_URL DATA_DIR HOST PORT
 # Most tests wait for servers more than they compute.
-workers=${WAYBILL_TEST_WORKERS:-$(($(nproc) * 2))}
+workers=${WAYBILL_TEST_WORKERS:-$(($(nproc) * 3))}
 pytest=("$python" -m pytest -n "$workers" --dist loadgroup -q "$@")
 # Adapters and the measuring tools have no database, and pytest-django refuses them one: once is enough.
 without_database=(--ignore=tests/adapters --ignore=tests/bench)
