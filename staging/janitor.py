@@ -53,10 +53,11 @@ def _settle(upload: Upload, done: Sweep) -> None:
     try:
         adapter = adapter_for(upload.storage)
         release()
-        adopted = False if upload.sha256 else resuming.complete(upload) is not None
+        may_adopt = not _is_superseded(upload)
+        adopted = may_adopt and not upload.sha256 and resuming.complete(upload) is not None
         if not adopted:
             _abort_unfinished(adapter, upload)
-            adopted = bool(upload.sha256) and upload.batch is None and _adopt(adapter, upload)
+            adopted = may_adopt and bool(upload.sha256) and upload.batch is None and _adopt(adapter, upload)
         if not adopted:
             if not placement.is_in_place(upload):
                 adapter.delete(upload.key)
@@ -71,6 +72,17 @@ def _settle(upload: Upload, done: Sweep) -> None:
     done.adopted += adopted
     done.removed += not adopted
     log.info("janitor.settled", upload=str(upload.pk), storage=upload.storage.name, adopted=adopted)
+
+
+def _is_superseded(upload: Upload) -> bool:
+    """Whether its client, who got no answer, has begun anew: what it sends now, perhaps of another run, is to stand.
+
+    At a mounted key the bytes may be visible already.
+    """
+    if placement.is_in_place(upload):
+        return False
+    newer = upload.alias.uploads.filter(target_key=upload.target_key, created_at__gt=upload.created_at)
+    return newer.filter(batch=None).exists()
 
 
 def _abort_unfinished(adapter: Adapter, upload: Upload) -> None:

@@ -9,13 +9,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from adapters.errors import Offline
-from staging import aliases, catalog, janitor, placement, reservations
+from staging import aliases, catalog, janitor, placement, reservations, writing
 from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
 from staging.states import AliasMode, OnExists
 from staging.storages import adapter_for
+from staging.writing import Offer
 from tests.place import Place
 from tests.servers.faulty import Faults
-from tests.staging.bodies import KEY, put
+from tests.staging.bodies import KEY, Body, put
 from tests.wire.desk import sha256
 
 DATA = b"what a crashed writer left" * 1000
@@ -86,6 +87,24 @@ def test_all_bytes_of_a_managed_object_are_completed_by_themselves(place: Place,
     crashed(place, written=DATA, published=published)
     assert place.sweep().adopted == 1
     assert Object.objects.get().sha256 == sha256(DATA)
+    place.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
+@pytest.mark.parametrize("published", [False, True], ids=["", "published"])
+def test_what_a_client_that_has_begun_anew_sent_before_does_not_stand_in_its_way(
+    place: Place, published: bool, noted: bool
+) -> None:
+    before = crashed(place, written=DATA, published=published, noted=noted)
+
+    def let_the_janitor_come() -> None:
+        Upload.objects.filter(pk=before.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        janitor.sweep()
+
+    other = b"what its second run made"
+    receipt = writing.receive(before.alias, Offer(len(other)), Body(other, at_end=let_the_janitor_come))
+    assert (receipt.object.sha256, receipt.replayed) == (sha256(other), False)
+    assert not Upload.objects.exists()
     place.assert_nothing_is_left()
 
 
