@@ -21,6 +21,19 @@ from tests.servers.sshd import Sshd
 from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
 from tests.wire.desk import Desk
 
+#: Servers that take long to start: what needs one of them runs in one process, with the first that it names here.
+SLOW_SERVERS = ("swift", "gridftp", "apache", "irods")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a slow server together when they are shared out to processes."""
+    for item in items:
+        for server in SLOW_SERVERS:
+            if server in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(server))
+                break
+
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
