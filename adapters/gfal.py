@@ -143,7 +143,7 @@ class GfalAdapter(Adapter):
                     yield process
                 except BaseException as exc:
                     try:
-                        if isinstance(exc, GfalError) and process.usable:
+                        if isinstance(exc, GfalError) and process.intact:
                             self._refuse_lost_root(process, key)
                     finally:
                         self._pool.give_back(process)

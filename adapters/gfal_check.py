@@ -16,6 +16,7 @@ from adapters.gfal_credential import CredentialFile
 from adapters.gfal_errors import translated
 from adapters.gfal_library import GfalError
 from adapters.gfal_settings import Endpoint
+from adapters.trials import store
 
 #: The steps in their order, each with what to do where it fails.
 _REMEDIES = {
@@ -117,9 +118,7 @@ def _try_objects(adapter: Adapter, process: GfalProcess, passed: Callable[[str],
     next(iter(adapter.scan(recursive=False)), None)
     passed("the root was listed")
     try:
-        with adapter.open_write(key, size=3) as session:
-            session.write(b"one")
-            session.publish()
+        store(adapter, key, b"one")
         with adapter.open_read(key) as stream:
             if stream.read() != b"one":
                 raise AdapterError("another content was read than was written", storage=adapter.name, key=key)

@@ -31,12 +31,12 @@ class GfalProcess:
     """A process that has gfal2, and a session at the server once it was asked for something there.
 
     It belongs to one thread at a time. Making one raises GfalMissing where gfal2 or its plugin is not installed.
-    ``usable`` turns false once a call failed in a way after which nothing is certain.
+    ``intact`` turns false once a call failed in a way after which nothing is certain.
     """
 
     def __init__(self, endpoint: Endpoint, credential: CredentialFile) -> None:
         self.endpoint = endpoint
-        self.usable = True
+        self.intact = True
         self.idle_since = time.monotonic()
         environment = _environment(endpoint, credential)
         self._line, far = socket.socketpair()
@@ -67,18 +67,18 @@ class GfalProcess:
             raise Offline(f"the root {endpoint.root!r} is not a folder on the server", storage=endpoint.storage)
 
     @property
-    def runs(self) -> bool:
+    def usable(self) -> bool:
         """Whether the process is there and may be used again; asks nobody."""
-        return self.usable and self._popen.poll() is None
+        return self.intact and self._popen.poll() is None
 
     def answers(self) -> bool:
         """Whether the server still answers; costs one round trip."""
-        if self.runs:
+        if self.usable:
             try:
                 self.look(self.endpoint.url())
             except (GfalError, ProcessEnded, ProcessStalled):
                 return False
-        return self.usable
+        return self.intact
 
     def look(self, url: str) -> Look:
         """What the server says of a name; raises GfalError (ENOENT) where there is none."""
@@ -117,7 +117,7 @@ class GfalProcess:
 
     def close(self) -> None:
         """End it. Idempotent; it is killed, because nothing in it needs an end and gfal2's own may abort or hang."""
-        self.usable = False
+        self.intact = False
         if self._popen.poll() is None:
             self._popen.kill()
         self._popen.wait()
@@ -165,7 +165,7 @@ class GfalProcess:
             raise self._ended() from exc
         if "error" in head:
             error = GfalError(*head["error"])
-            self.usable = self.usable and is_harmless(error)
+            self.intact = self.intact and is_harmless(error)
             raise error
         return head, body
 

@@ -54,7 +54,7 @@ class GfalReadStream(ReadStream):
         self._closed = True
         self._piece = memoryview(b"")
         try:
-            if self._opened and self._process.usable:
+            if self._opened and self._process.intact:
                 self._finish()
         finally:
             self._pool.give_back(self._process)

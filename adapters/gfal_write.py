@@ -88,7 +88,7 @@ class GfalWriteSession(WriteSession):
             return
         # The transfer has to be over before its file is removed, lest the server makes the file after that.
         with suppress(GfalError, ProcessEnded, ProcessStalled):
-            if not self._finished and self._process.usable:
+            if not self._finished and self._process.intact:
                 self._finish()
         self._leave()
         self._remove(self.token)
@@ -98,7 +98,7 @@ class GfalWriteSession(WriteSession):
         try:
             self._process.ask("close", drain=False)
         except GfalError:
-            self._process.usable = False
+            self._process.intact = False
             raise
 
     def _send(self, piece: memoryview) -> None:
@@ -108,7 +108,7 @@ class GfalWriteSession(WriteSession):
             # The end of the transfer often tells why it broke, where the write only says that it is over.
             with suppress(ProcessEnded, ProcessStalled):
                 self._finish()
-            self._process.usable = False
+            self._process.intact = False
             raise
 
     def _look_at_partial(self) -> Look:

@@ -38,6 +38,9 @@ from adapters.tokens import WriteToken
 #: How often an object that is moved just as it is opened is looked for again.
 _LOOKS = 3
 
+#: How often both names of an object are looked at before it is taken for missing.
+_LOOKS = 3
+
 
 class IrodsAdapter(Adapter):
     """A key is the path below the root; the bytes of an unfinished write lie beside it under a partial's name.
@@ -210,8 +213,8 @@ class IrodsAdapter(Adapter):
 
     def _find(self, connection: IrodsConnection, key: str) -> Replica:
         """A good replica of the object, also while it is set aside to be replaced. Raises NotFound, Offline."""
-        # It may be moved back, or replaced, between the first two looks.
-        for place in (key, set_aside_key(key), key):
+        # It may be replaced between two looks, and once more between the next two.
+        for place in (*(key, set_aside_key(key)) * _LOOKS, key):
             if found := replicas_at(connection, connection.path(place)):
                 return good_one(found, key, storage=self.name)
         refuse_lost_root(connection, key)

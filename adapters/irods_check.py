@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from adapters.base import Adapter, CheckStep, WriteMode
-from adapters.errors import AdapterError, AlreadyExists, Offline
+from adapters.errors import AdapterError, Offline
 from adapters.irods_connection import IrodsConnection, make_account
 from adapters.irods_errors import translated
 from adapters.irods_settings import Endpoint
+from adapters.trials import refuse_overwriting, store
 
 #: The steps in their order, each with what to do where it fails.
 _REMEDIES = {
@@ -63,10 +64,10 @@ def _try_objects(adapter: Adapter, endpoint: Endpoint, passed: Callable[[str], N
         with adapter.open_write(key, size=3) as session:
             session.write(b"one")
             late = session.suspend()
-        _store(adapter, key, b"two", WriteMode.CREATE)
+        store(adapter, key, b"two", WriteMode.CREATE)
         passed(_written(adapter, key, endpoint))
-        _refuse_overwriting(adapter, late)
-        _store(adapter, key, _CONTENT, WriteMode.REPLACE)
+        refuse_overwriting(adapter, late)
+        store(adapter, key, _CONTENT, WriteMode.REPLACE)
         with adapter.open_read(key) as stream:
             if stream.read() != _CONTENT:
                 raise AdapterError("another content was read than was written", storage=adapter.name, key=key)
@@ -86,19 +87,3 @@ def _written(adapter: Adapter, key: str, endpoint: Endpoint) -> str:
     if adapter.stat(key).checksum is None:
         return "an object was written; the server's checksums are not SHA-256 and are not compared"
     return "an object was written, and the server's SHA-256 is ours"
-
-
-def _store(adapter: Adapter, key: str, data: bytes, mode: WriteMode) -> None:
-    with adapter.open_write(key, size=len(data), mode=mode) as session:
-        session.write(data)
-        session.publish()
-
-
-def _refuse_overwriting(adapter: Adapter, late: str) -> None:
-    """A CREATE that comes too late meets the name when it is renamed and not before: the server itself must refuse."""
-    try:
-        with adapter.resume_write(late) as session:
-            session.publish()
-    except AlreadyExists:
-        return
-    raise AdapterError("the server renames onto an existing name instead of refusing it", storage=adapter.name)

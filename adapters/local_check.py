@@ -10,6 +10,7 @@ from contextlib import suppress
 from adapters.base import Adapter, CheckStep, WriteMode
 from adapters.errors import AdapterError, AlreadyExists
 from adapters.rooted import Root
+from adapters.trials import store
 
 
 def check(adapter: Adapter, root: Root) -> list[CheckStep]:
@@ -17,9 +18,9 @@ def check(adapter: Adapter, root: Root) -> list[CheckStep]:
     key = f"waybill-check-{secrets.token_hex(8)}"
     trials: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("root", "the root is a folder", lambda: os.close(root.open_folder(key))),
-        ("create", "a file was written, synced and linked", lambda: _try_write(adapter, key, WriteMode.CREATE)),
+        ("create", "a file was written, synced and linked", lambda: store(adapter, key, b"w", WriteMode.CREATE)),
         ("refuse", "a second create was refused", lambda: _try_second_create(adapter, key)),
-        ("replace", "the file was replaced", lambda: _try_write(adapter, key, WriteMode.REPLACE)),
+        ("replace", "the file was replaced", lambda: store(adapter, key, b"w", WriteMode.REPLACE)),
         ("delete", "the file was deleted", lambda: adapter.delete(key)),
         ("space", "free space is known", root.free_bytes),
     )
@@ -38,15 +39,9 @@ def check(adapter: Adapter, root: Root) -> list[CheckStep]:
     return steps
 
 
-def _try_write(adapter: Adapter, key: str, mode: WriteMode) -> None:
-    with adapter.open_write(key, size=1, mode=mode) as session:
-        session.write(b"w")
-        session.publish()
-
-
 def _try_second_create(adapter: Adapter, key: str) -> None:
     try:
-        _try_write(adapter, key, WriteMode.CREATE)
+        store(adapter, key, b"w", WriteMode.CREATE)
     except AlreadyExists:
         return
     raise AdapterError("a second create was not refused", storage=adapter.name, key=key)

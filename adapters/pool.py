@@ -1,4 +1,4 @@
-"""A bounded number of connections to one server, kept for a while between two uses."""
+"""A bounded number of connections, or of processes that hold one, kept for a while between two uses."""
 
 from __future__ import annotations
 
@@ -36,12 +36,20 @@ class Pool(Generic[C]):
     """Thread-safe. At most ``limit`` connections exist; each belongs to one user between ``take`` and ``give_back``."""
 
     def __init__(
-        self, connect: Callable[[], C], *, storage: str, limit: int, wait_s: float, idle_s: float = IDLE_S
+        self,
+        connect: Callable[[], C],
+        *,
+        storage: str,
+        limit: int,
+        wait_s: float,
+        idle_s: float = IDLE_S,
+        what: str = "connections (max_connections)",
     ) -> None:
-        """``wait_s`` bounds the wait for a connection that another user gives back."""
+        """``wait_s`` bounds the wait for a connection that another user gives back; ``what`` they are called."""
         self._connect = connect
         self._storage = storage
         self._limit = limit
+        self._what = what
         self._wait_s = wait_s
         self._idle_s = idle_s
         self._slots = threading.BoundedSemaphore(limit)
@@ -53,7 +61,7 @@ class Pool(Generic[C]):
     def take(self) -> C:
         """A connection that worked a moment ago. Raises what connecting raises, and Unavailable when all stay taken."""
         if not self._slots.acquire(timeout=self._wait_s):
-            detail = f"all {self._limit} connections (max_connections) stayed in use for {self._wait_s:g} s"
+            detail = f"all {self._limit} {self._what} stayed in use for {self._wait_s:g} s"
             raise Unavailable(detail, storage=self._storage)
         try:
             while (connection := self._pop()) is not None:

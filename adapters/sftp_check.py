@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from adapters.base import Adapter, CheckStep, WriteMode
-from adapters.errors import AdapterError, AlreadyExists, Offline
+from adapters.errors import AdapterError, Offline
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_endpoint import Endpoint
 from adapters.sftp_errors import translated
+from adapters.trials import refuse_overwriting, store
 
 #: The steps in their order, each with what to do where it fails.
 _REMEDIES = {
@@ -62,9 +63,9 @@ def _try_objects(adapter: Adapter, passed: Callable[[str], None]) -> None:
             session.write(b"one")
             late = session.suspend()
         passed("a file was written")
-        _store(adapter, key, b"two", WriteMode.CREATE)
-        _refuse_overwriting(adapter, late)
-        _store(adapter, key, b"three", WriteMode.REPLACE)
+        store(adapter, key, b"two", WriteMode.CREATE)
+        refuse_overwriting(adapter, late)
+        store(adapter, key, b"three", WriteMode.REPLACE)
         with adapter.open_read(key) as stream:
             if stream.read() != b"three":
                 raise AdapterError("another content was read than was written", storage=adapter.name, key=key)
@@ -76,19 +77,3 @@ def _try_objects(adapter: Adapter, passed: Callable[[str], None]) -> None:
             adapter.delete(key)
             for token in adapter.unfinished_writes(key):
                 adapter.abort_write(token)
-
-
-def _store(adapter: Adapter, key: str, data: bytes, mode: WriteMode) -> None:
-    with adapter.open_write(key, size=len(data), mode=mode) as session:
-        session.write(data)
-        session.publish()
-
-
-def _refuse_overwriting(adapter: Adapter, late: str) -> None:
-    """A CREATE that comes too late meets the name when it is renamed and not before: the server itself must refuse."""
-    try:
-        with adapter.resume_write(late) as session:
-            session.publish()
-    except AlreadyExists:
-        return
-    raise AdapterError("the server renames onto an existing name instead of refusing it", storage=adapter.name)
