@@ -30,8 +30,8 @@ class Settings:
 class OtherProcesses(Contract):
     """A subclass gives the ``settings`` fixture besides ``adapter``."""
 
-    bulk_bytes: int = 256 * 1024 * 1024
-    bulk_memory_bytes: int = 64 * 1024 * 1024
+    bulk_bytes: int = 128 * 1024 * 1024
+    bulk_memory_bytes: int = 32 * 1024 * 1024
 
     @pytest.fixture
     def resumes(self, adapter: Adapter) -> None:

@@ -15,7 +15,7 @@ IS_FULL = os.environ.get("SWEEP") == "full"
 SEED = int(os.environ.get("SWEEP_SEED") or 1)
 #: Of the whole sweep on one database; 0: as long as it takes. Each test has an equal share of it.
 SECONDS = int(os.environ.get("SWEEP_SECONDS") or 0)
-TESTS = 43
+TESTS = 24
 #: How many cases of each fault have been run, and how many the time did not suffice for.
 DONE: Counter[str] = Counter()
 LEFT: Counter[str] = Counter()
