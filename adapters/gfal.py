@@ -46,6 +46,7 @@ from adapters.gfal_tree import (
 from adapters.gfal_write import GfalWriteSession, publish_partial
 from adapters.keys import partial_token
 from adapters.tokens import WriteToken
+from adapters.walking import walk
 
 
 class GfalAdapter(Adapter):
@@ -118,7 +119,9 @@ class GfalAdapter(Adapter):
 
     def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
         """Keeps the names of one folder, for each folder on the way down, and no process between two of them."""
-        return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
+        return walk(
+            lambda folder: self._listed(list_keys, folder), object_stat, prefix=prefix, after=after, recursive=recursive
+        )
 
     def check(self) -> list[CheckStep]:
         return check_steps(self, self.endpoint)
@@ -198,19 +201,6 @@ class GfalAdapter(Adapter):
                 return listing(process, folder)
         except NotFound:
             return []
-
-    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[ObjectStat | Prefix]:
-        for key, look in self._listed(list_keys, folder):
-            if not key.startswith(prefix):
-                continue
-            if not key.endswith("/"):
-                if key > after:
-                    yield object_stat(key, look)
-            elif not recursive:
-                if key > after:
-                    yield Prefix(key)
-            elif key > after or after.startswith(key):
-                yield from self._walk(key, prefix=prefix, after=after, recursive=True)
 
 
 class GridFtpAdapter(GfalAdapter):

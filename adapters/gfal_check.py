@@ -16,7 +16,7 @@ from adapters.gfal_credential import CredentialFile
 from adapters.gfal_errors import translated
 from adapters.gfal_library import GfalError
 from adapters.gfal_settings import Endpoint
-from adapters.trials import store
+from adapters.trials import resolve, run, store
 
 #: The steps in their order, each with what to do where it fails.
 _REMEDIES = {
@@ -42,28 +42,22 @@ _AUTHORITY = re.compile(r"[0-9a-f]{8}\.\d+")
 
 def check_steps(adapter: Adapter, endpoint: Endpoint) -> list[CheckStep]:
     """Stops at the first failure; leaves nothing on the server, unless even deleting fails."""
-    names = list(_REMEDIES)
-    steps: list[CheckStep] = []
-
-    def passed(found: str) -> None:
-        steps.append(CheckStep(names[len(steps)], True, found))
-
     credential = CredentialFile(endpoint.credential)
-    try:
+
+    def attempt(passed: Callable[[str], None]) -> None:
         with translated(endpoint.storage), closing(GfalProcess(endpoint, credential)) as process:
             passed(f"gfal2 has the plugins {', '.join(process.plugins)}")
             passed(_current(endpoint))
             passed(_authorities(endpoint))
-            passed(_resolve(endpoint))
+            passed(resolve(endpoint.host, endpoint.port, storage=endpoint.storage))
             passed(_connect(endpoint))
             _log_in(process, passed)
             _try_objects(adapter, process, passed)
-    except AdapterError as exc:
-        step = names[len(steps)]
-        steps.append(CheckStep(step, False, f"{exc.detail or exc.summary}; {_REMEDIES[step]}"))
+
+    try:
+        return run(_REMEDIES, attempt)
     finally:
         credential.remove()
-    return steps
 
 
 def _current(endpoint: Endpoint) -> str:
@@ -81,14 +75,6 @@ def _authorities(endpoint: Endpoint) -> str:
     if not found:
         raise AdapterError(f"{folder} holds no authority's certificate", storage=endpoint.storage)
     return f"{folder} holds the certificates of {len(found)} authorities"
-
-
-def _resolve(endpoint: Endpoint) -> str:
-    try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise Offline(f"{endpoint.host}: {exc}", storage=endpoint.storage) from exc
-    return f"{endpoint.host} is {', '.join(str(address[0]) for *_, address in found)}"
 
 
 def _connect(endpoint: Endpoint) -> str:

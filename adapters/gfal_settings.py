@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from adapters import options as options_of
 from adapters.base import Field
 from adapters.gfal_credential import GridCredential
 
@@ -22,7 +21,6 @@ SERVICE_PATH = "/srm/managerv2"
 #: What a server may be asked to compute, with the name that RFC 9530's registry has for it.
 CHECKSUMS = {"adler32": "adler", "md5": "md5", "sha256": "sha-256"}
 
-_NAME = re.compile(r"[^\s/@\[\]?#\x00-\x20\x7f]+")
 
 _LIMITS = (
     Field(
@@ -131,41 +129,25 @@ def make_endpoint(
         scheme=scheme,
         plugin=plugin,
         ranges=not is_srm,
-        host=_host(options),
-        port=_port(options, SRM_PORT if is_srm else GRIDFTP_PORT),
+        host=options_of.host(options),
+        port=options_of.port(options, SRM_PORT if is_srm else GRIDFTP_PORT),
         root=_folder(options, "root"),
         service_path=_folder(options, "service_path", SERVICE_PATH).rstrip("/") if is_srm else "",
         ca_folder=_folder(options, "ca_folder", CA_FOLDER),
         checksum=_checksum(options),
         rename_overwrites=_switch(options, "rename_overwrites", not is_srm),
-        connect_timeout_s=_whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
-        stall_timeout_s=_whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
-        max_processes=_whole_number(options, "max_processes", MAX_PROCESSES, most=256),
+        connect_timeout_s=options_of.whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
+        stall_timeout_s=options_of.whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
+        max_processes=options_of.whole_number(options, "max_processes", MAX_PROCESSES, most=256),
         credential=GridCredential.read(credential),
     )
 
 
 def endpoint_uri(scheme: str, options: Mapping[str, object]) -> str:
     """``gsiftp://host:port/root/``; of an SRM storage without the service's path."""
-    host = _host(options)
-    port = _port(options, SRM_PORT if scheme == "srm" else GRIDFTP_PORT)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{quote(_folder(options, 'root'), safe='/~')}"
-
-
-def _host(options: Mapping[str, object]) -> str:
-    host = options.get("host")
-    if not isinstance(host, str) or not _NAME.fullmatch(host):
-        raise ValueError("host: the name of a server was expected")
-    if ":" in host:
-        try:
-            return str(ipaddress.IPv6Address(host))
-        except ValueError as exc:
-            raise ValueError("host: a name or an address was expected; the port is a setting of its own") from exc
-    return host.lower()
-
-
-def _port(options: Mapping[str, object], default: int) -> int:
-    return _whole_number(options, "port", default, most=65_535)
+    port = options_of.port(options, SRM_PORT if scheme == "srm" else GRIDFTP_PORT)
+    server = options_of.authority(options_of.host(options), port)
+    return f"{scheme}://{server}{quote(_folder(options, 'root'), safe='/~')}"
 
 
 def _folder(options: Mapping[str, object], setting: str, default: str = "") -> str:
@@ -195,13 +177,4 @@ def _switch(options: Mapping[str, object], setting: str, default: bool) -> bool:
         return default
     if not isinstance(value, bool):
         raise ValueError(f"{setting}: true or false was expected")
-    return value
-
-
-def _whole_number(options: Mapping[str, object], setting: str, default: int, *, most: int = 86_400) -> int:
-    value = options.get(setting)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"{setting}: a whole number from 1 to {most} was expected")
     return value

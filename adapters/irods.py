@@ -30,10 +30,12 @@ from adapters.irods_errors import translated
 from adapters.irods_objects import copy, make_collection, once_released, open_to_write, seek
 from adapters.irods_publish import put_in_order, remove
 from adapters.irods_read import IrodsReadStream, open_replica
-from adapters.irods_settings import FIELDS, MAX_CONNECTIONS, Endpoint, endpoint_uri, make_endpoint, whole_number
+from adapters.irods_settings import FIELDS, MAX_CONNECTIONS, Endpoint, endpoint_uri, make_endpoint
 from adapters.irods_write import IrodsWriteSession, Writers, publish_copy
 from adapters.keys import partial_token
+from adapters.options import whole_number
 from adapters.tokens import WriteToken
+from adapters.walking import walk
 
 #: How often an object that is moved just as it is opened is looked for again.
 _LOOKS = 3
@@ -155,7 +157,7 @@ class IrodsAdapter(Adapter):
 
     def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
         """Keeps the names of one folder, for each folder on the way down, and no connection between two of them."""
-        return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
+        return walk(self._listed, object_stat, prefix=prefix, after=after, recursive=recursive)
 
     def check(self) -> list[CheckStep]:
         return check_steps(self, self._endpoint)
@@ -250,16 +252,3 @@ class IrodsAdapter(Adapter):
             if not entries:
                 refuse_lost_root(connection, folder)
         return entries
-
-    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[ObjectStat | Prefix]:
-        for key, replica in self._listed(folder):
-            if not key.startswith(prefix):
-                continue
-            if replica is not None:
-                if key > after:
-                    yield object_stat(key, replica)
-            elif not recursive:
-                if key > after:
-                    yield Prefix(key)
-            elif key > after or after.startswith(key):
-                yield from self._walk(key, prefix=prefix, after=after, recursive=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 
 from adapters.base import Adapter, CheckStep, WriteMode
-from adapters.errors import AdapterError, Offline
+from adapters.errors import AdapterError
 from adapters.irods_connection import IrodsConnection, make_account
 from adapters.irods_errors import translated
 from adapters.irods_settings import Endpoint
-from adapters.trials import refuse_overwriting, store
+from adapters.trials import refuse_overwriting, resolve, run, store
 
 #: The steps in their order, each with what to do where it fails.
 _REMEDIES = {
@@ -31,29 +30,14 @@ _CONTENT = b"Waybill was here"
 
 def check_steps(adapter: Adapter, endpoint: Endpoint) -> list[CheckStep]:
     """Stops at the first failure; leaves nothing on the server, unless even deleting fails."""
-    names = list(_REMEDIES)
-    steps: list[CheckStep] = []
 
-    def passed(found: str) -> None:
-        steps.append(CheckStep(names[len(steps)], True, found))
-
-    try:
-        passed(_resolve(endpoint))
+    def attempt(passed: Callable[[str], None]) -> None:
+        passed(resolve(endpoint.host, endpoint.port, storage=endpoint.storage))
         IrodsConnection(endpoint, make_account(endpoint), tell=passed).close()
         with translated(endpoint.storage):
             _try_objects(adapter, endpoint, passed)
-    except AdapterError as exc:
-        step = names[len(steps)]
-        steps.append(CheckStep(step, False, f"{exc.detail or exc.summary}; {_REMEDIES[step]}"))
-    return steps
 
-
-def _resolve(endpoint: Endpoint) -> str:
-    try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise Offline(f"{endpoint.host}: {exc}", storage=endpoint.storage) from exc
-    return f"{endpoint.host} is {', '.join(str(address[0]) for *_, address in found)}"
+    return run(_REMEDIES, attempt)
 
 
 def _try_objects(adapter: Adapter, endpoint: Endpoint, passed: Callable[[str], None]) -> None:

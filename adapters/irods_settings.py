@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 import ssl
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from adapters import options as options_of
 from adapters.base import Field
 
 PORT = 1247
@@ -71,7 +71,6 @@ FIELDS = (
     Field("password", "text", "The user's password", required=True, secret=True),
 )
 
-_HOST = re.compile(r"[^\s/@\[\]?#\x00-\x20\x7f]+")
 #: What no query could ask for together with any key.
 _NOT_IN_ROOT = re.compile(r"'|&&|\|\|")
 _NAME = re.compile(r"[^\s/#'\x00-\x20\x7f]+")
@@ -105,8 +104,8 @@ def make_endpoint(name: str, options: Mapping[str, object], credential: Mapping[
         raise ValueError(f"client_server_policy: {PAM} sends the password itself and needs {REQUIRE_TLS}")
     return Endpoint(
         storage=name,
-        host=_host(options),
-        port=whole_number(options, "port", PORT, most=65_535),
+        host=options_of.host(options),
+        port=options_of.port(options, PORT),
         zone=_plain_name(options, "zone"),
         username=_plain_name(options, "username"),
         root=_root(options),
@@ -116,27 +115,15 @@ def make_endpoint(name: str, options: Mapping[str, object], credential: Mapping[
         ca=_ca(options),
         verify_checksums=options.get("verify_checksums", True) is True,
         password=_password(credential, authentication),
-        connect_timeout_s=whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
-        stall_timeout_s=whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
+        connect_timeout_s=options_of.whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
+        stall_timeout_s=options_of.whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
     )
 
 
 def endpoint_uri(options: Mapping[str, object]) -> str:
     """``irods://host:port/zone/path/``."""
-    host = _host(options)
-    if ":" in host:
-        host = f"[{host}]"
-    port = whole_number(options, "port", PORT, most=65_535)
-    return f"irods://{host}:{port}{quote(_root(options) + '/', safe='/~')}"
-
-
-def whole_number(options: Mapping[str, object], setting: str, default: int, *, most: int = 86_400) -> int:
-    value = options.get(setting)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"{setting}: a whole number from 1 to {most} was expected")
-    return value
+    server = options_of.authority(options_of.host(options), options_of.port(options, PORT))
+    return f"irods://{server}{quote(_root(options) + '/', safe='/~')}"
 
 
 def _one_of(options: Mapping[str, object], setting: str, *choices: str) -> str:
@@ -145,18 +132,6 @@ def _one_of(options: Mapping[str, object], setting: str, *choices: str) -> str:
     if value not in choices:
         raise ValueError(f"{setting}: {' or '.join(choices)} was expected")
     return str(value)
-
-
-def _host(options: Mapping[str, object]) -> str:
-    host = options.get("host")
-    if not isinstance(host, str) or not _HOST.fullmatch(host):
-        raise ValueError("host: the name or address of a server was expected")
-    if ":" in host:
-        try:
-            return str(ipaddress.IPv6Address(host))
-        except ValueError as exc:
-            raise ValueError("host: a name or an address was expected; the port is a setting of its own") from exc
-    return host.lower()
 
 
 def _plain_name(options: Mapping[str, object], setting: str) -> str:

@@ -9,6 +9,7 @@ from typing import Self
 from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, InvalidKey, NotFound, Offline, WriteLost
 from adapters.keys import partial_token
+from adapters.options import whole_number
 from adapters.sftp_check import check_steps
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_endpoint import Endpoint
@@ -16,7 +17,7 @@ from adapters.sftp_errors import translated
 from adapters.sftp_messages import CREATE, EXCLUSIVE, READ, WRITE, Code, Kind, Reply, SftpStatus
 from adapters.sftp_pool import SftpPool
 from adapters.sftp_read import SftpReadStream
-from adapters.sftp_settings import FIELDS, MAX_CONNECTIONS, endpoint_uri, make_endpoint, whole_number
+from adapters.sftp_settings import FIELDS, MAX_CONNECTIONS, endpoint_uri, make_endpoint
 from adapters.sftp_tree import (
     Entries,
     ask_real,
@@ -30,6 +31,7 @@ from adapters.sftp_tree import (
 )
 from adapters.sftp_write import POSIX_RENAME, SftpWriteSession
 from adapters.tokens import WriteToken
+from adapters.walking import walk
 
 
 class SftpAdapter(Adapter):
@@ -122,7 +124,9 @@ class SftpAdapter(Adapter):
 
     def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
         """Keeps the names of one folder, for each folder on the way down, and no connection between two of them."""
-        return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
+        return walk(
+            lambda folder: self._listed(list_keys, folder), object_stat, prefix=prefix, after=after, recursive=recursive
+        )
 
     def check(self) -> list[CheckStep]:
         return check_steps(self, self._endpoint)
@@ -210,16 +214,3 @@ class SftpAdapter(Adapter):
                 return listing(connection, folder)
         except NotFound:
             return []
-
-    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[ObjectStat | Prefix]:
-        for key, attributes in self._listed(list_keys, folder):
-            if not key.startswith(prefix):
-                continue
-            if not key.endswith("/"):
-                if key > after:
-                    yield object_stat(key, attributes)
-            elif not recursive:
-                if key > after:
-                    yield Prefix(key)
-            elif key > after or after.startswith(key):
-                yield from self._walk(key, prefix=prefix, after=after, recursive=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 
 from adapters.base import Adapter, CheckStep, WriteMode
-from adapters.errors import AdapterError, Offline
+from adapters.errors import AdapterError
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_endpoint import Endpoint
 from adapters.sftp_errors import translated
-from adapters.trials import refuse_overwriting, store
+from adapters.trials import refuse_overwriting, resolve, run, store
 
 #: The steps in their order, each with what to do where it fails.
 _REMEDIES = {
@@ -29,29 +28,14 @@ _REMEDIES = {
 
 def check_steps(adapter: Adapter, endpoint: Endpoint) -> list[CheckStep]:
     """Stops at the first failure; leaves nothing on the server, unless even deleting fails."""
-    names = list(_REMEDIES)
-    steps: list[CheckStep] = []
 
-    def passed(found: str) -> None:
-        steps.append(CheckStep(names[len(steps)], True, found))
-
-    try:
+    def attempt(passed: Callable[[str], None]) -> None:
         with translated(endpoint.storage):
-            passed(_resolve(endpoint))
+            passed(resolve(endpoint.host, endpoint.port, storage=endpoint.storage))
             SftpConnection(endpoint, tell=passed).close()
             _try_objects(adapter, passed)
-    except AdapterError as exc:
-        step = names[len(steps)]
-        steps.append(CheckStep(step, False, f"{exc.detail or exc.summary}; {_REMEDIES[step]}"))
-    return steps
 
-
-def _resolve(endpoint: Endpoint) -> str:
-    try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise Offline(f"{endpoint.host}: {exc}", storage=endpoint.storage) from exc
-    return f"{endpoint.host} is {', '.join(str(address[0]) for *_, address in found)}"
+    return run(_REMEDIES, attempt)
 
 
 def _try_objects(adapter: Adapter, passed: Callable[[str], None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import ipaddress
 import posixpath
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from urllib.parse import quote
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
+from adapters import options as options_of
 from adapters.base import Field
 from adapters.sftp_endpoint import Endpoint, Engine
 
@@ -59,8 +59,6 @@ FIELDS = (
 )
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-# What begins with a hyphen would be an option of ssh.
-_NAME = re.compile(r"(?!-)[^\s/@\[\]?#\x00-\x20\x7f]+")
 _KEY_KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
@@ -80,52 +78,26 @@ def make_endpoint(name: str, options: Mapping[str, object], credential: Mapping[
         raise ValueError("engine: openssh needs a private key; with a password leave it at auto or set paramiko")
     return Endpoint(
         storage=name,
-        host=_host(options),
-        port=_port(options),
+        host=options_of.host(options),
+        port=options_of.port(options, PORT),
         username=username,
         root=_root(options),
         host_key=_host_key(str(host_key)) if host_key else None,
         fingerprint=_fingerprint(str(fingerprint)) if fingerprint else None,
         password=password or None,
         private_key=_private_key(private_key, credential.get("passphrase") or None) if private_key else None,
-        connect_timeout_s=whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
-        stall_timeout_s=whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
+        connect_timeout_s=options_of.whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
+        stall_timeout_s=options_of.whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
         engine=engine,
     )
 
 
 def endpoint_uri(options: Mapping[str, object]) -> str:
     """``sftp://host:port/root/``, a root relative to the login's folder as ``/~/root/``."""
-    host, root = _host(options), _root(options)
-    if ":" in host:
-        host = f"[{host}]"
+    root = _root(options)
+    server = options_of.authority(options_of.host(options), options_of.port(options, PORT))
     path = root if root.startswith("/") else posixpath.normpath(posixpath.join("/~", root))
-    return f"sftp://{host}:{_port(options)}{quote(path.rstrip('/') + '/', safe='/~')}"
-
-
-def whole_number(options: Mapping[str, object], setting: str, default: int, *, most: int = 86_400) -> int:
-    value = options.get(setting)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"{setting}: a whole number from 1 to {most} was expected")
-    return value
-
-
-def _host(options: Mapping[str, object]) -> str:
-    host = options.get("host")
-    if not isinstance(host, str) or not _NAME.fullmatch(host):
-        raise ValueError("host: the name or address of a server was expected")
-    if ":" in host:
-        try:
-            return str(ipaddress.IPv6Address(host))
-        except ValueError as exc:
-            raise ValueError("host: a name or an address was expected; the port is a setting of its own") from exc
-    return host.lower()
-
-
-def _port(options: Mapping[str, object]) -> int:
-    return whole_number(options, "port", PORT, most=65_535)
+    return f"sftp://{server}{quote(path.rstrip('/') + '/', safe='/~')}"
 
 
 def _root(options: Mapping[str, object]) -> str:

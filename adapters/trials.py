@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
-from adapters.base import Adapter, WriteMode
-from adapters.errors import AdapterError, AlreadyExists
+import socket
+from collections.abc import Callable, Mapping
+
+from adapters.base import Adapter, CheckStep, WriteMode
+from adapters.errors import AdapterError, AlreadyExists, Offline
+
+
+def run(remedies: Mapping[str, str], attempt: Callable[[Callable[[str], None]], None]) -> list[CheckStep]:
+    """The steps of a check, named in their order, each with what to do where it fails.
+
+    ``attempt`` tells what it was given whenever a step has passed, and raises AdapterError where one fails.
+    """
+    names = list(remedies)
+    steps: list[CheckStep] = []
+
+    def passed(found: str) -> None:
+        steps.append(CheckStep(names[len(steps)], True, found))
+
+    try:
+        attempt(passed)
+    except AdapterError as exc:
+        step = names[len(steps)]
+        steps.append(CheckStep(step, False, f"{exc.detail or exc.summary}; {remedies[step]}"))
+    return steps
+
+
+def resolve(host: str, port: int, *, storage: str) -> str:
+    """Say which addresses a server has. Raises Offline."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise Offline(f"{host}: {exc}", storage=storage) from exc
+    return f"{host} is {', '.join(str(address[0]) for *_, address in found)}"
 
 
 def store(adapter: Adapter, key: str, data: bytes, mode: WriteMode = WriteMode.CREATE) -> None:

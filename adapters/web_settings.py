@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
+from adapters import options as options_of
 from adapters.base import Field
 
 CONNECT_TIMEOUT_S = 10
@@ -44,7 +45,6 @@ FIELDS = (
     Field("token", "text", "Instead of user and password, a bearer token", secret=True),
 )
 
-_MOST = 86_400
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
@@ -77,9 +77,9 @@ class Origin:
             root=root,
             authorization=_authorization(options, credential),
             tls=_tls(options) if scheme == "https" else None,
-            connect_timeout_s=_whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
-            stall_timeout_s=_whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
-            max_connections=_whole_number(options, "max_connections", MAX_CONNECTIONS, least=2),
+            connect_timeout_s=options_of.whole_number(options, "connect_timeout_s", CONNECT_TIMEOUT_S),
+            stall_timeout_s=options_of.whole_number(options, "stall_timeout_s", STALL_TIMEOUT_S),
+            max_connections=options_of.whole_number(options, "max_connections", MAX_CONNECTIONS, least=2),
         )
 
     @property
@@ -156,12 +156,3 @@ def _tls(options: Mapping[str, object]) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=ca if isinstance(ca, str) and ca.strip() else None)
     except (ssl.SSLError, ValueError) as exc:
         raise ValueError("ca: certificates in PEM form were expected") from exc
-
-
-def _whole_number(options: Mapping[str, object], setting: str, default: int, *, least: int = 1) -> int:
-    value = options.get(setting)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
-        raise ValueError(f"{setting}: a whole number from {least} to {_MOST} was expected")
-    return value
