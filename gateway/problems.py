@@ -45,6 +45,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.NoSpace: 507,
     errors.StorageClosed: 503,
     errors.StorageUnusable: 503,
+    errors.CopyDiffers: 503,
     errors.LeaseLost: 503,
     errors.InvalidRequest: 400,
     errors.NameTaken: 409,

@@ -1,6 +1,6 @@
 """Admission: whether an upload would be refused by what is known of it before its first byte."""
 
-from staging import catalog, placement, reservations, resuming
+from staging import catalog, reservations, resuming, tiers
 from staging.errors import StreamInterrupted
 from staging.models import Alias
 from staging.offers import Offer
@@ -26,6 +26,6 @@ def admit(alias: Alias, offer: Offer) -> None:
     if standing and refusal:
         check_equal(standing, offer, refusal)
         return
-    storage = placement.landing(alias.bucket)
+    storage = tiers.landing(alias.bucket, offer.whole)
     adapter_for(storage)
     reservations.check_space(storage, offer.whole or 0)

@@ -9,11 +9,11 @@ from django.db import IntegrityError, transaction
 from adapters import registry
 from adapters.errors import InvalidKey
 from adapters.keys import check_key
-from staging import catalog, events
+from staging import catalog, events, policies
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Project, Storage
 from staging.models.fields import NAME_RULE, is_name
-from staging.placement import MANAGED_FOLDER, Policy
+from staging.placement import MANAGED_FOLDER
 from staging.storages import root_bucket_name
 
 
@@ -40,7 +40,8 @@ def create(project: Project, spec: BucketSpec) -> Bucket:
         wrong["storage"] = "it is read-only: a folder of it can be mounted, and nothing be managed there"
     if wrong:
         raise InvalidRequest(f"The bucket {spec.name!r} is not valid.", fields=wrong)
-    Policy.parse(spec.policy)
+    draft = Bucket(project=project, name=spec.name, storage=spec.storage, mounted=spec.mounted)
+    policies.check(draft, spec.policy, _storages_of(project.pk, spec.policy))
     try:
         with transaction.atomic():
             bucket = Bucket.objects.create(
@@ -58,8 +59,11 @@ def create(project: Project, spec: BucketSpec) -> Bucket:
 
 
 def set_policy(bucket: Bucket, policy: Mapping[str, Any]) -> None:
-    """Replace the policy; it applies to requests that begin from now on. Raises InvalidRequest."""
-    Policy.parse(policy)
+    """Replace the policy. New objects follow it at once, those that stand as the reconciler comes to them.
+
+    Raises InvalidRequest where it is not valid, or asks for what the project's storages cannot give.
+    """
+    policies.check(bucket, policy, _storages_of(bucket.project_id, policy))
     with transaction.atomic():
         Bucket.objects.filter(pk=bucket.pk).update(policy=dict(policy))
         events.record(bucket.project_id, "bucket.changed", bucket.name, policy=dict(policy))
@@ -84,6 +88,10 @@ def delete(bucket: Bucket) -> None:
 def is_root(bucket: Bucket) -> bool:
     """Whether this is the bucket that every storage has for the whole of its root."""
     return bucket.mounted and bucket.name == root_bucket_name(bucket.storage.name)
+
+
+def _storages_of(project_id: int, policy: Mapping[str, Any]) -> list[Storage]:
+    return list(Storage.objects.filter(project=project_id)) if policy else []
 
 
 def _checked_prefix(spec: BucketSpec) -> str:

@@ -1,4 +1,4 @@
-"""The catalog: the one place that writes objects and replicas."""
+"""The catalog: the one place that writes objects, with the first replica of each; ``replicas`` writes the others."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -11,13 +11,14 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
-from staging import aliases, events, queue, reservations
+from staging import aliases, events, policies, replicas, replication, reservations
 from staging.batch import Arrival, choose
 from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, TooLarge
-from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Transfer, Upload
+from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Upload
+from staging.policies import Policy
 from staging.prepared import Prepared
 from staging.purging import purge
-from staging.states import AliasState, ObjectState, OnExists, ReplicaState, TransferKind
+from staging.states import AliasState, ObjectState, OnExists, ReplicaState
 
 T = TypeVar("T")
 
@@ -118,6 +119,7 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
     deleted, _ = reservations.owned(upload).delete()
     if not deleted:
         raise LeaseLost
+    policy = Policy() if bucket.mounted else policies.of_bucket(bucket)
     if standing and not retire(standing, keep_s=settings.REPLACED_KEEP_S):
         raise _Overtaken
     made = Object.objects.create(
@@ -128,15 +130,17 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
         size=size,
         sha256=upload.sha256,
         content_type=upload.content_type,
+        expires_at=_end_of(policy),
     )
     for overwritten in Replica.objects.filter(storage=upload.storage, key=upload.key):
-        forget(overwritten)
+        replicas.forget(overwritten)
     Replica.objects.create(
         object=made,
         storage=upload.storage,
         key=upload.key,
         size=size,
         storage_version=storage_version,
+        dirty=policy.is_dirty(upload.storage),
         verified_at=timezone.now(),
     )
     Storage.objects.filter(pk=upload.storage_id).update(
@@ -154,7 +158,13 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
         size=size,
         sha256=made.sha256,
     )
+    if policy.asks_for_copies:
+        replication.settle(made, is_new=True)
     return Registered(made, replayed=False)
+
+
+def _end_of(policy: Policy) -> datetime | None:
+    return timezone.now() + timedelta(seconds=policy.ttl_s) if policy.ttl_s else None
 
 
 def _count_use(alias: Alias, size: int) -> None:
@@ -199,6 +209,14 @@ def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> boo
     return True
 
 
+def set_policy(target: Object, policy: Mapping[str, object]) -> None:
+    """Replace what the version has of its own besides its bucket's policy."""
+    target.policy = dict(policy)
+    whole = policies.of(target)
+    target.expires_at = target.created_at + timedelta(seconds=whole.ttl_s) if whole.ttl_s else None
+    target.save(update_fields=["policy", "expires_at"])
+
+
 def retire(target: Object, *, keep_s: int) -> bool:
     """End a version's time as the current one; its bytes go after ``keep_s``. False if it was not current any more.
 
@@ -209,20 +227,14 @@ def retire(target: Object, *, keep_s: int) -> bool:
         current=False, state=ObjectState.DELETING, retired_at=now
     ):
         return False
-    replicas = list(target.replicas.select_related("storage"))
-    for replica in replicas:
+    # A copy that is on its way goes when it has come; one that is being removed goes already.
+    passing = (ReplicaState.COPYING, ReplicaState.DELETING)
+    for replica in target.replicas.select_related("storage").exclude(state__in=passing):
         if target.bucket.mounted:
-            forget(replica)
+            replicas.forget(replica)
         else:
-            _schedule_delete(replica, target, now + timedelta(seconds=keep_s))
+            replicas.schedule_removal(replica, target, now + timedelta(seconds=keep_s))
     return True
-
-
-def forget(replica: Replica) -> None:
-    """Remove a replica's row once its bytes are gone, and give its space back."""
-    deleted, _ = Replica.objects.filter(pk=replica.pk).delete()
-    if deleted:
-        Storage.objects.filter(pk=replica.storage_id).update(used_bytes=F("used_bytes") - replica.size)
 
 
 def drop_bucket(bucket: Bucket) -> None:
@@ -237,9 +249,9 @@ def drop_bucket(bucket: Bucket) -> None:
         raise InUse(f"An upload into the bucket {bucket} is running.")
     if Alias.objects.filter(aliases.in_state(AliasState.LIVE), bucket=bucket).exists():
         raise InUse(f"Live aliases name objects of the bucket {bucket}; revoke them first.")
-    replicas = Replica.objects.filter(object__bucket=bucket, storage=bucket.storage_id)
-    noted = replicas.aggregate(bytes=Sum("size"))["bytes"] or 0
-    replicas.delete()
+    here = Replica.objects.filter(object__bucket=bucket, storage=bucket.storage_id)
+    noted = here.aggregate(bytes=Sum("size"))["bytes"] or 0
+    here.delete()
     Storage.objects.filter(pk=bucket.storage_id).update(used_bytes=F("used_bytes") - noted)
     bucket.delete()
 
@@ -247,21 +259,6 @@ def drop_bucket(bucket: Bucket) -> None:
 def purge_tombstones(before: datetime) -> int:
     """Remove rows of versions that were retired before ``before`` and have no replica left; returns how many."""
     return purge(Object.objects.filter(current=False, retired_at__lt=before, replicas__isnull=True))
-
-
-def _schedule_delete(replica: Replica, target: Object, not_before: datetime) -> None:
-    Replica.objects.filter(pk=replica.pk).update(state=ReplicaState.DELETING)
-    transfer = Transfer.objects.create(
-        project_id=target.bucket.project_id,
-        kind=TransferKind.DELETE,
-        object=target,
-        source=replica,
-        target=replica.storage,
-        label=f"{target.bucket}/{target.key}",
-        size=replica.size,
-        not_before=not_before,
-    )
-    queue.enqueue_transfer(str(transfer.pk))
 
 
 def _is_published(standing: Object, storage_version: str) -> bool:
@@ -300,6 +297,7 @@ def register_all(
 
 def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival], lost: Set[uuid.UUID]) -> list[Arrival]:
     bucket, keys = alias.bucket, [arrival.key for arrival in arrivals]
+    policy = policies.of_bucket(bucket)
     versions = Object.objects.filter(bucket=bucket, key__in=keys)
     # In this order: a version that comes between the two readings then has a number that is taken.
     last = dict(versions.order_by().values_list("key").annotate(Max("version")))
@@ -324,6 +322,8 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
         )
         for arrival in fresh
     ]
+    for version in made:
+        version.expires_at = _end_of(policy)
     Object.objects.bulk_create(made)
     Replica.objects.bulk_create(
         Replica(
@@ -332,9 +332,13 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
             key=arrival.place,
             size=arrival.size,
             storage_version=arrival.storage_version,
+            dirty=policy.is_dirty(storage),
             verified_at=timezone.now(),
         )
         for arrival in fresh
     )
     events.record_objects({found.key: "object.replaced" for found in standing.values()}, bucket, made)
+    if policy.asks_for_copies:
+        for version in made:
+            replication.settle(version, is_new=True)
     return replayed

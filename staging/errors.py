@@ -186,6 +186,14 @@ class StorageUnusable(StagingError):
     hint = "The operators have to repair the storage; try again later."
 
 
+class CopyDiffers(StagingError):
+    """The bytes of a copy are not those of the object."""
+
+    code = "copy_differs"
+    transient = True
+    hint = "Nothing wrong became visible: the copies are verified, and it is tried again."
+
+
 class LeaseLost(StagingError):
     """The upload took so long without progress that its reservation was given up."""
 

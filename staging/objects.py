@@ -9,11 +9,12 @@ from django.db import transaction
 from adapters.errors import InvalidKey
 from adapters.errors import NotFound as NothingThere
 from adapters.keys import check_key
-from staging import catalog, events, placement
+from staging import catalog, events, explaining, placement, policies, replication
 from staging.connections import release
 from staging.errors import InvalidRequest, NotFound
-from staging.models import Bucket, Object, Replica
-from staging.states import Durability, ObjectState
+from staging.explaining import Explanation
+from staging.models import Bucket, Object, Replica, Storage, Transfer
+from staging.states import Durability, ObjectState, ReplicaState
 from staging.storages import adapter_for
 
 
@@ -32,6 +33,7 @@ class Known:
     replicas: list[Replica]
     record: Object | None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    policy: Mapping[str, object] = field(default_factory=dict)
 
 
 def look(bucket: Bucket, key: str) -> Known:
@@ -58,6 +60,7 @@ def look(bucket: Bucket, key: str) -> Known:
         replicas=replicas,
         record=record,
         metadata=record.metadata,
+        policy=record.policy,
     )
 
 
@@ -67,6 +70,29 @@ def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> Kno
     if not catalog.describe(bucket, key, changed):
         raise NotFound(f"The catalog has no object {key!r} in the bucket {bucket}, so it cannot be described.")
     return look(bucket, key)
+
+
+def set_policy(bucket: Bucket, key: str, policy: Mapping[str, object]) -> None:
+    """Replace what the version has of its own besides the bucket's policy; what that asks for is queued at once.
+
+    Raises NotFound, and InvalidRequest where the storages cannot give it.
+    """
+    target = _managed(bucket, key)
+    policies.check(bucket, {**bucket.policy, **policy}, Storage.objects.filter(project=bucket.project_id))
+    catalog.set_policy(target, policy)
+    replication.settle(target)
+
+
+def explain(bucket: Bucket, key: str) -> Explanation:
+    """Why each copy is where it is, and what comes next. Raises NotFound, and InvalidRequest for a mounted bucket."""
+    return explaining.explain(_managed(bucket, key))
+
+
+def verify(bucket: Bucket, key: str) -> list[Transfer]:
+    """Have each copy that is there read back. Raises NotFound, and InvalidRequest for a mounted bucket."""
+    kept = (ReplicaState.AVAILABLE, ReplicaState.BAD)
+    copies = _managed(bucket, key).replicas.filter(state__in=kept).select_related("object__bucket", "storage")
+    return [replication.verify(copy, reason="somebody asked", priority=replication.URGENT) for copy in copies]
 
 
 def delete(bucket: Bucket, key: str) -> bool:
@@ -126,6 +152,15 @@ def _look_mounted(bucket: Bucket, key: str, record: Object | None) -> Known:
         record=ours,
         metadata=ours.metadata if ours else {},
     )
+
+
+def _managed(bucket: Bucket, key: str) -> Object:
+    if bucket.mounted:
+        raise InvalidRequest("A mounted bucket mirrors one folder, in place: Waybill moves nothing there.")
+    target = catalog.current(bucket, key)
+    if target is None:
+        raise _absent(bucket, key)
+    return target
 
 
 def _check(bucket: Bucket, key: str) -> None:

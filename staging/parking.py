@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from adapters.base import Adapter, ReadStream, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import NotFound
-from staging import catalog
+from staging import catalog, placement
 from staging.connections import release
 from staging.errors import ContentDiffers, DigestMismatch, PartsDiffer, StagingError
 from staging.leases import UploadLease
@@ -42,8 +42,7 @@ def storage_for(alias: Alias, offer: Offer) -> Storage | None:
 
 def reception_of(upload: Upload, offer: Offer, limit: int, *, session: WriteSession | None = None) -> Reception:
     """The reception that fits the upload: one that is parked goes on to its storage at its end."""
-    is_parked = upload.storage_id != upload.alias.bucket.storage_id
-    return (Parked if is_parked else Reception)(upload, offer, limit, session=session)
+    return (Parked if placement.is_parked(upload) else Reception)(upload, offer, limit, session=session)
 
 
 class Parked(Reception):

@@ -1,47 +1,31 @@
-"""Placement: a bucket's policy, where new bytes go, and in which order replicas are read. Pure functions."""
+"""Placement: where bytes lie and are to lie, which copies count, and in which order they are read. Pure functions."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
 
 from adapters.base import ObjectStat
-from staging.errors import InvalidRequest, StorageClosed
+from staging.errors import StorageClosed
 from staging.models import Bucket, Replica, Storage, Upload
-from staging.states import Durability, ReplicaState, StorageState
+from staging.policies import Policy
+from staging.states import Durability, ReplicaState, Spread, StorageState
 
 #: Where Waybill keeps the bytes of managed buckets, below a storage's root.
 MANAGED_FOLDER = ".waybill"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The rules of a bucket. ``max_object_bytes`` 0 means the gateway's own limit."""
-
-    max_object_bytes: int = 0
-
-    @classmethod
-    def parse(cls, raw: Mapping[str, object]) -> "Policy":
-        """Raises InvalidRequest naming every field that is unknown or wrong."""
-        known = {field.name for field in fields(cls)}
-        wrong = {name: "unknown setting" for name in raw if name not in known}
-        value = raw.get("max_object_bytes", 0)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            wrong["max_object_bytes"] = "a whole number of bytes, 0 for no limit of its own"
-        if wrong:
-            raise InvalidRequest("The policy is not valid.", fields=wrong)
-        return cls(max_object_bytes=int(str(value)))
+_PARKED = f"{MANAGED_FOLDER}/parked/"
 
 
 def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
-    """Where the bytes of a new version lie on the bucket's storage."""
-    if bucket.mounted:
-        return f"{bucket.prefix}{key}"
-    name = object_id.replace("-", "")
-    return f"{MANAGED_FOLDER}/{bucket.pk}/{name[:2]}/{name}"
+    """Where the bytes of a new version lie on the storage that takes them."""
+    return f"{bucket.prefix}{key}" if bucket.mounted else _managed_key(bucket, object_id)
+
+
+def copy_key(bucket: Bucket, object_id: str, attempt: int) -> str:
+    """Where an attempt to copy a version puts its bytes. Two storages may be one place, so each has its own."""
+    return f"{_managed_key(bucket, object_id)}.{attempt}"
 
 
 def parked_key(bucket: Bucket, object_id: str) -> str:
     """Where the bytes of an upload wait that is parked on another storage than the bucket's."""
-    return f"{MANAGED_FOLDER}/parked/{bucket.pk}/{object_id.replace('-', '')}"
+    return f"{_PARKED}{bucket.pk}/{object_id.replace('-', '')}"
 
 
 def is_reserved(bucket: Bucket, key: str) -> bool:
@@ -51,13 +35,22 @@ def is_reserved(bucket: Bucket, key: str) -> bool:
 
 def is_in_place(upload: Upload) -> bool:
     """Whether the upload is written where everybody sees it: to a mounted bucket, and not parked elsewhere."""
-    bucket = upload.alias.bucket
-    return bool(bucket.mounted and upload.storage_id == bucket.storage_id)
+    return bool(upload.alias.bucket.mounted) and not is_parked(upload)
 
 
-def landing(bucket: Bucket) -> Storage:
-    """The storage that takes new bytes of the bucket. Raises StorageClosed where it takes none."""
-    storage = bucket.storage
+def is_parked(upload: Upload) -> bool:
+    """Whether the upload waits on another storage than it is for."""
+    return bool(upload.key.startswith(_PARKED))
+
+
+def home(bucket: Bucket) -> Storage:
+    """Where the bucket's bytes persist: its storage, or the one that a drain of it moves them to."""
+    return _moved(bucket.storage)
+
+
+def open_home(bucket: Bucket) -> Storage:
+    """The home, if it takes new data. Raises StorageClosed."""
+    storage = bucket.storage if bucket.mounted else home(bucket)
     if storage.state != StorageState.ACTIVE:
         raise StorageClosed(f"The storage {storage.name} is {storage.state} and takes no new data.", retry_after_s=60)
     return storage
@@ -65,8 +58,46 @@ def landing(bucket: Bucket) -> Storage:
 
 def reading_order(replicas: Iterable[Replica]) -> list[Replica]:
     """Readable replicas, the best first: healthy before suspect storages, fast tiers before slow ones."""
-    readable = [r for r in replicas if r.state == ReplicaState.AVAILABLE and r.storage.state != StorageState.LOST]
-    return sorted(readable, key=lambda r: (r.storage.state == StorageState.SUSPECT, r.storage.tier, r.pk))
+    return sorted(
+        filter(is_readable, replicas), key=lambda r: (r.storage.state == StorageState.SUSPECT, r.storage.tier, r.pk)
+    )
+
+
+def is_readable(replica: Replica) -> bool:
+    """Whether the copy may be read, as far as the catalog knows."""
+    return replica.state == ReplicaState.AVAILABLE and replica.storage.state != StorageState.LOST
+
+
+def places(policy: Policy, bucket: Bucket, named: Iterable[Storage]) -> list[Storage]:
+    """Where copies are to persist, the bucket's own storage first; ``named`` are those that the policy names.
+
+    A storage that is drained stands for the one that its copies move to.
+    """
+    by_name = {storage.name: storage for storage in named}
+    wanted = [bucket.storage, *(by_name[name] for name in policy.replicate_to if name in by_name)]
+    return list(dict.fromkeys(map(_moved, wanted)))
+
+
+def counted(policy: Policy, bucket: Bucket, replicas: Iterable[Replica]) -> list[Replica]:
+    """The good copies that the policy counts: where they persist, on storages that stay, each on a site of its own
+    where it asks for that.
+    """
+    names = {bucket.storage.name, *policy.replicate_to}
+    staying = [r for r in replicas if is_readable(r) and r.storage.state != StorageState.DRAINING]
+    here = [r for r in staying if r.storage.name in names or r.storage_id == home(bucket).pk]
+    if policy.spread == Spread.NONE:
+        return here
+    return list({site(replica.storage): replica for replica in reversed(here)}.values())
+
+
+def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica]) -> bool:
+    """Whether these copies alone would be all that the policy asks for."""
+    return len(counted(policy, bucket, replicas)) >= policy.min_replicas
+
+
+def site(storage: Storage) -> str:
+    """Where a storage stands; one without a site stands on its own."""
+    return storage.site or f"storage {storage.name}"
 
 
 def still_holds(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> bool:
@@ -87,3 +118,13 @@ def durability(replicas: Iterable[Replica]) -> Durability:
 def _tier_of_safety(storage: Storage) -> int:
     """What is not written to the disk at once may be gone with the machine's power, wherever the storage stands."""
     return 0 if storage.options.get("sync") is False else storage.tier
+
+
+def _managed_key(bucket: Bucket, object_id: str) -> str:
+    name = object_id.replace("-", "")
+    return f"{MANAGED_FOLDER}/{bucket.pk}/{name[:2]}/{name}"
+
+
+def _moved(storage: Storage) -> Storage:
+    leaving = storage.state in (StorageState.DRAINING, StorageState.DRAINED)
+    return storage.drain_to if leaving and storage.drain_to else storage

@@ -5,19 +5,36 @@ from celery import Celery
 from django.db import transaction
 from kombu.exceptions import KombuError
 
+from staging.models import Transfer
+from staging.states import TransferKind
+
 log = structlog.get_logger(__name__)
 
 _sender = Celery("waybill-sender", set_as_current=False)
 _sender.config_from_object("django.conf:settings", namespace="CELERY")
 
+#: Up to this priority somebody waits for the transfer.
+_SOMEBODY_WAITS = 10
 
-def enqueue_transfer(transfer_id: str) -> None:
+
+def enqueue_transfer(transfer: Transfer) -> None:
     """Wake a worker for a transfer after commit. A lost message does no harm: the sweep finds the row."""
-    transaction.on_commit(lambda: _send("workers.tasks.run_transfer", transfer_id))
+    name, queue = str(transfer.pk), queue_of(transfer)
+    transaction.on_commit(lambda: _send("workers.tasks.run_transfer", queue, name))
 
 
-def _send(task: str, *arguments: str) -> None:
+def queue_of(transfer: Transfer) -> str:
+    """Which workers it is for: long work keeps nobody waiting who frees space, or for whom somebody waits."""
+    kind = TransferKind(transfer.kind)
+    if kind.removes:
+        return "eviction"
+    if transfer.priority <= _SOMEBODY_WAITS:
+        return "interactive"
+    return "maintenance" if kind == TransferKind.VERIFY else "bulk"
+
+
+def _send(task: str, queue: str, *arguments: str) -> None:
     try:
-        _sender.send_task(task, args=arguments, retry=False, ignore_result=True)
+        _sender.send_task(task, args=arguments, queue=queue, retry=False, ignore_result=True)
     except (OSError, KombuError) as exc:
         log.warning("queue.unreachable", task=task, error=str(exc))

@@ -1,6 +1,7 @@
 """Reading: what an alias's object is at this moment, and its bytes from the first replica that answers."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,6 +60,20 @@ def find(alias: Alias) -> Found:
     return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
 
 
+def pinned(version: Object, copies: Sequence[Replica]) -> Found:
+    """A version of a managed bucket, to be read from these copies of it."""
+    return Found(
+        size=version.size,
+        sha256=version.sha256,
+        etag=version.sha256,
+        etag_is_strong=True,
+        modified=version.created_at,
+        content_type=version.content_type,
+        copies=tuple(Copy(replica, None) for replica in copies),
+        replaced_at=version.created_at if version.version > 1 else None,
+    )
+
+
 def has_bytes(standing: Object) -> bool:
     """Whether the version may still be read: false only where every storage says that its bytes are not there.
 
@@ -111,16 +126,7 @@ def _find_managed(alias: Alias) -> Found:
     copies = placement.reading_order(replicas or current.replicas.all())
     if current.state != ObjectState.AVAILABLE or not copies:
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
-    return Found(
-        size=current.size,
-        sha256=current.sha256,
-        etag=current.sha256,
-        etag_is_strong=True,
-        modified=current.created_at,
-        content_type=current.content_type,
-        copies=tuple(Copy(replica, None) for replica in copies),
-        replaced_at=current.created_at if current.version > 1 else None,
-    )
+    return pinned(current, copies)
 
 
 def _find_mounted(alias: Alias) -> Found:

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
-from staging import catalog, placement, reading, reservations
+from staging import catalog, placement, reading, reservations, tiers
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
@@ -328,7 +328,7 @@ class Reception:
 
 def begin(alias: Alias, offer: Offer, body: Source, limit: int, standing: Object | None) -> Receipt | Progress:
     """Store a body from its first byte on its bucket's storage."""
-    storage = placement.landing(alias.bucket)
+    storage = tiers.landing(alias.bucket, offer.whole)
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
     content_type = alias.content_type or offer.content_type or "application/octet-stream"

@@ -33,9 +33,64 @@ class TransferState(TextChoices):
 
 
 class TransferKind(TextChoices):
-    """What a transfer does: remove a replica's bytes."""
+    """What a transfer does: bring a copy to another storage, look at one again, or remove its bytes.
 
+    FLUSH makes the first copy where the policy wants the bytes to be safe, REPLICATE a further one, PROMOTE one on a
+    faster storage. VERIFY reads a copy whole. EVICT makes room on a fast storage, DELETE follows a deletion.
+    """
+
+    FLUSH = "flush"
+    REPLICATE = "replicate"
+    PROMOTE = "promote"
+    VERIFY = "verify"
+    EVICT = "evict"
     DELETE = "delete"
+
+    @property
+    def copies(self) -> bool:
+        """Whether bytes are brought to ``target``."""
+        return self in (TransferKind.FLUSH, TransferKind.REPLICATE, TransferKind.PROMOTE)
+
+    @property
+    def removes(self) -> bool:
+        """Whether the bytes of ``source`` are removed."""
+        return self in (TransferKind.EVICT, TransferKind.DELETE)
+
+
+class WritePolicy(TextChoices):
+    """When a PUT is answered, and what becomes of its bytes.
+
+    THROUGH: when they are on the bucket's storage; a copy goes to the fast one. AROUND: the same, without that copy.
+    BACK: when they are on the fast storage, from which they are flushed. EPHEMERAL: they stay there.
+    """
+
+    THROUGH = "through"
+    AROUND = "around"
+    BACK = "back"
+    EPHEMERAL = "ephemeral"
+
+
+class CacheMode(TextChoices):
+    """When a read brings a copy to the fast storage: never, at the first read, or at the second."""
+
+    NONE = "none"
+    READ = "read"
+    PROMOTE = "promote"
+
+
+class Spread(TextChoices):
+    """What the copies that a policy counts must not share."""
+
+    NONE = "none"
+    SITES = "sites"
+
+
+class VerifyMode(TextChoices):
+    """What proves a new copy, beside the digest of the bytes on their way: its size, the storage's word, or reading."""
+
+    SIZE = "size"
+    CHECKSUM = "checksum"
+    READ = "read"
 
 
 class StorageState(TextChoices):

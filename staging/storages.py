@@ -41,6 +41,8 @@ class StorageSpec:
     credential: Credential | None = None
     tier: int = 2
     capacity_bytes: int | None = None
+    site: str = ""
+    max_transfers: int = 4
 
 
 def adapter_for(storage: Storage) -> Adapter:
@@ -106,6 +108,8 @@ def create(project: Project, spec: StorageSpec) -> Storage:
         credential=spec.credential,
         tier=spec.tier,
         capacity_bytes=spec.capacity_bytes,
+        site=spec.site,
+        max_transfers=spec.max_transfers,
     )
     try:
         with transaction.atomic():
@@ -173,6 +177,12 @@ def resize(storage: Storage, *, tier: int, capacity_bytes: int | None) -> None:
         problem = "less than what is used and reserved on the storage"
         raise InvalidRequest("The capacity is too small.", fields={"capacity_bytes": problem})
     storage.tier, storage.capacity_bytes = tier, capacity_bytes
+
+
+def place(storage: Storage, *, site: str, max_transfers: int) -> None:
+    """Say where it stands, for policies that spread copies, and how many transfers may run there at once."""
+    Storage.objects.filter(pk=storage.pk).update(site=site, max_transfers=max_transfers)
+    storage.site, storage.max_transfers = site, max_transfers
 
 
 def cordon(storage: Storage) -> bool:

@@ -1,20 +1,21 @@
-"""Transfers: claimed by conditional UPDATE, run, and finished only by whoever still holds the fence."""
+"""Transfers: run by whoever claims them, tried again where a fault may pass, cancelled, and tried anew by hand."""
 
 import random
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
-from django.conf import settings
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
-from adapters.errors import AdapterError
-from staging import catalog, purging, queue
+from adapters.errors import AdapterError, OutOfSpace
+from staging import claims, copying, purging, queue, replicas, replication, verifying
+from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
-from staging.errors import StagingError
+from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError
 from staging.models import Transfer
-from staging.states import ReplicaState, TransferState
+from staging.states import ReplicaState, TransferKind, TransferState
 from staging.storages import adapter_for
 
 log = structlog.get_logger(__name__)
@@ -26,13 +27,23 @@ RETRY_CAP_S = 900
 
 def run(transfer_id: str) -> None:
     """Do the transfer if it is due and nobody else does. Safe to call twice, late or never."""
-    transfer = _claim(transfer_id)
+    transfer = claims.take(transfer_id)
+    release()
     if transfer is None:
         return
     try:
-        _delete_bytes(transfer)
+        _WORK[TransferKind(transfer.kind)](transfer, Claim(transfer))
+    except LeaseLost as exc:
+        log.warning("transfer.taken_over", transfer=str(transfer.pk), detail=str(exc))
+    except TransferCancelled:
+        _end(transfer, TransferState.CANCELLED)
+    except WorkerStops:
+        hand_back = {"not_before": timezone.now(), "token": transfer.token, "attempts": transfer.attempts - 1}
+        if claims.finish(transfer, TransferState.QUEUED, **hand_back):
+            queue.enqueue_transfer(transfer)
     except (AdapterError, StagingError) as exc:
         _fail(transfer, exc)
+    _wake_next(transfer)
 
 
 def sweep(limit: int = 500) -> int:
@@ -41,16 +52,68 @@ def sweep(limit: int = 500) -> int:
     Transfer.objects.filter(state=TransferState.RUNNING, lease_expires_at__lt=now).update(
         state=TransferState.QUEUED, lease_expires_at=None
     )
-    due = Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("not_before")
-    ids = list(due.values_list("pk", flat=True)[:limit])
-    for transfer_id in ids:
-        queue.enqueue_transfer(str(transfer_id))
-    return len(ids)
+    due = list(
+        Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")[
+            :limit
+        ]
+    )
+    for transfer in due:
+        queue.enqueue_transfer(transfer)
+    return len(due)
+
+
+def cancel(transfer: Transfer) -> None:
+    """Have the transfer stopped: at once where it waits, within seconds where it runs. One that has ended stays.
+
+    Raises InvalidRequest for a removal: its bytes are nobody's any more.
+    """
+    if TransferKind(transfer.kind).removes:
+        raise InvalidRequest("Bytes that are being removed cannot be kept: nobody reads them any more.")
+    now = timezone.now()
+    row = Transfer.objects.filter(pk=transfer.pk)
+    row.filter(state__in=replication.LIVE, cancelled_at=None).update(cancelled_at=now)
+    if row.filter(state=TransferState.QUEUED).update(
+        state=TransferState.RUNNING, fence=F("fence") + 1, lease_expires_at=now + timedelta(seconds=60)
+    ):
+        transfer.refresh_from_db()
+        _end(transfer, TransferState.CANCELLED)
+    transfer.refresh_from_db()
+
+
+def hasten(transfer: Transfer) -> None:
+    """Have the transfer done before all that nobody waits for."""
+    if Transfer.objects.filter(pk=transfer.pk, priority__gt=replication.URGENT).update(priority=replication.URGENT):
+        transfer.priority = replication.URGENT
+        queue.enqueue_transfer(transfer)
+
+
+def retry(transfer: Transfer) -> None:
+    """Try a transfer again that failed for good. Raises InvalidRequest where it did not, or another does its work."""
+    failed = Transfer.objects.filter(pk=transfer.pk, state=TransferState.FAILED)
+    try:
+        with transaction.atomic():
+            again = failed.update(
+                state=TransferState.QUEUED,
+                attempts=0,
+                not_before=timezone.now(),
+                finished_at=None,
+                cancelled_at=None,
+                error_code="",
+                error_detail="",
+            )
+    except IntegrityError as exc:
+        raise InvalidRequest("Another transfer does the same work already.") from exc
+    if not again:
+        raise InvalidRequest(f"Only a transfer that failed can be tried again; this one is {transfer.state}.")
+    transfer.refresh_from_db()
+    queue.enqueue_transfer(transfer)
 
 
 def purge(before: datetime) -> int:
     """Remove rows of transfers that ended well before ``before``; returns how many."""
-    return purging.purge(Transfer.objects.filter(state=TransferState.DONE, finished_at__lt=before))
+    return purging.purge(
+        Transfer.objects.filter(state__in=[TransferState.DONE, TransferState.CANCELLED], finished_at__lt=before)
+    )
 
 
 def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:
@@ -59,46 +122,58 @@ def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:
     return ceiling * (random.random() if chance is None else chance)  # noqa: S311  jitter is no secret
 
 
-def _claim(transfer_id: str) -> Transfer | None:
-    now = timezone.now()
-    due = Q(state=TransferState.QUEUED, not_before__lte=now)
-    abandoned = Q(state=TransferState.RUNNING, lease_expires_at__lt=now)
-    claimed = Transfer.objects.filter(due | abandoned, pk=transfer_id).update(
-        state=TransferState.RUNNING,
-        fence=F("fence") + 1,
-        attempts=F("attempts") + 1,
-        started_at=now,
-        lease_expires_at=now + timedelta(seconds=settings.TRANSFER_LEASE_S),
-    )
-    if not claimed:
-        return None
-    return Transfer.objects.select_related("source__storage__credential").get(pk=transfer_id)
-
-
-def _delete_bytes(transfer: Transfer) -> None:
+def _remove_bytes(transfer: Transfer, _claim: Claim) -> None:
     replica = transfer.source
     if replica is not None and replica.state == ReplicaState.DELETING:
         adapter = adapter_for(replica.storage)
         release()
         adapter.delete(replica.key)
     with transaction.atomic():
-        if _finish(transfer, TransferState.DONE, bytes_done=transfer.size) and replica is not None:
-            catalog.forget(replica)
+        if claims.finish(transfer, TransferState.DONE, bytes_done=transfer.size) and replica is not None:
+            replicas.forget(replica)
+    if transfer.object and transfer.object.current:
+        replication.settle(transfer.object)
+
+
+_WORK: Mapping[TransferKind, Callable[[Transfer, Claim], None]] = {
+    TransferKind.FLUSH: copying.copy,
+    TransferKind.REPLICATE: copying.copy,
+    TransferKind.PROMOTE: copying.copy,
+    TransferKind.VERIFY: verifying.verify,
+    TransferKind.EVICT: _remove_bytes,
+    TransferKind.DELETE: _remove_bytes,
+}
+
+
+def _end(transfer: Transfer, state: TransferState, **changes: object) -> None:
+    """End the transfer for good, and leave nothing of a copy behind; what cannot be removed now is tried again."""
+    try:
+        if TransferKind(transfer.kind).copies:
+            copying.discard(transfer)
+    except (AdapterError, StagingError) as exc:
+        log.warning("transfer.not_cleaned", transfer=str(transfer.pk), error=exc.code, detail=str(exc))
+        later = timezone.now() + timedelta(seconds=retry_delay_s(transfer.attempts))
+        claims.finish(transfer, TransferState.QUEUED, not_before=later, **changes)
+        return
+    claims.finish(transfer, state, **changes)
 
 
 def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
-    again = exc.transient and transfer.attempts < transfer.max_attempts
+    no_room = isinstance(exc, NoSpace | OutOfSpace)
+    again = (exc.transient or no_room) and transfer.attempts < transfer.max_attempts
     first = {} if transfer.error_code else {"error_code": exc.code, "error_detail": str(exc)}
-    if again:
-        delay = timedelta(seconds=retry_delay_s(transfer.attempts))
-        _finish(transfer, TransferState.QUEUED, not_before=timezone.now() + delay, **first)
-    else:
-        _finish(transfer, TransferState.FAILED, **first)
     log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
+    if transfer.kind == TransferKind.PROMOTE and no_room:
+        _end(transfer, TransferState.CANCELLED, **first)  # A faster copy is a favour, and there is no room for it.
+    elif again:
+        delay = timedelta(seconds=retry_delay_s(transfer.attempts))
+        later = timezone.now() + delay
+        claims.finish(transfer, TransferState.QUEUED, not_before=later, token=transfer.token, **first)
+    else:
+        _end(transfer, TransferState.FAILED, **first)
 
 
-def _finish(transfer: Transfer, state: TransferState, **changes: object) -> bool:
-    """Write the outcome if the fence is still ours."""
-    ended = None if state == TransferState.QUEUED else timezone.now()
-    ours = Transfer.objects.filter(pk=transfer.pk, fence=transfer.fence, state=TransferState.RUNNING)
-    return ours.update(state=state, lease_expires_at=None, finished_at=ended, **changes) == 1
+def _wake_next(ended: Transfer) -> None:
+    """A slot is free: wake workers for what waits for one."""
+    for transfer in claims.next_at([ended.target_id], limit=2):
+        queue.enqueue_transfer(transfer)

@@ -14,14 +14,13 @@ import structlog
 from django.conf import settings
 
 from adapters.errors import AdapterError
-from staging import catalog, placement, reading, reservations, unpacking
+from staging import catalog, placement, policies, reading, reservations, tiers, unpacking
 from staging.archive_limits import Limits
 from staging.batch import Arrival
 from staging.connections import release
 from staging.errors import ContentDiffers, DigestMismatch, InvalidRequest, LeaseLost, StagingError, TooLarge
 from staging.models import Alias, Object, Replica, Storage, Upload
 from staging.offers import Offer
-from staging.placement import Policy
 from staging.pump import Hasher, Source, pump
 from staging.states import Durability, OnExists
 from staging.storages import adapter_for
@@ -72,7 +71,7 @@ def landing(alias: Alias) -> Storage:
     """The storage that takes the files. Raises InvalidRequest for a mounted bucket, and StorageClosed."""
     if alias.bucket.mounted:
         raise InvalidRequest("Archives are unpacked into managed buckets only.")
-    return placement.landing(alias.bucket)
+    return tiers.landing(alias.bucket, None)
 
 
 class _Hashed:
@@ -111,7 +110,7 @@ class _Reception:
 
     def __init__(self, alias: Alias, prefix: str, storage: Storage) -> None:
         self._alias, self._prefix, self._storage = alias, prefix, storage
-        policy = Policy.parse(alias.bucket.policy)
+        policy = policies.of_bucket(alias.bucket)
         bounds = (settings.MAX_OBJECT_BYTES, policy.max_object_bytes or None, alias.max_bytes)
         self._limit = min(bound for bound in bounds if bound is not None)
         self._batch = uuid.uuid4()

@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 
-from staging import aliases, catalog, parking, placement, reading, reservations, resuming
+from staging import aliases, catalog, parking, placement, policies, reading, reservations, resuming
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
@@ -17,7 +17,6 @@ from staging.errors import (
 )
 from staging.models import Alias, BrokenStream, Object
 from staging.offers import Offer, Progress, Receipt, receipt_of, take
-from staging.placement import Policy
 from staging.pump import Source
 from staging.reception import begin
 from staging.states import OnExists
@@ -56,7 +55,7 @@ def receive_part(alias: Alias, offer: Offer, body: Source) -> Receipt | Progress
     parked = parking.storage_for(alias, offer)
     if parked is None:
         return begin(alias, offer, body, limit, standing)
-    placement.landing(alias.bucket)
+    placement.open_home(alias.bucket)
     upload_id = uuid.uuid4()
     key = placement.parked_key(alias.bucket, str(upload_id))
     upload = reservations.reserve(alias, parked, key, upload_id, offer.whole, offer.content_type, offer.digests)
@@ -77,7 +76,7 @@ def check(alias: Alias, offer: Offer) -> int:
 
 def most_bytes(alias: Alias) -> int:
     """How large an object through the alias may become."""
-    policy = Policy.parse(alias.bucket.policy)
+    policy = policies.of_bucket(alias.bucket)
     left = None if alias.max_total_bytes is None else max(0, alias.max_total_bytes - alias.written_bytes)
     bounds = (settings.MAX_OBJECT_BYTES, policy.max_object_bytes or None, alias.max_bytes, left)
     return min(bound for bound in bounds if bound is not None)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from celery import Celery
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_process_shutdown, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
@@ -29,3 +29,11 @@ def close_connections(**_: object) -> None:
     from staging.storages import close_adapters
 
     close_adapters()
+
+
+@worker_shutting_down.connect
+def hand_transfers_back(**_: object) -> None:
+    """Long copies are not waited for: they stop, and another worker goes on with them."""
+    from staging import claims
+
+    claims.stopping.set()

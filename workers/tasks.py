@@ -1,8 +1,9 @@
-"""The tasks: three lines each. A task may run twice, late or never; the row decides."""
+"""The tasks: a few lines each. A task may run twice, late or never; the row decides."""
 
 from celery import shared_task
 
-from staging import janitor, transfers
+from staging import chores, drains, janitor, tiers, transfers, upkeep
+from workers.schedule import EVERY_S
 
 
 @shared_task
@@ -14,10 +15,41 @@ def run_transfer(transfer_id: str) -> None:
 @shared_task
 def sweep_transfers() -> None:
     """Wake workers for whatever lost its message."""
-    transfers.sweep()
+    if _is_due("transfers.sweep"):
+        transfers.sweep()
 
 
 @shared_task
 def sweep_leftovers() -> None:
-    """Settle what crashed writers left behind."""
-    janitor.sweep()
+    """Settle what crashed writers left behind, and what has had its time."""
+    if _is_due("janitor.sweep"):
+        janitor.sweep()
+        upkeep.expire()
+
+
+@shared_task
+def sweep_tiers() -> None:
+    """Make room where fast storages fill up, and advance drains."""
+    if _is_due("tiers.sweep"):
+        tiers.relieve()
+        upkeep.hasten()
+        drains.sweep()
+
+
+@shared_task
+def reconcile() -> None:
+    """Queue what objects lack of what their policies ask for."""
+    if _is_due(upkeep.RECONCILE):
+        upkeep.reconcile()
+
+
+@shared_task
+def scrub() -> None:
+    """Queue copies to be read back."""
+    if _is_due(upkeep.SCRUB):
+        upkeep.scrub(for_s=EVERY_S[upkeep.SCRUB])
+
+
+def _is_due(name: str) -> bool:
+    """Several schedulers ask at about the same times; clocks may differ a little."""
+    return chores.is_due(name, every_s=EVERY_S[name] * 0.8)

@@ -19,7 +19,7 @@ from gateway.admin.words import NameField, SizeField
 from staging import buckets
 from staging.buckets import BucketSpec
 from staging.models import Bucket, Storage
-from staging.placement import Policy
+from staging.policies import Policy
 from staging.states import Role
 
 

@@ -8,9 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.api.endpoint import Endpoint, one
-from gateway.api.fields import Body, TextMap
+from gateway.api.fields import Body, Settings, TextMap
 from gateway.api.paging import ListQuery, Pager
+from gateway.api.transfers import TransferAnswer
 from staging import listing, objects
+from staging.errors import InvalidRequest
 from staging.listing import Entry
 from staging.models import Bucket
 from staging.objects import Known
@@ -56,6 +58,7 @@ class ReplicaAnswer(serializers.Serializer[Any]):
     key = serializers.CharField()
     size = serializers.IntegerField()
     state = serializers.ChoiceField(ReplicaState.choices)
+    dirty = serializers.BooleanField(help_text="Whether its bytes are still to be made safe elsewhere.")
     verified_at = serializers.DateTimeField(allow_null=True)
 
 
@@ -68,13 +71,17 @@ class ObjectAnswer(EntryAnswer):
     content_type = serializers.CharField()
     metadata = serializers.DictField(child=serializers.CharField())
     durability = serializers.ChoiceField(Durability.choices)
+    policy = serializers.DictField(help_text="What differs from the bucket's policy.")
     replicas = ReplicaAnswer(many=True)
 
 
 class ObjectChange(Body):
-    """Metadata to set."""
+    """What is left out stays as it is."""
 
-    metadata = TextMap(nullable_values=True, max_length=16384, help_text="Sets what is given; null takes it away.")
+    metadata = TextMap(
+        required=False, nullable_values=True, max_length=16384, help_text="Sets what is given; null takes it away."
+    )
+    policy = Settings(required=False, help_text="Replaces what differs from the bucket's policy.")
 
 
 class ObjectsQuery(ListQuery):
@@ -130,12 +137,48 @@ class OneObject(Endpoint):
 
     @extend_schema(operation_id="describeObject", request=ObjectChange, responses=ObjectAnswer)
     def patch(self, request: Request, name: str, key: str) -> Response:
-        """Set metadata; the bytes of a version never change."""
-        metadata = ObjectChange.of(request)["metadata"]
-        return Response(ObjectAnswer(objects.describe(bucket_of(self, name), key, metadata)).data)
+        """Set metadata or a policy of its own; the bytes of a version never change."""
+        change, bucket = ObjectChange.of(request), bucket_of(self, name)
+        if not change:
+            raise InvalidRequest("Nothing is to be changed.", fields={"metadata": "give it, or a policy"})
+        if "policy" in change:
+            objects.set_policy(bucket, key, change["policy"])
+        return Response(ObjectAnswer(objects.describe(bucket, key, change.get("metadata", {}))).data)
 
     @extend_schema(operation_id="deleteObject", responses={202: None, 204: None})
     def delete(self, _request: Request, name: str, key: str) -> Response:
         """Delete the object. 202: gone for readers, a worker removes its bytes. 204: the mounted file is gone."""
         bytes_gone = objects.delete(bucket_of(self, name), key)
         return Response(status=204 if bytes_gone else 202)
+
+
+class ExplanationAnswer(serializers.Serializer[Any]):
+    """Sentences on the policy, on each copy, and on what is to come."""
+
+    durability = serializers.ChoiceField(Durability.choices)
+    policy = serializers.ListField(child=serializers.CharField())
+    replicas = serializers.ListField(child=serializers.CharField())
+    next = serializers.ListField(child=serializers.CharField())
+
+
+@extend_schema(tags=["objects"])
+class ExplainObject(Endpoint):
+    """Why one object's copies are where they are."""
+
+    @extend_schema(operation_id="explainObject", responses=ExplanationAnswer)
+    def get(self, _request: Request, name: str, key: str) -> Response:
+        """Why each copy is where it is, and what will happen next, in words. Of managed buckets."""
+        return Response(ExplanationAnswer(objects.explain(bucket_of(self, name), key)).data)
+
+
+@extend_schema(tags=["objects"])
+class VerifyObject(Endpoint):
+    """Whether one object's copies are what the catalog says."""
+
+    roles = {"POST": Role.OPERATOR}
+
+    @extend_schema(operation_id="verifyObject", request=None, responses={202: TransferAnswer(many=True)})
+    def post(self, _request: Request, name: str, key: str) -> Response:
+        """Have every copy read back and compared; a damaged one is replaced where there is a good one."""
+        queued = objects.verify(bucket_of(self, name), key)
+        return Response(TransferAnswer(queued, many=True).data, status=202)

@@ -53,6 +53,8 @@ class StorageAnswer(serializers.ModelSerializer[Storage]):
             "root_bucket",
             "tier",
             "state",
+            "site",
+            "max_transfers",
             "capacity_bytes",
             "used_bytes",
             "reserved_bytes",
@@ -66,6 +68,22 @@ class StorageAnswer(serializers.ModelSerializer[Storage]):
         return storages.root_bucket_name(storage.name)
 
 
+class Site(Text):
+    """Where a storage stands."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        told = "Policies that spread copies want them on different sites. Empty: a site of its own."
+        super().__init__(max_length=63, allow_blank=True, help_text=told, **kwargs)
+
+
+class Most(Whole):
+    """How many transfers a storage bears."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        told = "How many transfers may run there at once; as many removals besides."
+        super().__init__(min_value=1, max_value=1000, help_text=told, **kwargs)
+
+
 class StorageBody(Body):
     """A storage to register."""
 
@@ -76,6 +94,8 @@ class StorageBody(Body):
     credential_name = Name(required=False, help_text="A credential that exists, instead of `credential`.")
     tier = Whole(required=False, default=2, max_value=2)
     capacity_bytes = Whole(required=False, default=None, allow_null=True)
+    site = Site(required=False, default="")
+    max_transfers = Most(required=False, default=4)
 
 
 class StorageChange(Body):
@@ -87,6 +107,8 @@ class StorageChange(Body):
     )
     tier = Whole(required=False, max_value=2)
     capacity_bytes = Whole(required=False, allow_null=True)
+    site = Site(required=False)
+    max_transfers = Most(required=False)
     state = Choice(STATES, required=False)
 
 
@@ -149,6 +171,8 @@ class Storages(Endpoint):
             credential=one(self.project.credentials.all(), name=named) if named else None,
             tier=body["tier"],
             capacity_bytes=body["capacity_bytes"],
+            site=body["site"],
+            max_transfers=body["max_transfers"],
         )
         return self.created(lambda: [storages.create(self.project, spec)], self._rows(), StorageAnswer)
 
@@ -183,6 +207,12 @@ class OneStorage(StorageEndpoint):
             if "tier" in change or "capacity_bytes" in change:
                 capacity = change.get("capacity_bytes", storage.capacity_bytes)
                 storages.resize(storage, tier=change.get("tier", storage.tier), capacity_bytes=capacity)
+            if "site" in change or "max_transfers" in change:
+                storages.place(
+                    storage,
+                    site=change.get("site", storage.site),
+                    max_transfers=change.get("max_transfers", storage.max_transfers),
+                )
             if "state" in change:
                 storages.set_state(storage, StorageState(change["state"]))
         return Response(StorageAnswer(storage).data)

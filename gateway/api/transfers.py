@@ -1,6 +1,5 @@
-"""Transfers: what moves, or moved, between storages; read-only."""
+"""Transfers: what moves, or moved, between storages; watched, cancelled, and tried again."""
 
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -11,14 +10,20 @@ from rest_framework.response import Response
 from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Choice
 from gateway.api.paging import ListQuery, Pager, answer, page_of
+from staging import transfers
 from staging.models import Transfer
-from staging.states import TransferKind, TransferState
+from staging.states import Role, TransferKind, TransferState
 
 
 class TransferAnswer(serializers.ModelSerializer[Transfer]):
-    """One transfer; `label` is the bucket and key of its object."""
+    """One transfer; `label` is the bucket and key of its object, `reason` why it is made. The error is the first.
+
+    Rate and time left are of the attempt that runs, null otherwise. A lower `priority` goes first.
+    """
 
     target = serializers.CharField(source="target.name")
+    bytes_per_s = serializers.IntegerField(allow_null=True)
+    seconds_left = serializers.IntegerField(allow_null=True)
 
     class Meta:
         model = Transfer
@@ -30,11 +35,16 @@ class TransferAnswer(serializers.ModelSerializer[Transfer]):
             "target",
             "size",
             "bytes_done",
+            "bytes_per_s",
+            "seconds_left",
+            "priority",
+            "reason",
             "attempts",
             "max_attempts",
             "not_before",
             "error_code",
             "error_detail",
+            "cancelled_at",
             "created_at",
             "started_at",
             "finished_at",
@@ -60,11 +70,47 @@ class Transfers(Endpoint):
         return Response(answer(Pager(request, query).of(rows, "-created_at", "-id"), TransferAnswer))
 
 
-class OneTransfer(Endpoint):
+class TransferEndpoint(Endpoint):
+    """A route of one transfer."""
+
+    def transfer(self, transfer_id: UUID) -> Transfer:
+        """Raises NotFound."""
+        return one(self.project.transfers.select_related("target"), pk=transfer_id)
+
+
+class OneTransfer(TransferEndpoint):
     """One transfer."""
 
     @extend_schema(operation_id="getTransfer", responses=TransferAnswer)
     def get(self, _request: Request, transfer_id: UUID) -> Response:
         """How far it is, and what went wrong first."""
-        transfer: Any = one(self.project.transfers.select_related("target"), pk=transfer_id)
+        return Response(TransferAnswer(self.transfer(transfer_id)).data)
+
+
+class CancelTransfer(TransferEndpoint):
+    """The end of one transfer."""
+
+    roles = {"POST": Role.OPERATOR}
+
+    @extend_schema(operation_id="cancelTransfer", request=None, responses=TransferAnswer)
+    def post(self, _request: Request, transfer_id: UUID) -> Response:
+        """Stop it: at once where it waits, within seconds where it runs. Nothing of a copy stays; one that ended stays.
+
+        What a policy asks for is queued again by the reconciler, so change the policy first.
+        """
+        transfer = self.transfer(transfer_id)
+        transfers.cancel(transfer)
+        return Response(TransferAnswer(transfer).data)
+
+
+class RetryTransfer(TransferEndpoint):
+    """Another chance for one transfer."""
+
+    roles = {"POST": Role.OPERATOR}
+
+    @extend_schema(operation_id="retryTransfer", request=None, responses=TransferAnswer)
+    def post(self, _request: Request, transfer_id: UUID) -> Response:
+        """Queue a transfer anew that failed for good; `?state=failed` lists those."""
+        transfer = self.transfer(transfer_id)
+        transfers.retry(transfer)
         return Response(TransferAnswer(transfer).data)

@@ -17,7 +17,7 @@ from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
 from gateway.data.slots import Slot
 from gateway.refusals import PreconditionFailed, RangeUnsatisfiable
-from staging import alias_uses, aliases, reading
+from staging import alias_uses, aliases, reading, tiers
 from staging.connections import release
 from staging.errors import SourceMissing
 from staging.models import Alias
@@ -134,7 +134,7 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         modified=found.modified,
         content_type=found.content_type,
         sha256=found.sha256,
-        open=partial(reading.open_stream, found),
+        open=partial(tiers.open_stream, alias.bucket, found),
         by_descriptor=found.cannot_change,
         may_have_changed=replaced or (is_noted and alias.delivered_version not in ("", found.etag)),
         beginnings_are_noted=is_noted,

@@ -4,6 +4,7 @@ from staging.models.alias import Alias
 from staging.models.api_key import ApiKey
 from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
+from staging.models.chore import Chore
 from staging.models.credential import Credential
 from staging.models.event import Event
 from staging.models.idempotency import IdempotencyKey
@@ -19,6 +20,7 @@ __all__ = [
     "ApiKey",
     "BrokenStream",
     "Bucket",
+    "Chore",
     "Credential",
     "Event",
     "IdempotencyKey",

@@ -11,7 +11,10 @@ from staging.states import ObjectState
 
 
 class Object(models.Model):
-    """One immutable version of the data at a key; at most one version of a key is current."""
+    """One immutable version of the data at a key; at most one version of a key is current.
+
+    ``policy`` holds what differs from the bucket's for this version.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     bucket = models.ForeignKey(Bucket, on_delete=models.CASCADE, related_name="contents")
@@ -23,7 +26,9 @@ class Object(models.Model):
     sha256 = models.CharField(max_length=64)
     content_type = models.CharField(max_length=255, default="application/octet-stream")
     metadata = models.JSONField(default=dict, blank=True)
+    policy = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When its time to live is over.")
     retired_at = models.DateTimeField(null=True, blank=True, help_text="When it was deleted or replaced.")
 
     class Meta:
@@ -38,7 +43,12 @@ class Object(models.Model):
             ),
             state_check("state", ObjectState, "object_state_known"),
         ]
-        indexes = [models.Index(fields=["retired_at"], condition=Q(current=False), name="object_tombstones")]
+        indexes = [
+            models.Index(fields=["retired_at"], condition=Q(current=False), name="object_tombstones"),
+            models.Index(
+                fields=["expires_at"], condition=Q(current=True, expires_at__isnull=False), name="object_ends"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key} (version {self.version})"

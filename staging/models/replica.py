@@ -24,6 +24,9 @@ class Replica(models.Model):
     storage_version = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True, help_text="About when it was last read.")
+
+    reads = models.PositiveIntegerField(default=0, help_text="About how often it was read.")
 
     class Meta:
         ordering = ["id"]
@@ -33,7 +36,10 @@ class Replica(models.Model):
             models.CheckConstraint(condition=Q(size__gte=0), name="replica_size_positive"),
             state_check("state", ReplicaState, "replica_state_known"),
         ]
-        indexes = [models.Index(fields=["storage", "state"], name="replica_by_storage_state")]
+        indexes = [
+            models.Index(fields=["storage", "state"], name="replica_by_storage_state"),
+            models.Index(fields=["verified_at"], condition=Q(state=ReplicaState.AVAILABLE), name="replica_by_verified"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key} on {self.storage}"

@@ -27,6 +27,16 @@ class Storage(models.Model):
     capacity_bytes = models.BigIntegerField(null=True, blank=True, help_text="Empty: no limit known to Waybill.")
     used_bytes = models.BigIntegerField(default=0, editable=False)
     reserved_bytes = models.BigIntegerField(default=0, editable=False)
+    site = models.CharField(max_length=63, blank=True, help_text="Where it stands, for policies that spread copies.")
+    max_transfers = models.PositiveSmallIntegerField(default=4, help_text="How many transfers may run here at once.")
+    drain_to = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Where a drain moves copies.",
+    )
     revision = models.PositiveIntegerField(default=1, editable=False)
     tested_at = models.DateTimeField(null=True, blank=True, editable=False)
     test_steps = models.JSONField(default=list, blank=True, editable=False)

@@ -4,6 +4,7 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from staging.models.fields import state_check
 from staging.models.object import Object
@@ -14,7 +15,13 @@ from staging.states import TransferKind, TransferState
 
 
 class Transfer(models.Model):
-    """The truth about one piece of work; a Celery message only wakes it. ``fence`` makes a late worker harmless."""
+    """The truth about one piece of work; a Celery message only wakes it. ``fence`` makes a late worker harmless.
+
+    ``source`` is the replica that is removed or verified; a copy reads from any good one. Transfers of a lower
+    ``priority`` number go first. ``start_offset`` is how many bytes were there when this attempt began, so that
+    progress tells the rate; ``token`` is the storage's name for a copy that was suspended. The error that is kept is
+    the first.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="transfers")
@@ -26,11 +33,16 @@ class Transfer(models.Model):
     label = models.CharField(max_length=1200, blank=True)
     size = models.BigIntegerField(default=0)
     bytes_done = models.BigIntegerField(default=0)
+    start_offset = models.BigIntegerField(default=0)
+    token = models.CharField(max_length=1400, blank=True)
+    priority = models.PositiveSmallIntegerField(default=50)
+    reason = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     max_attempts = models.PositiveIntegerField(default=12)
     not_before = models.DateTimeField()
     fence = models.PositiveIntegerField(default=0)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True, help_text="When somebody asked for it to stop.")
     error_code = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -46,13 +58,39 @@ class Transfer(models.Model):
                 condition=~Q(state=TransferState.RUNNING) | Q(lease_expires_at__isnull=False),
                 name="transfer_running_has_lease",
             ),
+            models.UniqueConstraint(
+                fields=["object", "target", "kind"],
+                condition=Q(state__in=[TransferState.QUEUED, TransferState.RUNNING]),
+                name="transfer_one_live",
+            ),
         ]
         indexes = [
             models.Index(fields=["project", "-created_at", "-id"], name="transfer_by_project"),
-            models.Index(fields=["not_before"], condition=Q(state=TransferState.QUEUED), name="transfer_next"),
+            models.Index(
+                fields=["priority", "not_before"], condition=Q(state=TransferState.QUEUED), name="transfer_next"
+            ),
+            models.Index(fields=["target"], condition=Q(state=TransferState.RUNNING), name="transfer_running_at"),
             models.Index(fields=["lease_expires_at"], condition=Q(state=TransferState.RUNNING), name="transfer_leases"),
-            models.Index(fields=["finished_at"], condition=Q(state=TransferState.DONE), name="transfer_ended"),
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(state__in=[TransferState.DONE, TransferState.CANCELLED]),
+                name="transfer_ended",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.label}"
+
+    @property
+    def bytes_per_s(self) -> int | None:
+        """How fast the attempt that runs has been so far; None where none runs."""
+        if self.state != TransferState.RUNNING or self.started_at is None:
+            return None
+        seconds = (timezone.now() - self.started_at).total_seconds()
+        return round(max(0, self.bytes_done - self.start_offset) / max(seconds, 0.001))
+
+    @property
+    def seconds_left(self) -> int | None:
+        """How long the rest would take at this rate; None where nothing tells."""
+        rate = self.bytes_per_s
+        return round((self.size - self.bytes_done) / rate) if rate else None

@@ -1,5 +1,6 @@
 """Who may do what: roles, other people's projects, dead keys, and sessions."""
 
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from gateway.api.urls import urlpatterns
 from staging import aliases, catalog, credentials
 from staging.alias_terms import AliasSpec
 from staging.models import Alias, ApiKey, Bucket, Credential, Event, Membership, Object, Storage, Transfer
-from staging.states import AliasMode, Role
+from staging.states import AliasMode, Role, StorageState, TransferKind, TransferState
 from tests.gateway.conftest import Lab
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +32,9 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "storages/disk", "admin", None),
     ("POST", "storages/disk/test", "admin", None),
     ("GET", "storages/disk/objects", "viewer", None),
+    ("GET", "storages/disk/drain", "viewer", None),
+    ("POST", "storages/disk/drain", "admin", {"to": "next"}),
+    ("DELETE", "storages/leaving/drain", "admin", None),
     ("GET", "credentials", "viewer", None),
     ("POST", "credentials", "admin", {"name": "more", "secrets": {"password": "x"}}),
     ("GET", "credentials/shared", "viewer", None),
@@ -45,6 +49,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "buckets/data/objects/a", "viewer", None),
     ("PATCH", "buckets/data/objects/a", "operator", {"metadata": {"a": "b"}}),
     ("DELETE", "buckets/data/objects/a", "operator", None),
+    ("GET", "buckets/data/explain/a", "viewer", None),
+    ("POST", "buckets/data/verify/a", "operator", None),
     ("GET", "aliases", "viewer", None),
     ("POST", "aliases", "operator", ALIAS),
     ("POST", "aliases/revoke", "operator", {"bucket": "data"}),
@@ -56,6 +62,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "aliases/{alias}", "operator", None),
     ("GET", "transfers", "viewer", None),
     ("GET", "transfers/{transfer}", "viewer", None),
+    ("POST", "transfers/{copy}/cancel", "operator", None),
+    ("POST", "transfers/{failed}/retry", "operator", None),
     ("GET", "events", "viewer", None),
     ("GET", "keys", "viewer", None),
     ("POST", "keys", "admin", {"label": "ci", "role": "viewer"}),
@@ -75,7 +83,15 @@ def furnish(lab: Lab) -> dict[str, Any]:
     catalog.delete(Object.objects.get(bucket=lab.data, key="gone"))
     transfer = Transfer.objects.get(project=lab.project)
     output = aliases.create(lab.data, [AliasSpec(AliasMode.WRITE, "b")])[0]
-    return {"alias": alias.pk, "output": output.pk, "transfer": transfer.pk, "key": lab.viewer.key.public_id}
+    next_one = Storage.objects.create(project=lab.project, name="next", scheme="memory")
+    leaving = {"state": StorageState.DRAINING, "drain_to": next_one}
+    Storage.objects.create(project=lab.project, name="leaving", scheme="memory", **leaving)
+    copied = {"project": lab.project, "target": lab.storage, "not_before": timezone.now()}
+    ids = {
+        "copy": Transfer.objects.create(kind=TransferKind.REPLICATE, **copied).pk,
+        "failed": Transfer.objects.create(kind=TransferKind.FLUSH, state=TransferState.FAILED, **copied).pk,
+    }
+    return {**ids, "alias": alias.pk, "output": output.pk, "transfer": transfer.pk, "key": lab.viewer.key.public_id}
 
 
 def state() -> Any:
@@ -86,7 +102,8 @@ def state() -> Any:
         list(Bucket.objects.order_by("pk").values_list("pk", "policy")),
         list(Credential.objects.order_by("pk").values_list("pk", "revision")),
         list(Object.objects.order_by("pk").values_list("pk", "state", "metadata")),
-        list(Storage.objects.order_by("pk").values_list("pk", "tier", "revision")),
+        list(Storage.objects.order_by("pk").values_list("pk", "tier", "revision", "state")),
+        list(Transfer.objects.order_by("pk").values_list("pk", "state")),
         Event.objects.count(),
         Transfer.objects.count(),
     ]
@@ -110,14 +127,16 @@ def test_every_route_is_listed_here() -> None:
         "{alias}": "<uuid:alias_id>",
         "{output}": "<uuid:alias_id>",
         "{transfer}": "<uuid:transfer_id>",
+        "{copy}": "<uuid:transfer_id>",
+        "{failed}": "<uuid:transfer_id>",
         "{key}": "<name:name>",
     }
     listed = set()
     for _, path, _, _ in ROUTES:
         for word, pattern in words.items():
             path = path.replace(word, pattern)
-        path = path.replace("/objects/a", "/objects/<path:key>")
-        for name in ("disk", "shared", "data"):
+        path = re.sub("/(objects|explain|verify)/a", r"/\1/<path:key>", path)
+        for name in ("disk", "leaving", "shared", "data"):
             path = path.replace(f"/{name}", "/<name:name>")
         listed.add(path)
     assert listed == patterns
@@ -141,7 +160,7 @@ def test_what_another_project_has_does_not_exist(lab: Lab, other: Lab, route: tu
     path = path.format(**furnish(lab))
     for word, theirs in (("disk", "sand"), ("data", "stuff"), ("shared", "common")):
         path = path.replace(word, theirs)
-    lab.project.storages.update(name="sand")
+    lab.project.storages.filter(name="disk").update(name="sand")
     lab.project.buckets.filter(name="data").update(name="stuff")
     lab.project.credentials.update(name="common")
     before = state()
@@ -162,7 +181,7 @@ def test_what_another_project_has_does_not_exist(lab: Lab, other: Lab, route: tu
 )
 def test_nothing_is_made_of_what_another_project_has(lab: Lab, other: Lab, path: str, body: Any) -> None:
     furnish(lab)
-    lab.project.storages.update(name="sand")
+    lab.project.storages.filter(name="disk").update(name="sand")
     lab.project.buckets.filter(name="data").update(name="stuff")
     lab.project.credentials.update(name="common")
     before = state()

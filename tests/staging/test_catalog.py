@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
-from staging import catalog, reservations
+from staging import catalog, replicas, reservations
 from staging.errors import LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Event, Object, Replica, Storage, Transfer, Upload
 from staging.states import AliasMode, OnExists, ReplicaState
@@ -188,7 +188,7 @@ def test_deleting_hides_at_once_and_frees_space_once_the_bytes_are_gone(place: P
     assert replica.state == ReplicaState.DELETING
     assert Storage.objects.get(pk=place.storage.pk).used_bytes == 10
     for _ in range(2):
-        catalog.forget(replica)
+        replicas.forget(replica)
         assert Storage.objects.get(pk=place.storage.pk).used_bytes == 0
 
 

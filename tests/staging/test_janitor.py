@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from adapters.errors import Offline
-from staging import aliases, catalog, janitor, placement, reservations, writing
+from staging import aliases, catalog, janitor, placement, replicas, reservations, writing
 from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
 from staging.states import AliasMode, OnExists
 from staging.storages import adapter_for
@@ -240,7 +240,7 @@ def test_what_is_old_is_forgotten_and_what_is_not_is_kept(place: Place, settings
     gone, kept = put(place, b"1", key="d/1").object, put(place, b"2", key="d/2").object
     catalog.delete(gone)
     for replica in gone.replicas.all():
-        catalog.forget(replica)
+        replicas.forget(replica)
     Object.objects.filter(pk=gone.pk).update(retired_at=long_ago)
     expired = place.alias("d/old")
     Alias.objects.filter(pk=expired.pk).update(expires_at=long_ago)

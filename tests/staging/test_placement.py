@@ -7,7 +7,7 @@ import pytest
 from staging import placement
 from staging.errors import InvalidRequest, StorageClosed
 from staging.models import Bucket, Replica, Storage
-from staging.placement import Policy
+from staging.policies import Policy
 from staging.states import Durability, ReplicaState, StorageState
 
 
@@ -53,10 +53,10 @@ def test_durability_is_what_the_readable_copies_make_it(replicas: list[Replica],
 @pytest.mark.parametrize("state", [state for state in StorageState if state != StorageState.ACTIVE])
 def test_only_an_active_storage_takes_new_bytes(state: StorageState) -> None:
     with pytest.raises(StorageClosed) as refused:
-        placement.landing(Bucket(storage=Storage(name="far", state=state)))
+        placement.open_home(Bucket(storage=Storage(name="far", state=state)))
     assert refused.value.transient
     active = Storage(name="far", state=StorageState.ACTIVE)
-    assert placement.landing(Bucket(storage=active)) is active
+    assert placement.open_home(Bucket(storage=active)) is active
 
 
 def test_a_managed_key_tells_nothing_of_the_objects_name_and_a_mounted_one_is_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, Offline
-from staging import catalog, transfers
+from staging import catalog, claims, transfers
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import OnExists, TransferState
 from tests.place import Place
@@ -98,12 +98,12 @@ def test_the_sweep_takes_up_what_lost_its_worker(place: Place) -> None:
 
 def test_a_worker_that_comes_late_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     transfer = deleted(place)
-    late = transfers._claim(str(transfer.pk))
+    late = claims.take(str(transfer.pk))
     assert late
     Transfer.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     transfers.run(str(transfer.pk))
     after = Transfer.objects.values().get()
-    transfers._delete_bytes(late)
+    transfers._remove_bytes(late, claims.Claim(late))
     transfers._fail(late, Offline(storage="disk"))
     assert Transfer.objects.values().get() == after
     place.assert_nothing_is_left()

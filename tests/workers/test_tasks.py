@@ -3,7 +3,7 @@
 from django.conf import settings
 from kombu import Connection
 
-from staging import catalog
+from staging import catalog, chores
 from staging.models import Transfer
 from staging.states import TransferState
 from tests.place import Place
@@ -17,7 +17,7 @@ def test_the_message_of_a_transfer_names_a_task_that_does_it(place: Place) -> No
     options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
     with (
         Connection(settings.CELERY_BROKER_URL, transport_options=options) as broker,
-        broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE) as queue,
+        broker.SimpleQueue("eviction") as queue,
     ):
         queue.clear()
         catalog.delete(put(place, b"x" * 10).object)
@@ -38,4 +38,14 @@ def test_the_sweeps_find_nothing_to_do_on_a_quiet_day(place: Place) -> None:
     put(place, b"x" * 10)
     tasks.sweep_transfers()
     tasks.sweep_leftovers()
+    tasks.sweep_tiers()
+    tasks.reconcile()
+    tasks.scrub()
     assert len(place.files()) == 1
+
+
+def test_of_several_schedulers_one_acts(place: Place) -> None:
+    assert chores.is_due("a chore", every_s=60)
+    assert not chores.is_due("a chore", every_s=60)
+    assert chores.is_due("a chore", every_s=0)
+    assert chores.is_due("another", every_s=60)

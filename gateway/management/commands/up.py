@@ -14,10 +14,14 @@ from gateway.management import preflight
 from gateway.management.supervisor import Supervisor
 
 _python = sys.executable
+_worker = (
+    f"exec {_python} -m celery --quiet -A workers worker --pool threads --concurrency 4 --loglevel warning "
+    "--without-gossip --without-mingle --without-heartbeat"
+)
 _COMMANDS = {
     "gateway": f"exec {_python} -m gunicorn -c deploy/gunicorn_embedded.py gateway.wsgi:application",
-    "worker": f"exec {_python} -m celery --quiet -A workers worker --pool threads --concurrency 4 --loglevel warning "
-    "--without-gossip --without-mingle --without-heartbeat",
+    "worker": f"{_worker} --queues interactive,eviction,maintenance --hostname short@%h",
+    "mover": f"{_worker} --queues bulk --hostname bulk@%h",
     "scheduler": f"exec {_python} -m celery --quiet -A workers beat --loglevel warning --pidfile=",
 }
 
@@ -29,7 +33,7 @@ class Command(BaseCommand):
     requires_system_checks = "__all__"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--processes", default="gateway,worker,scheduler", help="which of them to run")
+        parser.add_argument("--processes", default="gateway,worker,mover,scheduler", help="which of them to run")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         names = options["processes"].split(",")

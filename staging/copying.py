@@ -1,0 +1,158 @@
+"""Copying: a transfer brings a version to another storage, all or nothing, from whichever copy can be read."""
+
+from django.db import transaction
+
+from adapters.base import Adapter, ObjectStat, WriteSession
+from adapters.errors import AdapterError, WriteLost
+from staging import claims, placement, policies, reading, replicas, replication
+from staging.claims import Claim
+from staging.connections import release
+from staging.errors import CopyDiffers, ObjectUnavailable, StorageClosed
+from staging.models import Object, Replica, Transfer
+from staging.pump import Hasher, pump
+from staging.states import ReplicaState, StorageState, TransferState, VerifyMode
+from staging.storages import adapter_for
+
+
+def copy(transfer: Transfer, claim: Claim) -> None:
+    """Bring the version to the transfer's target and register it there; a version that is gone ends the transfer.
+
+    Raises what the storages raise, NoSpace, ObjectUnavailable, CopyDiffers, and what ends the claim. Then nothing of
+    the copy is visible, and what of it can be used again is noted in ``transfer.token``.
+    """
+    target = transfer.object
+    found = Replica.objects.filter(object=target, storage=transfer.target_id).first() if target else None
+    if target is None or not target.current:
+        discard(transfer)
+        claims.finish(transfer, TransferState.CANCELLED)
+    elif found and found.state == ReplicaState.AVAILABLE:
+        claims.finish(transfer, TransferState.DONE, bytes_done=target.size)
+    elif found and found.state != ReplicaState.COPYING:
+        raise StorageClosed(f"An earlier copy on {transfer.target} is being removed.")
+    else:
+        _Copy(transfer, claim, target, found).run()
+
+
+def discard(transfer: Transfer) -> None:
+    """Leave nothing behind of a copy that will not be made. Raises what its storage raises."""
+    planned = Replica.objects.filter(object=transfer.object_id, storage=transfer.target_id, state=ReplicaState.COPYING)
+    if transfer.object_id and (left := planned.first()):
+        adapter = adapter_for(transfer.target)
+        release()
+        _remove(adapter, left.key, transfer.token)
+        replicas.drop_copy(left)
+
+
+class _Copy:
+    """One attempt."""
+
+    def __init__(self, transfer: Transfer, claim: Claim, target: Object, planned: Replica | None) -> None:
+        self._transfer, self._claim, self._target = transfer, claim, target
+        self._policy = policies.of(target)
+        self._planned = planned
+        self._resumed = False
+
+    def run(self) -> None:
+        if self._transfer.target.state != StorageState.ACTIVE:
+            raise StorageClosed(f"The storage {self._transfer.target} is {self._transfer.target.state}.")
+        copies = placement.reading_order(self._target.replicas.select_related("storage__credential"))
+        if not copies:
+            raise ObjectUnavailable("No copy of the object can be read now.")
+        adapter = adapter_for(self._transfer.target)
+        session = self._begin(adapter)
+        with session:
+            try:
+                self._fill(session, copies)
+                stat = session.publish()
+            except (AdapterError, claims.WorkerStops) as exc:
+                if exc.transient:
+                    self._keep(adapter, session)
+                raise
+        self._prove(adapter, stat)
+        self._register(adapter, stat)
+
+    def _begin(self, adapter: Adapter) -> WriteSession:
+        """Go on where the last attempt let go, or begin anew at a key of this attempt's own."""
+        if self._planned and self._transfer.token:
+            token, self._transfer.token = self._transfer.token, ""
+            claims.owned(self._transfer).update(token="")
+            release()
+            try:
+                session = adapter.resume_write(token)
+            except WriteLost:
+                pass
+            else:
+                self._resumed = True
+                return session
+        key = placement.copy_key(self._target.bucket, str(self._target.pk), self._transfer.fence)
+        if self._planned is None:
+            self._planned = replicas.plan_copy(self._target, self._transfer.target, key)
+            release()
+        else:
+            release()
+            _remove(adapter, self._planned.key, "")
+            replicas.move_plan(self._planned, key)
+            release()
+        return adapter.open_write(key, size=self._target.size)
+
+    def _fill(self, session: WriteSession, copies: list[Replica]) -> None:
+        start, size = session.offset, self._target.size
+        claims.owned(self._transfer).update(start_offset=start, bytes_done=start)
+        found = reading.pinned(self._target, copies)
+        with reading.open_stream(found, start, size) as stream, Hasher(["sha256"]) as hasher:
+            pump(stream, session.write, hasher, on_progress=lambda _: self._claim.keep(session.offset))
+            sha256 = hasher.finish()["sha256"].hex()
+        self._claim.confirm(session.offset)
+        if start == 0 and sha256 != self._target.sha256:
+            for copy in copies:
+                replication.verify(copy, reason="a copy of it had other bytes", priority=replication.URGENT)
+            raise CopyDiffers("What was read is not what the object's digest says; its copies are verified.")
+
+    def _keep(self, adapter: Adapter, session: WriteSession) -> None:
+        """Note how the next attempt may go on; where the storage cannot, it begins anew."""
+        if not adapter.traits.resumes or not session.offset:
+            return
+        try:
+            self._transfer.token = session.suspend()
+        except AdapterError:
+            self._transfer.token = ""
+
+    def _prove(self, adapter: Adapter, stat: ObjectStat) -> None:
+        """What the policy wants to see of the copy; what came in pieces is always read back."""
+        told = stat.checksum.hex if stat.checksum and stat.checksum.algorithm == "sha-256" else ""
+        reads_back = self._resumed or self._policy.verify == VerifyMode.READ
+        if self._policy.verify == VerifyMode.CHECKSUM and not told:
+            reads_back = True
+        if reads_back:
+            told = sha256_of(adapter, stat.key, self._claim)
+        if told and told != self._target.sha256:
+            adapter.delete(stat.key)
+            raise CopyDiffers(f"The storage {adapter.name} holds other bytes than were written.")
+
+    def _register(self, adapter: Adapter, stat: ObjectStat) -> None:
+        assert self._planned is not None
+        with transaction.atomic():
+            known = claims.finish(self._transfer, TransferState.DONE, bytes_done=self._target.size)
+            known = known and replicas.publish_copy(self._planned, stat)
+            if not known:
+                transaction.set_rollback(True)
+        release()
+        if not known:
+            adapter.delete(stat.key)  # This attempt's own key: whoever took over writes to another.
+            return
+        replication.settle(self._target)
+
+
+def sha256_of(adapter: Adapter, key: str, claim: Claim) -> str:
+    """The digest of the bytes that the storage holds, by reading all of them."""
+    with adapter.open_read(key) as stream, Hasher(["sha256"]) as hasher:
+        pump(stream, lambda _: None, hasher, on_progress=lambda _: claim.keep(claim.transfer.size))
+        return hasher.finish()["sha256"].hex()
+
+
+def _remove(adapter: Adapter, key: str, token: str) -> None:
+    if token:
+        adapter.abort_write(token)
+    for unfinished in adapter.unfinished_writes(key):
+        adapter.abort_write(unfinished)
+    adapter.delete(key)

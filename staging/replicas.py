@@ -1,0 +1,168 @@
+"""Replicas: how the catalog comes to know another copy, doubts one, and lets one go. Space is counted with each."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from adapters.base import ObjectStat
+from staging import events, placement, policies, queue, reservations
+from staging.models import Object, Replica, Storage, Transfer
+from staging.states import ObjectState, ReplicaState, TransferKind
+
+#: Readers of a fast copy are noted no more often than this.
+_NOTED_EVERY = timedelta(minutes=1)
+
+
+def plan_copy(target: Object, storage: Storage, key: str) -> Replica:
+    """The row before the bytes of a copy: its place and its space, taken. Raises NoSpace."""
+    with transaction.atomic():
+        reservations.take_space(storage, target.size)
+        return Replica.objects.create(
+            object=target, storage=storage, key=key, size=target.size, state=ReplicaState.COPYING
+        )
+
+
+def move_plan(copy: Replica, key: str) -> None:
+    """Another attempt writes the copy to a key of its own, so that a late writer of the last one harms nothing."""
+    Replica.objects.filter(pk=copy.pk, state=ReplicaState.COPYING).update(key=key)
+    copy.key = key
+
+
+def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
+    """The row after the bytes; only in the transaction that ends the transfer. False where nobody knows the copy.
+
+    A version that was deleted meanwhile has its new copy removed with the others.
+    """
+    target = Object.objects.select_for_update().select_related("bucket").get(pk=copy.object_id)
+    published = Replica.objects.filter(pk=copy.pk, state=ReplicaState.COPYING).update(
+        state=ReplicaState.AVAILABLE, storage_version=stat.version, verified_at=timezone.now(), read_at=timezone.now()
+    )
+    if not published:
+        return False
+    Storage.objects.filter(pk=copy.storage_id).update(
+        reserved_bytes=F("reserved_bytes") - copy.size, used_bytes=F("used_bytes") + copy.size
+    )
+    if not target.current:
+        schedule_removal(copy, target, timezone.now())
+        return True
+    _tell_copied(target, copy)
+    return True
+
+
+def drop_copy(copy: Replica) -> None:
+    """Give up a copy whose bytes are gone from the storage, or never came."""
+    with transaction.atomic():
+        deleted, _ = Replica.objects.filter(pk=copy.pk, state=ReplicaState.COPYING).delete()
+        if deleted:
+            Storage.objects.filter(pk=copy.storage_id).update(reserved_bytes=F("reserved_bytes") - copy.size)
+
+
+def forget(replica: Replica) -> None:
+    """Remove a replica's row once its bytes are gone, and give its space back."""
+    deleted, _ = Replica.objects.filter(pk=replica.pk).delete()
+    if deleted:
+        Storage.objects.filter(pk=replica.storage_id).update(used_bytes=F("used_bytes") - replica.size)
+
+
+def schedule_removal(
+    replica: Replica,
+    target: Object,
+    not_before: datetime,
+    *,
+    kind: TransferKind = TransferKind.DELETE,
+    reason: str = "",
+) -> Transfer:
+    """Nobody reads the replica from now on, and a transfer removes its bytes."""
+    Replica.objects.filter(pk=replica.pk).update(state=ReplicaState.DELETING)
+    transfer = Transfer.objects.create(
+        project_id=target.bucket.project_id,
+        kind=kind,
+        object=target,
+        source=replica,
+        target=replica.storage,
+        label=f"{target.bucket}/{target.key}",
+        size=replica.size,
+        reason=reason,
+        not_before=not_before,
+    )
+    queue.enqueue_transfer(transfer)
+    return transfer
+
+
+def let_go(replica: Replica, *, reason: str) -> Transfer | None:
+    """Remove a copy that its object can do without; None where it cannot, and then nothing has changed.
+
+    What remains must satisfy the policy: so many good copies where they persist, none of them dirty.
+    """
+    with transaction.atomic():
+        target = Object.objects.select_for_update().select_related("bucket__storage").get(pk=replica.object_id)
+        all_copies = list(target.replicas.select_related("storage"))
+        mine = next((copy for copy in all_copies if copy.pk == replica.pk), None)
+        policy = policies.of(target)
+        if policy.pin and replica.storage.name == policy.lands_on:
+            return None
+        if mine is None or mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
+            return None
+        rest = [copy for copy in all_copies if copy.pk != mine.pk]
+        if not placement.satisfies(policy, target.bucket, rest):
+            return None
+        now = timezone.now()
+        return schedule_removal(mine, target, now, kind=TransferKind.EVICT, reason=reason)
+
+
+def condemn(replica: Replica, why: str) -> bool:
+    """A copy is not what the catalog says: nobody reads it any more. False where somebody else saw to that."""
+    with transaction.atomic():
+        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        found = Replica.objects.filter(pk=replica.pk, state=ReplicaState.AVAILABLE).update(state=ReplicaState.BAD)
+        if not found:
+            return False
+        _record(target, "replica.bad", storage=replica.storage.name, why=why)
+        if target.current and not placement.reading_order(target.replicas.select_related("storage")):
+            _change(target, ObjectState.AVAILABLE, ObjectState.UNAVAILABLE)
+    replica.state = ReplicaState.BAD
+    return True
+
+
+def confirm(replica: Replica) -> None:
+    """A copy was read whole and is what the catalog says, perhaps again."""
+    with transaction.atomic():
+        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        Replica.objects.filter(pk=replica.pk).update(verified_at=timezone.now())
+        if Replica.objects.filter(pk=replica.pk, state=ReplicaState.BAD).update(state=ReplicaState.AVAILABLE):
+            _record(target, "replica.good", storage=replica.storage.name)
+            _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
+
+
+def note_read(replica: Replica) -> None:
+    """Remember about when a copy was read, and that it was read more than once."""
+    now = timezone.now()
+    if replica.read_at is None or now - replica.read_at > _NOTED_EVERY:
+        Replica.objects.filter(pk=replica.pk).update(read_at=now, reads=F("reads") + 1)
+
+
+def _tell_copied(target: Object, copy: Replica) -> None:
+    policy, bucket = policies.of(target), target.bucket
+    good = list(target.replicas.select_related("storage"))
+    if placement.satisfies(policy, bucket, [one for one in good if not one.dirty]):
+        Replica.objects.filter(object=target, dirty=True).update(dirty=False)
+    _record(target, "replica.created", storage=copy.storage.name, durability=placement.durability(good))
+    _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
+
+
+def _change(target: Object, old: ObjectState, new: ObjectState) -> None:
+    if Object.objects.filter(pk=target.pk, state=old).update(state=new):
+        _record(target, f"object.{new}")
+
+
+def _record(target: Object, kind: str, **facts: object) -> None:
+    events.record(
+        target.bucket.project_id,
+        kind,
+        f"{target.bucket}/{target.key}",
+        object=str(target.pk),
+        version=target.version,
+        **facts,
+    )

@@ -1,0 +1,63 @@
+"""Upkeep: object by object what its policy lacks is made, and copy by copy what was not read for long is read back."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Sum
+from django.utils import timezone
+
+from staging import catalog, chores, policies, replication, transfers
+from staging.models import Object, Replica, Transfer
+from staging.replication import LIVE, URGENT
+from staging.states import ReplicaState, TransferKind, TransferState
+
+#: Rows that one pass looks at.
+_AT_ONCE = 500
+RECONCILE, SCRUB = "upkeep.reconcile", "upkeep.scrub"
+
+
+def reconcile() -> int:
+    """Queue what the next objects' policies ask for; passes go through all objects. Returns how many transfers."""
+    made, end = replication.reconcile(chores.place(RECONCILE), limit=_AT_ONCE)
+    chores.note_place(RECONCILE, end)
+    return made
+
+
+def scrub(*, for_s: float) -> int:
+    """Queue as many bytes to be read back as ``WAYBILL_SCRUB_BYTES_S`` allows for so many seconds; how many copies."""
+    live = Transfer.objects.filter(kind=TransferKind.VERIFY, state__in=LIVE)
+    budget = settings.SCRUB_BYTES_S * for_s - (live.aggregate(bytes=Sum("size"))["bytes"] or 0)
+    old = timezone.now() - timedelta(seconds=settings.SCRUB_AFTER_S)
+    due = Replica.objects.filter(
+        state=ReplicaState.AVAILABLE, verified_at__lt=old, object__current=True, object__bucket__mounted=False
+    )
+    count = 0
+    for replica in due.select_related("object__bucket", "storage").order_by("verified_at")[:_AT_ONCE]:
+        if budget <= 0:
+            break
+        replication.verify(replica, reason="it was not read back for long")
+        budget -= replica.size
+        count += 1
+    return count
+
+
+def expire() -> int:
+    """Delete objects whose time to live is over; returns how many."""
+    over = Object.objects.filter(current=True, expires_at__lte=timezone.now()).select_related("bucket")
+    ended = list(over.order_by("expires_at")[:_AT_ONCE])
+    for target in ended:
+        catalog.delete(target)
+    return len(ended)
+
+
+def hasten() -> int:
+    """Put flushes first that were not done in the time that their policies give them; returns how many."""
+    waiting = Transfer.objects.filter(kind=TransferKind.FLUSH, state=TransferState.QUEUED, priority__gt=URGENT)
+    late = [
+        transfer
+        for transfer in waiting.filter(object__isnull=False).select_related("object__bucket")[:_AT_ONCE]
+        if transfer.object and replication.is_late(policies.of(transfer.object), transfer)
+    ]
+    for transfer in late:
+        transfers.hasten(transfer)
+    return len(late)
