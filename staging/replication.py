@@ -54,7 +54,8 @@ def plan(
     if policy.write != WritePolicy.EPHEMERAL:
         _persist(found, target, policy, copies, named)
     fast = next((storage for storage in named if storage.name == policy.lands_on), None)
-    if fast and (policy.pin or (is_new and policy.write == WritePolicy.THROUGH)) and _is_free(fast, copies):
+    within = not policy.max_replicas or len(good) < policy.max_replicas
+    if fast and within and (policy.pin or (is_new and policy.write == WritePolicy.THROUGH)) and _is_free(fast, copies):
         found.steps.append(Step(TransferKind.PROMOTE, fast, _why_fast(policy), FASTER))
     return found
 

@@ -142,6 +142,7 @@ def _note_read(bucket: Bucket, found: Found) -> None:
 
 def _promote(bucket: Bucket, policy: Policy, target: Object) -> None:
     fast = _fast(bucket, policy)
-    if fast and _takes(fast, target.size):
+    within = not policy.max_replicas or target.replicas.count() < policy.max_replicas
+    if fast and within and _takes(fast, target.size):
         target.bucket = bucket
         replication.ask(target, Step(TransferKind.PROMOTE, fast, "it is being read", FASTER))

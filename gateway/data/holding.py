@@ -1,4 +1,4 @@
-"""Holding a request whose object is not there yet: how long, by whose wish, and in whose place.
+"""Holding a request whose object is not there yet, or not safe yet: how long, by whose wish, and in whose place.
 
 Who waits has a seat; when the object has come it keeps that seat, and with it its thread, until a stream is free.
 """
@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponseBase
 from gateway import metrics
 from gateway.data.departures import DEPARTURES
 from gateway.data.slots import SHARE, SLOTS, Slot
+from staging import persisting
 from staging.errors import (
     AliasExpired,
     AliasRevoked,
@@ -25,8 +26,9 @@ from staging.errors import (
     ProducerFailed,
     StagingError,
 )
-from staging.models import Alias
+from staging.models import Alias, Object
 from staging.reading import Found
+from staging.states import Durability
 from staging.waiting import Seat
 
 #: How long one who has waited for the object waits for a stream at least.
@@ -64,6 +66,24 @@ def wait_s(request: HttpRequest) -> int:
             request.META[_APPLIED] = f"wait={preferred}"
             return preferred
     return min(settings.WAIT_S, settings.MAX_WAIT_S)
+
+
+def wait_for_durability(request: HttpRequest, made: Object, durability: Durability) -> Durability:
+    """How safe the object is; a request that prefers ``wait=persisted`` is held for it, up to the longest wait."""
+    preferences = [word.strip().lower() for word in request.META.get("HTTP_PREFER", "").split(",")]
+    if "wait=persisted" not in preferences or durability == Durability.PERSISTED:
+        applied = "wait=persisted" in preferences
+    elif not SEATS.acquire(blocking=False):
+        return durability
+    else:
+        try:
+            durability = persisting.wait(made, settings.MAX_WAIT_S)
+        finally:
+            SEATS.release()
+        applied = durability == Durability.PERSISTED
+    if applied:
+        request.META[_APPLIED] = "wait=persisted"
+    return durability
 
 
 def note_preference(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -14,6 +14,7 @@ from gateway import metrics
 from gateway.data import body, digests, parts
 from gateway.data import pace as paces
 from gateway.data.body import RequestBody
+from gateway.data.holding import wait_for_durability
 from gateway.data.pace import PacedBody
 from gateway.data.slots import SLOTS
 from gateway.refusals import UnsupportedBody
@@ -78,7 +79,7 @@ def _receive(request: HttpRequest, alias: Alias) -> HttpResponseBase:
         replayed=receipt.replayed,
         seconds=round(time.monotonic() - began, 3),
     )
-    return _acknowledge(alias, receipt)
+    return _acknowledge(request, alias, receipt)
 
 
 def tell(_request: HttpRequest, alias: Alias, _name: str) -> HttpResponseBase:
@@ -133,11 +134,11 @@ def _continue(request: HttpRequest, progress: Progress) -> HttpResponse:
     return HttpResponse(status=201, headers={**headers, "Location": request.get_full_path(), "Content-Length": "0"})
 
 
-def _acknowledge(alias: Alias, receipt: Receipt) -> HttpResponse:
+def _acknowledge(request: HttpRequest, alias: Alias, receipt: Receipt) -> HttpResponse:
     made = receipt.object
     headers = {
         **_identity(made),
-        "Waybill-Durability": receipt.durability,
+        "Waybill-Durability": wait_for_durability(request, made, receipt.durability),
         "Upload-Complete": "?1",
         "Upload-Offset": str(made.size),
     }

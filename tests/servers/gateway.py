@@ -19,6 +19,10 @@ APT_PACKAGES: tuple[str, ...] = ()
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+#: All that work is sent to.
+QUEUES = "interactive,bulk,eviction,maintenance"
+
+
 @dataclass
 class Gateway(Server):
     """``folder`` holds its log; ``shared_data_dir`` the keys and storages it has in common with other processes."""
@@ -65,7 +69,7 @@ class Gateway(Server):
         """A Celery worker with its schedule, in the same installation."""
         schedule = str(self.folder / "schedule")
         arguments = [sys.executable, "-m", "celery", "-A", "workers", "worker", "--beat", "-s", schedule]
-        return self._start("worker", [*arguments, "--pool", "solo", "--loglevel", "warning"])
+        return self._start("worker", [*arguments, "--pool", "solo", "--loglevel", "warning", "--queues", QUEUES])
 
     def alias_path(self, token: str, name: str) -> str:
         return f"/a/{token}/{quote(name, safe='')}"

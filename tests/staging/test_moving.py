@@ -50,6 +50,7 @@ def read(target: Object) -> bytes:
         ({**BACK, **TWO}, {"fast": "dirty"}, {"fast": "available", "home": "available", "far": "available"}),
         (TWO, {"home": "available"}, {"home": "available", "far": "available"}),
         ({"lands_on": "fast"}, {"home": "available"}, {"fast": "available", "home": "available"}),
+        ({"lands_on": "fast", "max_replicas": 1}, {"home": "available"}, {"home": "available"}),
         ({"lands_on": "fast", "write": "around"}, {"home": "available"}, {"home": "available"}),
         ({"lands_on": "fast", "write": "ephemeral"}, {"fast": "available"}, {"fast": "available"}),
     ],

@@ -208,7 +208,7 @@ def test_a_real_worker_settles_what_a_killed_gateway_left_and_removes_what_was_d
         wait_until(Path(settings.DATA_DIR, "broker").is_dir, what="the embedded broker is there")
         catalog.delete(Object.objects.get())
         wait_until(lambda: Upload.objects.get().lease_expires_at < timezone.now(), what="the lease has run out")
-        queue._send("workers.tasks.sweep_leftovers")
+        queue._send("workers.tasks.sweep_leftovers", "maintenance")
         wait_until(lambda: place.files() == [], what="the worker has removed all bytes")
         wait_until(lambda: not Upload.objects.exists() and not Replica.objects.exists(), what="the rows are gone")
     place.assert_nothing_is_left()
