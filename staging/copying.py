@@ -1,5 +1,6 @@
 """Copying: a transfer brings a version to another storage, all or nothing, from whichever copy can be read."""
 
+from django.conf import settings
 from django.db import transaction
 
 from adapters.base import Adapter, ObjectStat, WriteSession
@@ -10,7 +11,7 @@ from staging.connections import release
 from staging.errors import CopyDiffers, ObjectUnavailable, StorageClosed
 from staging.models import Object, Replica, Transfer
 from staging.pump import Hasher, pump
-from staging.states import ReplicaState, StorageState, TransferState, VerifyMode
+from staging.states import ReplicaState, StorageState, TransferKind, TransferState, VerifyMode
 from staging.storages import adapter_for
 
 
@@ -86,7 +87,8 @@ class _Copy:
                 return session
         key = placement.copy_key(self._target.bucket, str(self._target.pk), self._transfer.fence)
         if self._planned is None:
-            self._planned = replicas.plan_copy(self._target, self._transfer.target, key)
+            most = settings.HARD_WATER if self._transfer.kind == TransferKind.PROMOTE else 100
+            self._planned = replicas.plan_copy(self._target, self._transfer.target, key, up_to_percent=most)
             release()
         else:
             release()

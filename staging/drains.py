@@ -81,6 +81,7 @@ def advance(storage: Storage) -> None:
     if not storage.replicas.filter(object__bucket__mounted=False).exists() and not storage.uploads.exists():
         with transaction.atomic():
             if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
+                storage.buckets.filter(mounted=False).update(storage=storage.drain_to)
                 events.record(storage.project_id, "storage.drained", storage.name)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from adapters.base import Adapter, ReadStream, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import NotFound
-from staging import catalog, placement
+from staging import catalog, placement, tiers
 from staging.connections import release
 from staging.errors import ContentDiffers, DigestMismatch, PartsDiffer, StagingError
 from staging.leases import UploadLease
@@ -30,11 +30,12 @@ def storage_for(alias: Alias, offer: Offer) -> Storage | None:
     """
     if offer.whole is None or offer.whole < LEAST_BYTES:
         return None
-    target = adapter_for(alias.bucket.storage)
+    landing = tiers.landing(alias.bucket, offer.whole)
+    target = adapter_for(landing)
     if target.traits.resumes and (not alias.bucket.mounted or isinstance(target, ReadsUnfinished)):
         return None
     fast = Storage.objects.filter(project=alias.project_id, tier__lte=_SLOWEST_TIER, state=StorageState.ACTIVE)
-    for storage in fast.exclude(pk=alias.bucket.storage_id).select_related("credential").order_by("tier", "pk"):
+    for storage in fast.exclude(pk=landing.pk).select_related("credential").order_by("tier", "pk"):
         if adapter_for(storage).traits.resumes:
             return storage
     return None

@@ -6,7 +6,7 @@ from adapters.base import ObjectStat
 from staging.errors import StorageClosed
 from staging.models import Bucket, Replica, Storage, Upload
 from staging.policies import Policy
-from staging.states import Durability, ReplicaState, Spread, StorageState
+from staging.states import Durability, ReplicaState, Spread, StorageState, WritePolicy
 
 #: Where Waybill keeps the bytes of managed buckets, below a storage's root.
 MANAGED_FOLDER = ".waybill"
@@ -79,11 +79,13 @@ def places(policy: Policy, bucket: Bucket, named: Iterable[Storage]) -> list[Sto
 
 
 def counted(policy: Policy, bucket: Bucket, replicas: Iterable[Replica]) -> list[Replica]:
-    """The good copies that the policy counts: where they persist, on storages that stay, each on a site of its own
-    where it asks for that.
+    """The good copies that the policy counts: on storages that stay, where bytes persist, each on a site of its own
+    where it asks for that. Ephemeral ones persist nowhere, so that each counts.
     """
     names = {bucket.storage.name, *policy.replicate_to}
     staying = [r for r in replicas if is_readable(r) and r.storage.state != StorageState.DRAINING]
+    if policy.write == WritePolicy.EPHEMERAL:
+        return staying
     here = [r for r in staying if r.storage.name in names or r.storage_id == home(bucket).pk]
     if policy.spread == Spread.NONE:
         return here
@@ -126,5 +128,10 @@ def _managed_key(bucket: Bucket, object_id: str) -> str:
 
 
 def _moved(storage: Storage) -> Storage:
-    leaving = storage.state in (StorageState.DRAINING, StorageState.DRAINED)
-    return storage.drain_to if leaving and storage.drain_to else storage
+    seen = {storage.pk}
+    while storage.state in (StorageState.DRAINING, StorageState.DRAINED) and storage.drain_to:
+        storage = storage.drain_to
+        if storage.pk in seen:
+            break
+        seen.add(storage.pk)
+    return storage

@@ -21,7 +21,7 @@ from staging.errors import (
     TooLarge,
 )
 from staging.leases import UploadLease
-from staging.models import Alias, Object, Replica, Upload
+from staging.models import Alias, Object, Replica, Storage, Upload
 from staging.offers import Offer, Progress, Receipt, receipt_of, take
 from staging.parts import read_once_more
 from staging.pump import Hasher, Source, pump
@@ -327,12 +327,17 @@ class Reception:
 
 
 def begin(alias: Alias, offer: Offer, body: Source, limit: int, standing: Object | None) -> Receipt | Progress:
-    """Store a body from its first byte on its bucket's storage."""
-    storage = tiers.landing(alias.bucket, offer.whole)
+    """Store a body from its first byte where its bucket's policy has new bytes land."""
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
     content_type = alias.content_type or offer.content_type or "application/octet-stream"
-    upload = reservations.reserve(alias, storage, key, upload_id, offer.whole, content_type, offer.digests)
+
+    def take_room(storage: Storage, percent: int) -> Upload:
+        return reservations.reserve(
+            alias, storage, key, upload_id, offer.whole, content_type, offer.digests, up_to_percent=percent
+        )
+
+    upload = tiers.reserve(alias.bucket, offer.whole, take_room)
     return Reception(upload, offer, limit).run(body, standing)
 
 

@@ -9,16 +9,17 @@ from django.utils import timezone
 from adapters.base import ObjectStat
 from staging import events, placement, policies, queue, reservations
 from staging.models import Object, Replica, Storage, Transfer
-from staging.states import ObjectState, ReplicaState, TransferKind
+from staging.policies import Policy
+from staging.states import ObjectState, ReplicaState, StorageState, TransferKind
 
 #: Readers of a fast copy are noted no more often than this.
 _NOTED_EVERY = timedelta(minutes=1)
 
 
-def plan_copy(target: Object, storage: Storage, key: str) -> Replica:
+def plan_copy(target: Object, storage: Storage, key: str, *, up_to_percent: int = 100) -> Replica:
     """The row before the bytes of a copy: its place and its space, taken. Raises NoSpace."""
     with transaction.atomic():
-        reservations.take_space(storage, target.size)
+        reservations.take_space(storage, target.size, up_to_percent=up_to_percent)
         return Replica.objects.create(
             object=target, storage=storage, key=key, size=target.size, state=ReplicaState.COPYING
         )
@@ -101,9 +102,9 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
         all_copies = list(target.replicas.select_related("storage"))
         mine = next((copy for copy in all_copies if copy.pk == replica.pk), None)
         policy = policies.of(target)
-        if policy.pin and replica.storage.name == policy.lands_on:
+        if mine is None or (_is_pinned(policy, mine.storage) and mine.storage.state != StorageState.DRAINING):
             return None
-        if mine is None or mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
+        if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
             return None
         rest = [copy for copy in all_copies if copy.pk != mine.pk]
         if not placement.satisfies(policy, target.bucket, rest):
@@ -141,6 +142,10 @@ def note_read(replica: Replica) -> None:
     now = timezone.now()
     if replica.read_at is None or now - replica.read_at > _NOTED_EVERY:
         Replica.objects.filter(pk=replica.pk).update(read_at=now, reads=F("reads") + 1)
+
+
+def _is_pinned(policy: Policy, storage: Storage) -> bool:
+    return policy.pin and storage.name == policy.lands_on
 
 
 def _tell_copied(target: Object, copy: Replica) -> None:

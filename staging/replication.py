@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from staging import placement, policies, queue, replicas
@@ -20,7 +20,7 @@ LIVE = (TransferState.QUEUED, TransferState.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transfer to make: a copy to ``storage``, or the removal of ``replica``; ``reason`` says why in words."""
+    """One transfer to make: a copy to ``storage``, or work on ``replica``; ``reason`` says why in words."""
 
     kind: TransferKind
     storage: Storage
@@ -86,10 +86,19 @@ def queue_step(target: Object, step: Step) -> Transfer:
     """The row of a step, and a worker told of it."""
     if step.replica is not None:
         return replicas.schedule_removal(step.replica, target, timezone.now(), kind=step.kind, reason=step.reason)
+    return _queue(target, step)
+
+
+def _under_way(target: Object, kind: TransferKind, storage: Storage) -> Transfer | None:
+    return target.transfers.filter(kind=kind, target=storage, state__in=LIVE).first()
+
+
+def _queue(target: Object, step: Step) -> Transfer:
     transfer = Transfer.objects.create(
         project_id=target.bucket.project_id,
         kind=step.kind,
         object=target,
+        source=step.replica,
         target=step.storage,
         label=f"{target.bucket}/{target.key}",
         size=target.size,
@@ -103,34 +112,18 @@ def queue_step(target: Object, step: Step) -> Transfer:
 
 def ask(target: Object, step: Step) -> Transfer:
     """The transfer that does the step: one that is under way, or a new one."""
-    under_way = target.transfers.filter(kind=step.kind, target=step.storage, state__in=LIVE)
-    try:
-        with transaction.atomic():
-            return under_way.first() or queue_step(target, step)
-    except IntegrityError:  # Somebody asked at the same moment.
-        return under_way.get()
+    with transaction.atomic():
+        Object.objects.select_for_update().get(pk=target.pk)
+        return _under_way(target, step.kind, step.storage) or queue_step(target, step)
 
 
-def verify(replica: Replica, *, reason: str, priority: int = ROUTINE, not_before: datetime | None = None) -> Transfer:
+def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfer:
     """Have a worker read the copy whole."""
-    target = replica.object
-    under_way = target.transfers.filter(kind=TransferKind.VERIFY, target=replica.storage, state__in=LIVE)
-    if found := under_way.first():
-        return found
-    transfer = Transfer.objects.create(
-        project_id=target.bucket.project_id,
-        kind=TransferKind.VERIFY,
-        object=target,
-        source=replica,
-        target=replica.storage,
-        label=f"{target.bucket}/{target.key}",
-        size=replica.size,
-        reason=reason,
-        priority=priority,
-        not_before=not_before or timezone.now(),
-    )
-    queue.enqueue_transfer(transfer)
-    return transfer
+    target, kind = replica.object, TransferKind.VERIFY
+    with transaction.atomic():
+        Object.objects.select_for_update().get(pk=target.pk)
+        found = _under_way(target, kind, replica.storage)
+        return found or _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
 
 
 def reconcile(after: str, *, limit: int) -> tuple[int, str]:

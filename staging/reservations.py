@@ -27,14 +27,16 @@ def reserve(
     *,
     target_key: str | None = None,
     batch: uuid.UUID | None = None,
+    up_to_percent: int = 100,
 ) -> Upload:
     """The row before the bytes: reserve the key and the declared space. Raises NoSpace; nothing is reserved then.
 
     ``promised`` are the digests announced for the whole, by hashlib's names. ``target_key`` is the object's key where
-    the alias does not name it; uploads of one ``batch`` are registered together.
+    the alias does not name it; uploads of one ``batch`` are registered together. No more than ``up_to_percent`` of the
+    storage's capacity is taken.
     """
     with transaction.atomic():
-        take_space(storage, declared or 0)
+        take_space(storage, declared or 0, up_to_percent=up_to_percent)
         return Upload.objects.create(
             id=upload_id,
             alias=alias,
@@ -55,9 +57,9 @@ def lease_end() -> datetime:
     return timezone.now() + timedelta(seconds=settings.UPLOAD_LEASE_S)
 
 
-def take_space(storage: Storage, count: int) -> None:
+def take_space(storage: Storage, count: int, *, up_to_percent: int = 100) -> None:
     """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace."""
-    if _with_room(storage, count).update(reserved_bytes=F("reserved_bytes") + count) != 1:
+    if _with_room(storage, count, up_to_percent).update(reserved_bytes=F("reserved_bytes") + count) != 1:
         raise _no_room(storage, count)
 
 
@@ -165,10 +167,10 @@ def owned(upload: Upload) -> QuerySet[Upload]:
     return Upload.objects.filter(pk=upload.pk, fence=upload.fence)
 
 
-def _with_room(storage: Storage, count: int) -> QuerySet[Storage]:
-    return Storage.objects.filter(pk=storage.pk).exclude(
-        capacity_bytes__isnull=False, capacity_bytes__lt=F("used_bytes") + F("reserved_bytes") + count
-    )
+def _with_room(storage: Storage, count: int, up_to_percent: int = 100) -> QuerySet[Storage]:
+    wanted = F("used_bytes") + F("reserved_bytes") + count
+    room = F("capacity_bytes") * up_to_percent / 100 if up_to_percent < 100 else F("capacity_bytes")
+    return Storage.objects.filter(pk=storage.pk).annotate(room=room).exclude(room__isnull=False, room__lt=wanted)
 
 
 def _no_room(storage: Storage, count: int) -> NoSpace:

@@ -4,6 +4,9 @@ A fast storage is one of tier 0 or 1 with a capacity. Its fill counts what is us
 mark dirty bytes are flushed and clean copies evicted until the low one; above the hard one it takes nothing new.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
@@ -19,6 +22,8 @@ from staging.reading import Found
 from staging.replication import FASTER, URGENT, Step
 from staging.states import CacheMode, ReplicaState, StorageState, TransferKind, WritePolicy
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 #: Copies that are considered at a time.
@@ -28,7 +33,8 @@ _HOT_READS = 2
 
 
 def landing(bucket: Bucket, size: int | None) -> Storage:
-    """The storage that takes new bytes of the bucket; ``size`` None is not known. Clean copies make room for them.
+    """The storage that takes new bytes of the bucket. Clean copies make room for them; bytes of unknown ``size`` (None)
+    come only where there is much room.
 
     Where the fast storage that the policy names is full or takes nothing, bytes that would be flushed go to the
     bucket's own storage, as do ephemeral ones that may spill. Raises StorageClosed and NoSpace.
@@ -36,11 +42,28 @@ def landing(bucket: Bucket, size: int | None) -> Storage:
     policy = Policy() if bucket.mounted else policies.of_bucket(bucket)
     if policy.lands_fast:
         fast = _fast(bucket, policy)
-        if fast and _takes(fast, size or 0):
+        if fast and (_takes(fast, size) if size is not None else _is_relaxed(fast)):
             return fast
         if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
             raise NoSpace(f"The storage {policy.lands_on} is full, and the policy lets nothing spill from it.")
     return placement.open_home(bucket)
+
+
+def reserve(bucket: Bucket, size: int | None, take: Callable[[Storage, int], T]) -> T:
+    """Let ``take`` reserve room on the storage that takes new bytes, up to a percentage of its capacity.
+
+    Where others were faster on a fast storage, the bucket's own takes them. Raises what ``landing`` and ``take`` do.
+    """
+    storage = landing(bucket, size)
+    if bucket.mounted or storage.pk == placement.home(bucket).pk:
+        return take(storage, 100)
+    try:
+        return take(storage, settings.HARD_WATER)
+    except NoSpace:
+        policy = policies.of_bucket(bucket)
+        if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
+            raise
+        return take(placement.open_home(bucket), 100)
 
 
 def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStream:
@@ -81,6 +104,11 @@ def _fits(storage: Storage, count: int) -> bool:
     if storage.capacity_bytes is None:
         return True
     return storage.used_bytes + storage.reserved_bytes + count <= storage.capacity_bytes * settings.HARD_WATER // 100
+
+
+def _is_relaxed(storage: Storage) -> bool:
+    filled = storage.used_bytes + storage.reserved_bytes
+    return storage.capacity_bytes is None or filled <= storage.capacity_bytes * settings.HIGH_WATER // 100
 
 
 def _relieve(storage: Storage) -> int:

@@ -1,4 +1,4 @@
-"""Data that moves by itself: flushed, replicated, promoted, verified and evicted as policies want, and never lost."""
+"""Data that moves by itself: flushed, replicated and promoted as policies want, and never lost."""
 
 import contextlib
 from datetime import timedelta
@@ -13,33 +13,15 @@ from staging import (
     catalog,
     chores,
     claims,
-    drains,
     explaining,
-    reading,
-    replicas,
     replication,
-    tiers,
     transfers,
     upkeep,
 )
-from staging.errors import InvalidRequest, NoSpace, StagingError
-from staging.models import Event, Object, Replica, Storage, Transfer
-from staging.states import ObjectState, ReplicaState, StorageState, TransferKind, TransferState
-from tests.staging.yard import MIB, Yard
-
-DATA = bytes(range(256)) * 64
-BACK = {"write": "back", "lands_on": "fast"}
-TWO = {"replicate_to": ["far"], "min_replicas": 2}
-
-
-def kinds(done: list[Transfer]) -> list[tuple[str, str, str]]:
-    return [(one.kind, one.target.name, one.state) for one in done]
-
-
-def read(target: Object) -> bytes:
-    copies = list(target.replicas.filter(state=ReplicaState.AVAILABLE).select_related("storage__credential"))
-    with reading.open_stream(reading.pinned(target, copies), 0, target.size) as stream:
-        return b"".join(iter(stream.read, b""))
+from staging.errors import InvalidRequest, StagingError
+from staging.models import Object, Replica, Storage, Transfer
+from staging.states import TransferKind, TransferState
+from tests.staging.yard import BACK, DATA, MIB, TWO, Yard, kinds
 
 
 @pytest.mark.parametrize(
@@ -209,148 +191,6 @@ def test_a_storage_runs_no_more_transfers_at_once_than_it_is_allowed(yard: Yard)
     assert claims.take(second) is None
     Transfer.objects.filter(pk=first).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     assert claims.take(second), "a worker that is gone holds no slot"
-
-
-@pytest.mark.parametrize("damage", ["flip", "remove"])
-def test_a_damaged_copy_is_found_and_made_anew(yard: Yard, damage: str) -> None:
-    made = yard.put(yard.bucket(**TWO), "x", DATA)
-    yard.work()
-    file = yard.file(yard.copy_on(made, "far"))
-    if damage == "flip":
-        file.write_bytes(b"!" + DATA[1:])
-    else:
-        file.unlink()
-    Replica.objects.filter(storage__name="far").update(verified_at=timezone.now() - timedelta(days=99))
-    assert upkeep.scrub(for_s=60) == 1
-    done = kinds(yard.work())
-    assert done == [("verify", "far", "done"), ("delete", "far", "done"), ("replicate", "far", "done")]
-    assert yard.where(made) == {"home": "available", "far": "available"}
-    assert yard.file(yard.copy_on(made, "far")).read_bytes() == DATA
-    assert Event.objects.filter(kind="replica.bad").count() == 1
-    yard.assert_all_is_counted()
-
-
-def test_the_last_copy_is_kept_even_if_it_is_damaged_and_taken_back_once_it_is_whole(yard: Yard) -> None:
-    made = yard.put(yard.bucket(), "x", DATA)
-    copy = yard.copy_on(made, "home")
-    yard.file(copy).write_bytes(b"!" + DATA[1:])
-    replication.verify(copy, reason="asked")
-    yard.work()
-    made.refresh_from_db()
-    assert (made.state, yard.where(made)) == (ObjectState.UNAVAILABLE, {"home": "bad"})
-    assert "nothing can be copied" in str(explaining.explain(made).next)
-    yard.file(copy).write_bytes(DATA)
-    replication.verify(Replica.objects.get(), reason="asked")
-    yard.work()
-    made.refresh_from_db()
-    assert (made.state, yard.where(made)) == (ObjectState.AVAILABLE, {"home": "available"})
-
-
-def test_a_copy_of_damaged_bytes_is_never_published(yard: Yard) -> None:
-    made = yard.put(yard.bucket(**BACK), "x", DATA)
-    yard.file(yard.copy_on(made, "fast")).write_bytes(b"!" + DATA[1:])
-    done = kinds(yard.work())
-    assert ("flush", "home", "done") not in done
-    assert yard.where(made).get("home") in (None, "copying")
-    assert yard.where(made)["fast"] in ("bad", "dirty")
-
-
-def test_a_full_fast_storage_makes_room_by_clean_copies_only_and_the_hot_ones_stay(yard: Yard) -> None:
-    Storage.objects.filter(name="fast").update(capacity_bytes=100)
-    bucket = yard.bucket(**BACK)
-    hot, cold, dirty = (yard.put(bucket, key, bytes(25)) for key in ("hot", "cold", "dirty"))
-    flushes = Transfer.objects.exclude(object=dirty)
-    for transfer in flushes:
-        transfers.run(str(transfer.pk))
-    Replica.objects.filter(object=hot, storage__name="fast").update(reads=2)
-    made = yard.put(bucket, "new", bytes(40))
-    assert yard.where(cold) == {"home": "available"}, "evicted: read least"
-    assert yard.where(hot) == {"home": "available", "fast": "available"}
-    assert yard.where(dirty) == {"fast": "dirty"}
-    assert yard.where(made) == {"fast": "dirty"}
-    assert yard["fast"].used_bytes == 90
-    yard.assert_all_is_counted()
-
-
-def test_what_finds_no_room_goes_to_the_buckets_storage_or_is_refused(yard: Yard) -> None:
-    Storage.objects.filter(name="fast").update(capacity_bytes=100)
-    assert yard.where(yard.put(yard.bucket("a", **BACK), "x", bytes(96))) == {"home": "available"}
-    spills = yard.bucket("b", write="ephemeral", lands_on="fast")
-    assert yard.where(yard.put(spills, "x", bytes(96))) == {"home": "available"}
-    stays = yard.bucket("c", write="ephemeral", lands_on="fast", spill=False)
-    with pytest.raises(NoSpace):
-        yard.put(stays, "x", bytes(96))
-    yard.assert_all_is_counted()
-
-
-def test_above_the_high_mark_dirty_bytes_are_flushed_and_copies_evicted_down_to_the_low_one(yard: Yard) -> None:
-    Storage.objects.filter(name="fast").update(capacity_bytes=100)
-    bucket = yard.bucket(write="ephemeral", lands_on="fast")
-    old, new = yard.put(bucket, "old", bytes(45)), yard.put(bucket, "new", bytes(40))
-    assert tiers.relieve() == 1
-    assert kinds(yard.work()) == [("flush", "home", "done")]
-    tiers.relieve()
-    assert kinds(yard.work()) == [("evict", "fast", "done")]
-    assert (yard.where(old), yard.where(new)) == ({"home": "available"}, {"fast": "available"})
-    assert tiers.relieve() == 0
-    yard.assert_all_is_counted()
-
-
-@pytest.mark.parametrize(("cache", "reads"), [("read", 1), ("promote", 2)])
-def test_what_is_read_comes_to_the_fast_storage(yard: Yard, cache: str, reads: int) -> None:
-    bucket = yard.bucket(lands_on="fast", write="around", cache=cache)
-    made = yard.put(bucket, "x", DATA)
-    for count in range(reads):
-        assert not Transfer.objects.exists(), f"after {count} reads"
-        Replica.objects.update(read_at=timezone.now() - timedelta(hours=1))
-        found = reading.pinned(made, list(made.replicas.select_related("storage", "object")))
-        with tiers.open_stream(bucket, found, 0, 5) as stream:
-            assert stream.read() == DATA[:5]
-    assert kinds(yard.work()) == [("promote", "fast", "done")]
-
-
-def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
-    plain, safe, brief = yard.bucket("plain"), yard.bucket("safe", **TWO), yard.bucket("brief", write="around")
-    objects = [yard.put(bucket, "x", DATA) for bucket in (plain, safe, brief)]
-    yard.work()
-    Storage.objects.filter(name="fast").update(tier=2)
-    drains.start(yard["home"], yard["fast"])
-    left = drains.progress(yard["home"])
-    assert (left.replicas, left.bytes) == (3, 3 * len(DATA))
-    assert set(drains.left(yard["home"])) == {"plain/x", "safe/x", "brief/x"}
-    assert [read(one) for one in objects] == [DATA] * 3
-    for _ in range(3):
-        drains.sweep()
-        yard.work()
-    assert drains.progress(yard["home"]).replicas == 0
-    drains.sweep()
-    assert yard["home"].state == StorageState.DRAINED
-    assert [read(one) for one in objects] == [DATA] * 3
-    assert yard.where(objects[1]) == {"far": "available", "fast": "available"}
-    assert yard.where(yard.put(plain, "new", DATA)) == {"fast": "available"}, "new bytes follow"
-    yard.assert_all_is_counted()
-    drains.cancel(yard["home"])
-    assert yard["home"].state == StorageState.ACTIVE
-
-
-def test_a_drain_is_refused_where_it_cannot_work(yard: Yard) -> None:
-    home, fast = yard["home"], yard["fast"]
-    with pytest.raises(InvalidRequest):
-        drains.start(home, home)
-    Storage.objects.filter(pk=fast.pk).update(state=StorageState.CORDONED)
-    with pytest.raises(InvalidRequest):
-        drains.start(home, yard["fast"])
-    with pytest.raises(InvalidRequest):
-        drains.cancel(home)
-
-
-def test_the_only_good_copy_is_never_let_go(yard: Yard) -> None:
-    made = yard.put(yard.bucket(**TWO), "x", DATA)
-    copy = yard.copy_on(made, "home")
-    assert replicas.let_go(copy, reason="asked") is None
-    yard.work()
-    assert replicas.let_go(copy, reason="asked") is None, "the policy asks for two"
-    assert not Transfer.objects.filter(kind=TransferKind.EVICT).exists()
 
 
 def test_the_reconciler_makes_what_a_new_policy_asks_for(yard: Yard) -> None:

@@ -6,16 +6,31 @@ from typing import Any
 
 from django.utils import timezone
 
-from staging import aliases, buckets, catalog, transfers, writing
+from staging import aliases, buckets, catalog, reading, transfers, writing
 from staging.alias_terms import AliasSpec
 from staging.buckets import BucketSpec
 from staging.models import Bucket, Object, Project, Replica, Storage, Transfer
 from staging.offers import Offer
-from staging.states import AliasMode, TransferState
+from staging.states import AliasMode, ReplicaState, TransferState
 from tests.servers.faulty import Faults
 from tests.staging.bodies import Body
 
 MIB = 1024 * 1024
+DATA = bytes(range(256)) * 64
+BACK = {"write": "back", "lands_on": "fast"}
+TWO = {"replicate_to": ["far"], "min_replicas": 2}
+
+
+def kinds(done: list[Transfer]) -> list[tuple[str, str, str]]:
+    """What was done, where, and how it ended."""
+    return [(one.kind, one.target.name, one.state) for one in done]
+
+
+def read(target: Object) -> bytes:
+    """The bytes as a reader gets them."""
+    copies = list(target.replicas.filter(state=ReplicaState.AVAILABLE).select_related("storage__credential"))
+    with reading.open_stream(reading.pinned(target, copies), 0, target.size) as stream:
+        return b"".join(iter(stream.read, b""))
 
 
 class Yard:

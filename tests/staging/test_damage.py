@@ -1,0 +1,69 @@
+"""Damaged copies: found, served to nobody, and made anew from good ones."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from staging import (
+    explaining,
+    replicas,
+    replication,
+    upkeep,
+)
+from staging.models import Event, Replica, Transfer
+from staging.states import ObjectState, TransferKind
+from tests.staging.yard import BACK, DATA, TWO, Yard, kinds
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_damaged_copy_is_found_and_made_anew(yard: Yard, damage: str) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    yard.work()
+    file = yard.file(yard.copy_on(made, "far"))
+    if damage == "flip":
+        file.write_bytes(b"!" + DATA[1:])
+    else:
+        file.unlink()
+    Replica.objects.filter(storage__name="far").update(verified_at=timezone.now() - timedelta(days=99))
+    assert upkeep.scrub(for_s=60) == 1
+    done = kinds(yard.work())
+    assert done == [("verify", "far", "done"), ("delete", "far", "done"), ("replicate", "far", "done")]
+    assert yard.where(made) == {"home": "available", "far": "available"}
+    assert yard.file(yard.copy_on(made, "far")).read_bytes() == DATA
+    assert Event.objects.filter(kind="replica.bad").count() == 1
+    yard.assert_all_is_counted()
+
+
+def test_the_last_copy_is_kept_even_if_it_is_damaged_and_taken_back_once_it_is_whole(yard: Yard) -> None:
+    made = yard.put(yard.bucket(), "x", DATA)
+    copy = yard.copy_on(made, "home")
+    yard.file(copy).write_bytes(b"!" + DATA[1:])
+    replication.verify(copy, reason="asked")
+    yard.work()
+    made.refresh_from_db()
+    assert (made.state, yard.where(made)) == (ObjectState.UNAVAILABLE, {"home": "bad"})
+    assert "nothing can be copied" in str(explaining.explain(made).next)
+    yard.file(copy).write_bytes(DATA)
+    replication.verify(Replica.objects.get(), reason="asked")
+    yard.work()
+    made.refresh_from_db()
+    assert (made.state, yard.where(made)) == (ObjectState.AVAILABLE, {"home": "available"})
+
+
+def test_a_copy_of_damaged_bytes_is_never_published(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**BACK), "x", DATA)
+    yard.file(yard.copy_on(made, "fast")).write_bytes(b"!" + DATA[1:])
+    done = kinds(yard.work())
+    assert ("flush", "home", "done") not in done
+    assert yard.where(made).get("home") in (None, "copying")
+    assert yard.where(made)["fast"] in ("bad", "dirty")
+
+
+def test_the_only_good_copy_is_never_let_go(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    copy = yard.copy_on(made, "home")
+    assert replicas.let_go(copy, reason="asked") is None
+    yard.work()
+    assert replicas.let_go(copy, reason="asked") is None, "the policy asks for two"
+    assert not Transfer.objects.filter(kind=TransferKind.EVICT).exists()

@@ -1,0 +1,61 @@
+"""Drains: every copy is moved away, and reads go on."""
+
+from typing import Any
+
+import pytest
+
+from staging import drains, transfers
+from staging.errors import InvalidRequest
+from staging.models import Storage, Transfer
+from staging.states import StorageState, TransferKind
+from tests.staging.yard import DATA, TWO, Yard, read
+
+
+def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
+    plain, safe, around = yard.bucket("plain"), yard.bucket("safe", **TWO), yard.bucket("around", write="around")
+    objects = [yard.put(bucket, "x", DATA) for bucket in (plain, safe, around)]
+    yard.work()
+    Storage.objects.filter(name="fast").update(tier=2)
+    drains.start(yard["home"], yard["fast"])
+    left = drains.progress(yard["home"])
+    assert (left.replicas, left.bytes) == (3, 3 * len(DATA))
+    assert set(drains.left(yard["home"])) == {"plain/x", "safe/x", "around/x"}
+    assert [read(one) for one in objects] == [DATA] * 3
+    for _ in range(3):
+        drains.sweep()
+        yard.work()
+    assert drains.progress(yard["home"]).replicas == 0
+    drains.sweep()
+    assert yard["home"].state == StorageState.DRAINED
+    assert [read(one) for one in objects] == [DATA] * 3
+    assert yard.where(objects[1]) == {"far": "available", "fast": "available"}
+    assert yard.where(yard.put(plain, "new", DATA)) == {"fast": "available"}, "new bytes follow"
+    yard.assert_all_is_counted()
+    plain.refresh_from_db()
+    assert plain.storage.name == "fast"
+    drains.cancel(yard["home"])
+    assert yard["home"].state == StorageState.ACTIVE
+
+
+def test_a_drain_of_a_fast_storage_keeps_ephemeral_dirty_and_pinned_bytes(yard: Yard) -> None:
+    settings: list[dict[str, Any]] = [{"write": "ephemeral"}, {"write": "back"}, {"pin": True}]
+    made = [yard.put(yard.bucket(f"b{n}", lands_on="fast", **one), "x", DATA) for n, one in enumerate(settings)]
+    transfers.run(str(Transfer.objects.get(kind=TransferKind.PROMOTE).pk))
+    drains.start(yard["fast"], yard["far"])
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    assert yard["fast"].state == StorageState.DRAINED
+    assert [yard.where(one) for one in made] == [{"far": "available"}, {"home": "available"}, {"home": "available"}]
+    yard.assert_all_is_counted()
+
+
+def test_a_drain_is_refused_where_it_cannot_work(yard: Yard) -> None:
+    home, fast = yard["home"], yard["fast"]
+    with pytest.raises(InvalidRequest):
+        drains.start(home, home)
+    Storage.objects.filter(pk=fast.pk).update(state=StorageState.CORDONED)
+    with pytest.raises(InvalidRequest):
+        drains.start(home, yard["fast"])
+    with pytest.raises(InvalidRequest):
+        drains.cancel(home)
