@@ -115,6 +115,7 @@ class _Copy:
         if not adapter.traits.resumes or not session.offset:
             return
         try:
+            self._transfer.bytes_done = session.offset
             self._transfer.token = session.suspend()
         except AdapterError:
             self._transfer.token = ""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.utils import timezone
+
 from staging import placement, policies, replication
 from staging.models import Object, Replica, Transfer
 from staging.policies import Policy
@@ -111,4 +113,5 @@ def _of_transfer(transfer: Transfer) -> str:
     if transfer.state == "running":
         return f"{done}{why}; {transfer.bytes_done:,} of {transfer.size:,} bytes are done."
     tried = f"; {transfer.attempts} attempts failed, first with {transfer.error_code}" if transfer.error_code else ""
-    return f"{done}{why}; it waits for a worker until {transfer.not_before:%H:%M:%S} UTC or later{tried}."
+    until = f", not before {transfer.not_before:%H:%M:%S} UTC" if transfer.not_before > timezone.now() else ""
+    return f"{done}{why}; it waits for a worker{until}{tried}."

@@ -38,8 +38,8 @@ def run(transfer_id: str) -> None:
     except TransferCancelled:
         _end(transfer, TransferState.CANCELLED)
     except WorkerStops:
-        hand_back = {"not_before": timezone.now(), "token": transfer.token, "attempts": transfer.attempts - 1}
-        if claims.finish(transfer, TransferState.QUEUED, **hand_back):
+        done = {"token": transfer.token, "bytes_done": transfer.bytes_done, "attempts": transfer.attempts - 1}
+        if claims.finish(transfer, TransferState.QUEUED, not_before=timezone.now(), **done):
             queue.enqueue_transfer(transfer)
     except (AdapterError, StagingError) as exc:
         _fail(transfer, exc)
@@ -168,7 +168,8 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
     elif again:
         delay = timedelta(seconds=retry_delay_s(transfer.attempts))
         later = timezone.now() + delay
-        claims.finish(transfer, TransferState.QUEUED, not_before=later, token=transfer.token, **first)
+        done = {"token": transfer.token, "bytes_done": transfer.bytes_done}
+        claims.finish(transfer, TransferState.QUEUED, not_before=later, **done, **first)
     else:
         _end(transfer, TransferState.FAILED, **first)
 

@@ -129,7 +129,8 @@ def test_a_worker_that_is_told_to_end_hands_its_copy_back(yard: Yard, monkeypatc
     claims.stopping.clear()
     monkeypatch.undo()
     transfer.refresh_from_db()
-    assert (transfer.state, transfer.attempts, bool(transfer.token)) == ("queued", 0, True)
+    assert (transfer.state, transfer.attempts, transfer.bytes_done) == ("queued", 0, 2 * MIB)
+    assert transfer.token
     (flush,) = yard.work()
     assert (flush.state, flush.start_offset) == ("done", 2 * MIB)
     yard.assert_all_is_counted()
