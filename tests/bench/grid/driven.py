@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import boto3
@@ -79,12 +80,10 @@ class ByBoto3(Worker):
 
     def __init__(self, *, bucket: str, **settings: Any) -> None:
         self._bucket = bucket
-        checksums = {
-            f"{name}": "when_required" for name in ("request_checksum_calculation", "response_checksum_validation")
-        }
-        config = Config(
-            signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=100, **checksums
-        )
+        # The adapter's client asks for no more checksums either.
+        checksums = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+        style = {"addressing_style": "path"}
+        config = Config(signature_version="s3v4", s3=style, max_pool_connections=100, **checksums)
         self._client = boto3.client("s3", config=config, **settings)
 
     def put(self, key: str, file: str) -> None:
@@ -140,13 +139,13 @@ def _ignore(_: int) -> None:
 
 def main() -> None:
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
-    make = WORKERS[settings.pop("kind")]
-    worker = make(**settings)
+    make = partial(WORKERS[settings.pop("kind")], **settings)
+    worker = make()
     for line in sys.stdin:
         order = json.loads(line)
         if order["deed"] == "renew":
             worker.close()
-            worker = make(**settings)
+            worker = make()
             print(0.0, flush=True)
         else:
             print(obey(worker, **order), flush=True)

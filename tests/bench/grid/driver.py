@@ -6,8 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.bench.clients import WrongAnswer
 from tests.bench.usage import ProcessTree
@@ -36,14 +35,6 @@ class Driver:
 
     def close(self) -> None:
         self._process.communicate(timeout=60)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _order(self, **order: object) -> float:
         assert self._process.stdout is not None

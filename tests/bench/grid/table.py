@@ -8,7 +8,7 @@ from statistics import median
 
 from tests.bench.contest import GIB, MIB, Contender, Result, size_in_words
 from tests.bench.grid.loads import AT_ONCE, loads
-from tests.bench.grid.programme import Cell, Grid
+from tests.bench.grid.programme import Grid
 
 _METHOD = """\
 - Each adapter by itself: files in memory go to a storage, or come from it, without a gateway. Waybill is a process that
@@ -74,15 +74,15 @@ def _table(grid: Grid) -> Iterator[str]:
         for number, result in enumerate(cell.results):
             title = "" if number else f"**{cell.way} {cell.load}**"
             by = [result.contest.waybill.name] if several else []
-            yield _line([title, *by, *_figures(cell, result)])
+            yield _line([title, *by, *_figures(result)])
 
 
-def _figures(cell: Cell, result: Result) -> list[str]:
+def _figures(result: Result) -> list[str]:
     ours, large = result.waybill, result.contest.large
     theirs = [result.scores[rival.name] for rival in result.contest.rivals]
     shown = [_part(result, rival) for rival in result.contest.rivals]
-    scale = GIB if large else GIB / cell.load.size
-    cpu = " · ".join(f"{median(score.cpu) * scale:.2f}" for score in (ours, *theirs) if score.cpu)
+    scale, unit = (GIB, "") if large else (1000, " ms a file")
+    cpu = " · ".join(f"{median(score.cpu) * scale:.2f}" for score in (ours, *theirs) if score.cpu) + unit
     extra, most = ours.extra_bytes or 0, result.contest.most_extra_bytes
     bar = "" if most is None else f", bar {most // MIB}{' **missed**' if extra > most else ''}"
     memory = f"{extra / MIB:.0f} MiB{bar}"
