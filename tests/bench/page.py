@@ -58,7 +58,8 @@ def write(
     grid_method: str = "",
 ) -> str:
     """The whole page in Markdown."""
-    misses = [miss for each in (*results, *waits, *grids) for miss in each.misses()]
+    everything: list[Result | Wait | Grid] = [*results, *waits, *grids]
+    misses = [miss for each in everything for miss in each.misses()]
     parts = [_HEAD, "\n".join(f"- {name}: {value}" for name, value in facts.items()), ""]
     if large := [result for result in results if result.contest.large]:
         parts += ["## Large files", "", *_table(large), ""]

@@ -24,8 +24,7 @@ class Lying(LocalSite):
 
 def measured(kind: type[LocalSite], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Grid]:
     monkeypatch.setattr(programme, "SITES", {"local": kind})
-    how = {"largest": MIB, "rounds": 1, "digest": True, "report": lambda _: None}
-    return programme.run(folder, storages=["local"], **how)
+    return programme.run(folder, storages=["local"], largest=MIB, rounds=1, digest=True, report=lambda _: None)
 
 
 @pytest.mark.parametrize(

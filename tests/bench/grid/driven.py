@@ -16,11 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from irods.keywords import FORCE_FLAG_KW
-from irods.session import iRODSSession
-
 from adapters import registry
 from staging.pump import Hasher, pump
 
@@ -79,6 +74,9 @@ class ByBoto3(Worker):
     """boto3's managed transfer."""
 
     def __init__(self, *, bucket: str, **settings: Any) -> None:
+        import boto3  # Loading it takes longer than all the rest, and the adapters' processes do without.
+        from botocore.config import Config
+
         self._bucket = bucket
         # The adapter's client asks for no more checksums either.
         checksums = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
@@ -100,6 +98,8 @@ class ByIrodsClient(Worker):
     """python-irodsclient's own put and get, without threads of its own, which the stand-in does not know."""
 
     def __init__(self, *, root: str, **account: Any) -> None:
+        from irods.session import iRODSSession
+
         self._root = root
         self._session = iRODSSession(**account)
 
@@ -107,7 +107,7 @@ class ByIrodsClient(Worker):
         self._session.data_objects.put(file, f"{self._root}/{key}", num_threads=1)
 
     def get(self, key: str, file: str) -> None:
-        self._session.data_objects.get(f"{self._root}/{key}", file, num_threads=1, **{FORCE_FLAG_KW: ""})
+        self._session.data_objects.get(f"{self._root}/{key}", file, num_threads=1, forceFlag="")
 
     def close(self) -> None:
         self._session.cleanup()
