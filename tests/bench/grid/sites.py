@@ -26,7 +26,7 @@ class Site(AbstractContextManager["Site"], ABC):
     """
 
     name: str
-    remark = ""
+    remark: str
     #: Small files besides, and how many of them a second Waybill has to move.
     small: Load | None = None
     least_small: float | None = None

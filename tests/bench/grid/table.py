@@ -5,43 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 from statistics import median
+from textwrap import fill
 
 from tests.bench.contest import GIB, MIB, Contender, Result, size_in_words
 from tests.bench.grid.loads import AT_ONCE, loads
 from tests.bench.grid.programme import Grid
 
-_METHOD = """\
-- Each adapter by itself: files in memory go to a storage, or come from it, without a gateway. Waybill is a process that
-  has loaded what it needs, as a worker has; as in a transfer, the pump moves the bytes between the file and the
-  adapter's session or stream{digest}. Several at once are threads on one adapter. Its
-  connections are ended between two runs, so that connecting is a part of its time.
-- The others are programs, started within their time. For that to be a small part of it, a run is of {alone},
-  one after the other, by one process and over one connection where the program does that; and of {together},
-  by eight processes at once. rclone, boto3 and python-irodsclient do eight at once by themselves, in
-  one process; boto3 and python-irodsclient are loaded before, as Waybill is.
-- Eight at once of the largest size are files of an eighth of it, so that all of it fits into memory.
-- rclone is Debian's: `rclone copyto` of a folder, with its defaults where nothing else is said.
-- A cell shows the part of the other's speed that Waybill reaches and, after "of", that speed. CPU is that of the
-  clients' processes, in the order of the columns; the servers take their part of the same processor. More memory is
-  the most that Waybill's process and those that it starts hold above its idle amount, counting shared pages in each.
-"""
+_METHOD = (
+    "Each adapter by itself: files in memory go to a storage, or come from it, without a gateway. Waybill is a process"
+    " that has loaded what it needs, as a worker has; as in a transfer, the pump moves the bytes between the file and"
+    " the adapter's session or stream{digest}. Several at once are threads on one adapter. Its connections are ended"
+    " between two runs, so that connecting is a part of its time.",
+    "The others are programs, started within their time. For that to be a small part of it, a run is of {alone}, one"
+    " after the other, by one process and over one connection where the program does that; and of {together}, by eight"
+    " processes at once. rclone, boto3 and python-irodsclient do eight at once by themselves, in one process; boto3 and"
+    " python-irodsclient are loaded before, as Waybill is.",
+    "Eight at once of the largest size are files of an eighth of it, so that all of it fits into memory.",
+    "rclone is Debian's: `rclone copyto` of a folder, with its defaults where nothing else is said.",
+    'A cell shows the part of the other\'s speed that Waybill reaches and, after "of", that speed. CPU is that of the'
+    " clients' processes, in the order of the columns; the servers take their part of the same processor. More memory"
+    " is the most that Waybill's process and those that it starts hold above its idle amount, counting shared pages in"
+    " each.",
+)
+_WIDTH = 120
 
 
 def method(largest: int, *, digest: bool) -> str:
-    """How the grid is measured, as a part of the page's list."""
+    """How the grid is measured, as a list."""
     alone, together = (
         ", ".join(f"{load.files} of {size_in_words(load.size)}" for load in loads(largest) if load.at_once == at_once)
         for at_once in (1, AT_ONCE)
     )
     hashing = " and computes their SHA-256, which the others do not" if digest else ""
-    return _METHOD.format(alone=alone, together=together, digest=hashing)
+    points = (point.format(alone=alone, together=together, digest=hashing) for point in _METHOD)
+    return "\n".join(fill(point, _WIDTH, initial_indent="- ", subsequent_indent="  ") for point in points) + "\n"
 
 
 def sections(grids: Sequence[Grid]) -> Iterator[str]:
     """Lines of Markdown."""
     yield from (*_summary(grids), "")
     for grid in grids:
-        yield from (f"### {grid.name}", "", *([grid.remark, ""] if grid.remark else []), *_table(grid), "")
+        yield from (f"### {grid.name}", "", fill(grid.remark, _WIDTH), "", *_table(grid), "")
 
 
 def _summary(grids: Sequence[Grid]) -> Iterator[str]:
