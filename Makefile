@@ -27,7 +27,7 @@ sweep: install-servers ## Break thousands of transfers: SWEEP_SEED=1 SWEEP_SECON
 check: install-dev ## Format, lint, types, layers, migrations and the API's schema.
 	@bash tests/check.sh
 
-bench: install-servers ## Measure against nginx, sftp, curl and boto3; writes docs/benchmarks.md.
+bench: install-servers ## Measure against native clients and rclone, for half an hour; writes docs/benchmarks.md.
 	@exec $(PY) -m tests.bench
 
 format: install-dev ## Format the code.

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import django
@@ -15,18 +16,22 @@ import django
 from tests.bench import facts
 from tests.servers.install import install_packages
 
-APT_PACKAGES = ("wrk",)
+#: Programs that no test needs, and their Debian packages.
+PROGRAMS = {"globus-url-copy": "globus-gass-copy-progs", "wrk": "wrk"}
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-PARTS = ("local", "sftp", "s3", "small", "engines", "waiting")
+PARTS = ("local", "sftp", "s3", "small", "grid", "waiting")
+#: Of the grid.
+STORAGES = ("local", "sftp", "s3", "webdav", "gridftp", "irods")
 #: The source, what is stored, what the rivals store and what is still to be removed lie there at once.
-ROOM = 5
+ROOM = 6
 
 
 def main() -> int:
     options = _arguments()
-    if shutil.which("wrk") is None and os.getuid() == 0:
-        install_packages(APT_PACKAGES)
+    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    if missing and os.getuid() == 0:
+        install_packages(missing)
     # A bench that is told to end takes its servers along.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="waybill-bench-", dir=_roomy(options.size)))
@@ -43,23 +48,46 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=10_000, help="how many files of 4 KiB (default: 10000)")
     parser.add_argument("--rounds", type=int, default=5, help="of each contest, 3 or more (default: 5)")
     parser.add_argument("--seconds", type=int, default=5, help="of each run of wrk (default: 5)")
-    parser.add_argument("--only", type=_parts, default=PARTS, metavar="PART,…", help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--only", type=_some(PARTS), default=PARTS, metavar="PART,…", help=f"some of {','.join(PARTS)}")
     parser.add_argument(
-        "--quick", action="store_true", help="64 MiB, 600 files, 3 rounds, 2 s; the page is not written"
+        "--grid-rounds", type=int, default=3, metavar="ROUNDS", help="of each cell of the grid (default: 3)"
+    )
+    parser.add_argument(
+        "--storages",
+        type=_some(STORAGES),
+        default=STORAGES,
+        metavar="STORAGE,…",
+        help=f"of the grid, {','.join(STORAGES)}",
+    )
+    parser.add_argument("--no-digest", action="store_true", help="the adapters of the grid hash as little as others do")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="64 MiB, 600 files, 3 rounds (1 of the grid), 2 s; the page is not written",
     )
     options = parser.parse_args()
     if options.quick:
         options.size, options.count, options.rounds, options.seconds = 64, 600, 3, 2
-    if options.rounds < 3 or options.size < 1 or options.seconds < 1 or options.count < options.rounds:
-        parser.error("at least 3 rounds, 1 MiB, 1 second and one small file a round are needed")
+        options.grid_rounds = 1
+    if (
+        options.rounds < 3
+        or options.size < 1
+        or options.seconds < 1
+        or options.count < options.rounds
+        or options.grid_rounds < 1
+    ):
+        parser.error("at least 3 rounds (1 of the grid), 1 MiB, 1 second and one small file a round are needed")
     return options
 
 
-def _parts(words: str) -> tuple[str, ...]:
-    parts = tuple(words.split(","))
-    if unknown := set(parts) - set(PARTS):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(PARTS)}")
-    return parts
+def _some(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def some(words: str) -> tuple[str, ...]:
+        chosen = tuple(words.split(","))
+        if unknown := set(chosen) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(known)}")
+        return chosen
+
+    return some
 
 
 def _roomy(size: int) -> str | None:
@@ -81,6 +109,8 @@ def _set_up_django(data: Path) -> None:
 def _measure(options: argparse.Namespace, folder: Path) -> int:
     # These import the models, for which Django has to be set up.
     from tests.bench import clients, page, programme, waiting
+    from tests.bench.grid import programme as grid
+    from tests.bench.grid import table
 
     machine = facts.collect()
 
@@ -96,11 +126,23 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
         seconds=options.seconds,
         report=report,
     )
+    grids = []
+    if "grid" in options.only:
+        grids = grid.run(
+            folder / "grid",
+            storages=options.storages,
+            largest=options.size * 1024**2,
+            rounds=options.grid_rounds,
+            digest=not options.no_digest,
+            report=report,
+        )
     waits = waiting.run(folder / "waiting", report=report) if "waiting" in options.only else []
-    how = {"rounds": options.rounds, "connections": clients.CONNECTIONS, "seconds": options.seconds}
-    text = page.write(results, machine, waits=waits, **how)
+    machine |= {"rounds": f"{options.rounds}, of each adapter by itself {options.grid_rounds}"}
+    method = table.method(options.size * 1024**2, digest=not options.no_digest)
+    how = {"connections": clients.CONNECTIONS, "seconds": options.seconds, "grid_method": method}
+    text = page.write(results, machine, grids=grids, waits=waits, **how)
     print(f"\n{text}")
-    if options.only == PARTS and not options.quick:
+    if (options.only, options.storages) == (PARTS, STORAGES) and not (options.quick or options.no_digest):
         PAGE.write_text(text)
     else:
         print(f"Not all of it was measured at full length: {PAGE.name} stays as it is.")

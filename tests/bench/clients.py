@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from tests.servers.sshd import Sshd
 CONNECTIONS = 16
 #: No single run may take longer.
 TIMEOUT_S = 900
+#: How variables begin by which a user configures rclone and the clients of S3 and GridFTP.
+_OF_THE_USER = ("RCLONE_", "AWS_", "X509_")
 
 #: wrk asks for the addresses of a file in turn and prints at the end what happened as one line of JSON.
 _WRK_SCRIPT = """\
@@ -55,13 +58,19 @@ def curl_put(url: str, file: Path) -> Work:
 
 def sftp(server: Sshd, commands: Sequence[str], *, amount: float, cipher: str | None = None) -> Work:
     """OpenSSH's sftp with a batch of commands; the time is that of the whole process, log-in included."""
+    command = sftp_command(server, cipher)
+    began = time.perf_counter()
+    call(command, stdin="\n".join(commands) + "\n")
+    return Work(amount, time.perf_counter() - began)
+
+
+def sftp_command(server: Sshd, cipher: str | None = None) -> list[str]:
+    """OpenSSH's sftp, which reads its commands from standard input."""
     options = [f"UserKnownHostsFile={server.known_hosts}", f"IdentityFile={server.key_file}", "IdentitiesOnly=yes"]
     arguments = [find_program("sftp", package="openssh-client"), "-q", "-b", "-", "-P", str(server.port)]
     arguments += [word for option in options for word in ("-o", option)]
     arguments += ["-c", cipher] if cipher else []
-    began = time.perf_counter()
-    _call([*arguments, f"{server.user}@{server.host}"], stdin="\n".join(commands) + "\n")
-    return Work(amount, time.perf_counter() - began)
+    return [*arguments, f"{server.user}@{server.host}"]
 
 
 def wrk(urls: Sequence[str], folder: Path, *, seconds: int) -> Work:
@@ -70,7 +79,7 @@ def wrk(urls: Sequence[str], folder: Path, *, seconds: int) -> Work:
     script.write_text(_WRK_SCRIPT)
     paths.write_text("".join(f"{_target(url)}\n" for url in urls))
     arguments = [find_program("wrk", package="wrk"), "-t", "1", "-c", str(CONNECTIONS), "-d", str(seconds)]
-    output = _call([*arguments, "-s", str(script), _origin(urls[0]), "--", str(paths)])
+    output = call([*arguments, "-s", str(script), _origin(urls[0]), "--", str(paths)])
     summary = json.loads(output.splitlines()[-1])
     if summary["failed"]:
         raise WrongAnswer(f"{summary['failed']} of {summary['requests']} requests failed")
@@ -104,18 +113,27 @@ def _put_share(urls: Iterable[str], body: bytes) -> None:
 
 def _curl(arguments: Sequence[str], size: int) -> Work:
     began = time.perf_counter()
-    moved = _call([find_program("curl", package="curl"), "-fsS", *arguments])
+    moved = call([find_program("curl", package="curl"), "-fsS", *arguments])
     seconds = time.perf_counter() - began
     if int(moved) != size:
         raise WrongAnswer(f"curl moved {moved} of {size} bytes")
     return Work(size, seconds)
 
 
-def _call(arguments: Sequence[str], *, stdin: str = "") -> str:
-    """The output of a program that succeeds within ``TIMEOUT_S``; it does not outlive this call."""
+def call(arguments: Sequence[str], *, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+    """The output of a program that succeeds within ``TIMEOUT_S``; it does not outlive this call.
+
+    ``env`` is added to our own environment, without what that says of the user's storages. Raises WrongAnswer.
+    """
     try:
         ended = subprocess.run(
-            list(arguments), input=stdin, text=True, capture_output=True, check=True, timeout=TIMEOUT_S
+            list(arguments),
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=True,
+            timeout=TIMEOUT_S,
+            env={name: os.environ[name] for name in os.environ if not name.startswith(_OF_THE_USER)} | dict(env or {}),
         )
     except subprocess.CalledProcessError as exc:
         raise WrongAnswer(f"{Path(exc.cmd[0]).name} ended with {exc.returncode}: {exc.stderr[-500:]}") from exc

@@ -99,15 +99,22 @@ class Result:
 
 def hold(contest: Contest, *, rounds: int, report: Callable[[str], None]) -> Result:
     """Every contender once a round, each round in another order."""
-    contenders = [contest.waybill, *contest.rivals]
-    scores = {contender.name: Score(contender) for contender in contenders}
+    return hold_together([contest], contest.title, rounds=rounds, report=report)[0]
+
+
+def hold_together(
+    contests: Sequence[Contest], title: str, *, rounds: int, report: Callable[[str], None]
+) -> list[Result]:
+    """Contests in the same work, of which a contender takes part in all that name it, with a single run a round."""
+    named = {each.name: each for contest in contests for each in (contest.waybill, *contest.rivals)}
+    contenders, scores = list(named.values()), {name: Score(each) for name, each in named.items()}
     for number in range(rounds):
         shift = number % len(contenders)
         for contender in contenders[shift:] + contenders[:shift]:
             score = scores[contender.name]
             _run(contender, number, score)
-            report(f"{contest.title}, round {number + 1} of {rounds}: {contender.name} {_speed(contest, score)}")
-    return Result(contest, scores)
+            report(f"{title}, round {number + 1} of {rounds}: {contender.name} {_speed(score, contests[0].large)}")
+    return [Result(contest, scores) for contest in contests]
 
 
 def _run(contender: Contender, number: int, score: Score) -> None:
@@ -122,9 +129,9 @@ def _run(contender: Contender, number: int, score: Score) -> None:
     contender.tidy(number)
 
 
-def _speed(contest: Contest, score: Score) -> str:
+def _speed(score: Score, large: bool) -> str:
     last = score.rates[-1]
-    return f"{last / 1e6:,.0f} MB/s" if contest.large else f"{last:,.0f} requests/s"
+    return f"{last / 1e6:,.0f} MB/s" if large else f"{last:,.0f} requests/s"
 
 
 def size_in_words(size: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,8 +17,10 @@ _PROGRAMS: Mapping[str, tuple[list[str], str]] = {
     "wrk": (["wrk", "--version"], r"wrk (?:debian/)?(\S+)"),
     "nginx": (["/usr/sbin/nginx", "-v"], r"nginx/(\S+)"),
     "OpenSSH": (["ssh", "-V"], r"OpenSSH_([^\s,]+)"),
+    "rclone": (["rclone", "version", "--config", "/dev/null"], r"rclone v(\S+)"),
+    "globus-url-copy": (["globus-url-copy", "-version"], r"globus-url-copy: (\S+)"),
 }
-_PACKAGES = ("Django", "gunicorn", "paramiko", "boto3")
+_PACKAGES = ("Django", "gunicorn", "paramiko", "boto3", "python-irodsclient")
 
 
 def collect() -> dict[str, str]:
@@ -34,6 +37,8 @@ def collect() -> dict[str, str]:
 
 
 def _program(command: list[str], pattern: str) -> str:
+    if shutil.which(command[0]) is None:
+        return "missing"
     ended = subprocess.run(command, text=True, capture_output=True, check=False)  # wrk ends with 1
     found = re.search(pattern, ended.stdout + ended.stderr)
     return found[1] if found else "of unknown version"

@@ -7,6 +7,8 @@ from statistics import median
 
 from tests.bench import waiting
 from tests.bench.contest import GIB, MIB, Result, Score
+from tests.bench.grid import table
+from tests.bench.grid.programme import Grid
 from tests.bench.waiting import Wait
 
 _HEAD = """\
@@ -29,10 +31,6 @@ _METHOD = """\
 - Small files: {connections} connections at once. Downloads are `wrk`'s, with one thread, which asks for all files in
   turn for {seconds} s; uploads are those of a small client of threads with kept connections. `sftp -r` sends one file
   after the other over one connection.
-- The rows of an engine are those of the SFTP adapter in a process of its own, without a gateway: it reads a file in
-  memory, or writes one, as `sftp` does, and logs in within its time. Its memory is that of the process and of the `ssh`
-  that it starts. Small files go one after the other over one connection, each synced and renamed, which `sftp -r`
-  does not do.
 - S3 is OpenStack Swift with its S3 interface, in four processes of the same machine, and SFTP is OpenSSH's server:
   they take their part of the processor in every row. Small boto3 calls come from {connections} threads of one process.
 - Waiting for data: readers ask for an object that is not there yet, and then 4 KiB are uploaded. Latencies are from
@@ -43,27 +41,38 @@ _METHOD = """\
   curl and boto3. More memory is the highest resident size during a transfer above that of the gateway when idle.
 """
 
+_GRID_METHOD = """\
+## How the adapters are measured
+
+{method}"""
+
 
 def write(
     results: Sequence[Result],
     facts: Mapping[str, str],
     *,
-    rounds: int,
     connections: int,
     seconds: int,
     waits: Sequence[Wait] = (),
+    grids: Sequence[Grid] = (),
+    grid_method: str = "",
 ) -> str:
     """The whole page in Markdown."""
-    misses = [miss for each in (*results, *waits) for miss in each.misses()]
-    parts = [_HEAD, "\n".join(f"- {name}: {value}" for name, value in {**facts, "rounds": rounds}.items()), ""]
+    everything: list[Result | Wait | Grid] = [*results, *waits, *grids]
+    misses = [miss for each in everything for miss in each.misses()]
+    parts = [_HEAD, "\n".join(f"- {name}: {value}" for name, value in facts.items()), ""]
     if large := [result for result in results if result.contest.large]:
         parts += ["## Large files", "", *_table(large), ""]
     if small := [result for result in results if not result.contest.large]:
         parts += ["## Small files", "", *_table(small), ""]
+    if grids:
+        parts += ["## Each adapter by itself", "", *table.sections(grids)]
     if waits:
         parts += ["## Waiting for data", "", *waiting.table(waits), ""]
     parts += ["## Bars that were missed", "", *([f"- {miss}" for miss in misses] or ["None."]), ""]
-    return "\n".join([*parts, _METHOD.format(connections=connections, seconds=seconds)])
+    parts += [_METHOD.format(connections=connections, seconds=seconds)]
+    parts += [_GRID_METHOD.format(method=grid_method)] if grids else []
+    return "\n".join(parts)
 
 
 def _table(results: Sequence[Result]) -> Iterator[str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from staging import storages
-from tests.bench import engines
 from tests.bench.contest import Contest, Result, hold
 from tests.bench.lab import Lab
 from tests.bench.local import Local
@@ -31,10 +30,9 @@ def run(
     seconds: int,
     report: Callable[[str], None],
 ) -> list[Result]:
-    """Hold the contests of the large files of the storages in ``parts``; of the small ones, and of the engines of SFTP
-    by themselves, where they say so."""
+    """Hold the contests of the large files of the storages in ``parts``, and of the small ones where they say so."""
     results: list[Result] = []
-    if not {*parts} & {*_RIVALRIES, "small", "engines"}:
+    if not {*parts} & {*_RIVALRIES, "small"}:
         return results
     lab, large = Lab(folder), folder / "large"
     _fill(large, size)
@@ -50,9 +48,7 @@ def run(
                 storages.close_adapters()
         finally:
             shutil.rmtree(place)
-    if "engines" in parts:
-        small = os.urandom(SMALL_BYTES)
-        results += engines.run(folder / "engines", large=large, small=small, count=count, rounds=rounds, report=report)
+    large.unlink()
     return results
 
 

@@ -77,7 +77,7 @@ def test_a_rate_below_its_bar_is_told() -> None:
 
 
 def test_the_page_shows_medians_spread_and_misses(contest: Contest) -> None:
-    text = page.write([held(contest)], {"date": "today"}, rounds=3, connections=16, seconds=5)
+    text = page.write([held(contest)], {"date": "today"}, connections=16, seconds=5)
     assert "| **GET** | Waybill | 268 (268 to 537) |  |  | 1.00 | 20.0 MiB **missed** (bar 16) |" in text
     assert "|  | nginx | 537 (537 to 1,074) | 0.50 (0.25 to 1.00) | 0.90 **missed** |  |  |" in text
     assert "- GET: 0.50 of nginx" in text
@@ -87,7 +87,7 @@ def test_the_page_shows_how_long_readers_waited_and_whether_that_was_too_long() 
     quick = Wait("SQLite", True, 50, [0.001 * n for n in range(1, 51)])
     slow = Wait("SQLite", True, 50, [0.06] * 50)
     polling = Wait("SQLite", False, 50, [1.0] * 50)
-    text = page.write([], {}, rounds=3, connections=16, seconds=5, waits=[quick, slow, polling])
+    text = page.write([], {}, connections=16, seconds=5, waits=[quick, slow, polling])
     assert "| SQLite | 50 | waiting | 26 ms | 48 ms | 50 ms | 50 ms |" in text
     assert "| SQLite | 50 | waiting | 60 ms | 60 ms | 60 ms | 50 ms **missed** |" in text
     assert "| SQLite | 50 | polling each second | 1,000 ms | 1,000 ms | 1,000 ms |  |" in text

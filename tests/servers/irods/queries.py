@@ -28,6 +28,9 @@ _COLUMNS = {
     501: "c.name",
     502: "c.parent",
 }
+#: What the client's own put and get ask for besides, of an object and of a collection, and nobody looks at.
+_UNUSED = dict.fromkeys((405, 406, 410, 411, 412, 414, 416, 417, 418, 419, 422, 423, 424, *range(503, 510)), "'0'")
+_COLUMNS |= {402: "c.id", **_UNUSED}
 _COLLECTION_NAMES = (501, 502)
 
 
@@ -87,8 +90,8 @@ def _taken_apart(condition: str) -> tuple[str, str]:
     if not quote or not last or "&&" in outside or "||" in outside:
         raise Refused(INVALID_ARGUMENT)
     match operator.strip().lower():
-        case "=":
-            return "=", value
+        case "=" | "<>" as operator:
+            return operator, value
         case "like":
             return "LIKE", value
     raise Refused(INVALID_ARGUMENT)
