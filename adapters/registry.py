@@ -10,7 +10,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from adapters.base import Adapter, Field
-from adapters.guard import Observe, guard
+from adapters.guard import Guarded, guard
+from adapters.watch import Observe
 
 #: Where the adapter of each kind is. Imported when asked for: some drivers take long to load.
 _OWN = {
@@ -103,7 +104,7 @@ def build(
     credential: Mapping[str, object],
     *,
     observe: Observe | None = None,
-) -> Adapter:
+) -> Guarded:
     """A guarded adapter; opens no connection. Raises InvalidSettings, or the adapter's ValueError."""
     checked = validate(scheme, options, credential)
     return guard(_adapter_class(scheme).build(name, *checked), observe=observe)

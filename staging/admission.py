@@ -1,6 +1,6 @@
 """Admission: whether an upload would be refused by what is known of it before its first byte."""
 
-from staging import catalog, placement, reservations, resuming
+from staging import catalog, health, placement, reservations, resuming
 from staging.errors import StreamInterrupted
 from staging.models import Alias
 from staging.offers import Offer
@@ -28,4 +28,6 @@ def admit(alias: Alias, offer: Offer) -> None:
         return
     storage = placement.landing(alias.bucket)
     adapter_for(storage)
+    if offer.whole is not None:
+        health.check(storage)
     reservations.check_space(storage, offer.whole or 0)

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from adapters import registry
 from adapters.base import Adapter, CheckStep
-from adapters.guard import Observe
-from staging import catalog, credentials, events
+from adapters.breaker import Health
+from adapters.watch import Observe
+from staging import catalog, credentials, events, health
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Bucket, Credential, Project, Storage
@@ -50,19 +51,23 @@ def adapter_for(storage: Storage) -> Adapter:
     StorageUnusable.
     """
     credential = storage.credential
+    if credential:
+        health.note_use(credential)
     revision = (storage.revision, credential.revision if credential else 0)
     found = _built.get(storage.pk)
-    if found and found[0] == revision:
+    # A row that was read before a rotation never brings the old secrets back.
+    if found and found[0] >= revision:
         return found[1]
     with _building:
         found = _built.get(storage.pk)
-        if found and found[0] == revision:
+        if found and found[0] >= revision:
             return found[1]
         try:
             secrets = credentials.unseal(credential) if credential else {}
             adapter = registry.build(storage.scheme, storage.name, storage.options, secrets, observe=observe)
         except (InvalidRequest, ValueError) as exc:
             raise StorageUnusable(f"The storage {storage.name} cannot be used: {exc}") from exc
+        adapter.breaker = health.breaker_for(storage)
         _built[storage.pk] = (revision, adapter)
     if found:
         found[1].close()
@@ -74,6 +79,7 @@ def close_adapters() -> None:
     with _building:
         adapters = [adapter for _, adapter in _built.values()]
         _built.clear()
+        health.forget_all()
     for adapter in adapters:
         adapter.close()
 
@@ -216,13 +222,17 @@ def delete(storage: Storage) -> None:
 def test(storage: Storage) -> list[CheckStep]:
     """Try all that Waybill needs of the storage, step by step; the first failure is the last step.
 
-    The storage remembers the outcome as ``tested_at`` and ``test_steps``.
+    The storage remembers the outcome as ``tested_at`` and ``test_steps``. It is tried also while it is left alone, and
+    is so no longer where it passes.
     """
     adapter = adapter_for(storage)
     release()
     steps = adapter.check()
     storage.tested_at, storage.test_steps = timezone.now(), [asdict(step) for step in steps]
     Storage.objects.filter(pk=storage.pk).update(tested_at=storage.tested_at, test_steps=storage.test_steps)
+    if storage.test_passed:
+        health.write_change(storage.pk, Health())
+        storage.failing_since = None
     return steps
 
 

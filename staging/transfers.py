@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, Busy, Failing, NotTried
 from staging import catalog, purging, queue
 from staging.connections import release
 from staging.errors import StagingError
@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 #: Full-jitter retry: a random wait of at most this many seconds, doubled with each attempt up to the cap.
 RETRY_BASE_S = 2
 RETRY_CAP_S = 900
+#: What a transfer's row says that has not failed yet.
+_UNTRIED = ("", Busy.code, Failing.code)
 
 
 def run(transfer_id: str) -> None:
@@ -87,13 +89,18 @@ def _delete_bytes(transfer: Transfer) -> None:
 
 
 def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
-    again = exc.transient and transfer.attempts < transfer.max_attempts
-    first = {} if transfer.error_code else {"error_code": exc.code, "error_detail": str(exc)}
+    changes: dict[str, object] = {}
+    if transfer.error_code in _UNTRIED:
+        changes = {"error_code": exc.code, "error_detail": str(exc)}
+    delay_s, again = retry_delay_s(transfer.attempts), exc.transient and transfer.attempts < transfer.max_attempts
+    if isinstance(exc, NotTried):
+        # A storage that was not even asked has not failed the transfer: the attempt does not count.
+        changes["attempts"], again = transfer.attempts - 1, True
+        delay_s += exc.retry_after_s or 0
     if again:
-        delay = timedelta(seconds=retry_delay_s(transfer.attempts))
-        _finish(transfer, TransferState.QUEUED, not_before=timezone.now() + delay, **first)
+        _finish(transfer, TransferState.QUEUED, not_before=timezone.now() + timedelta(seconds=delay_s), **changes)
     else:
-        _finish(transfer, TransferState.FAILED, **first)
+        _finish(transfer, TransferState.FAILED, **changes)
     log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from staging import credentials, storages
 from staging.models import Credential, Storage
@@ -168,6 +169,17 @@ def test_a_failing_connection_test_says_what_to_do(transactional_db: None, lab: 
         page("storage", "changelist"), {"action": "test_chosen", "_selected_action": [str(lab.storage.pk)]}
     )
     assert "failed" in people.admin.get(page("storage", "changelist"))
+
+
+def test_a_storage_that_fails_says_since_when_and_why(lab: Lab, people: People) -> None:
+    address = page("storage", "change", lab.storage.pk)
+    assert "no failures in a row" in people.viewer.get(address)
+    found = {"failing_since": timezone.now(), "failing_code": "offline", "failing_detail": "no route"}
+    Storage.objects.filter(pk=lab.storage.pk).update(**found)
+    shown = people.viewer.get(address)
+    assert "offline no route" in shown
+    for overview in (page("storage", "changelist"), "/admin/"):
+        assert "fail" in people.viewer.get(overview)
 
 
 def test_a_cordoned_storage_takes_nothing_until_it_is_uncordoned(lab: Lab, people: People) -> None:
