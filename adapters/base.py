@@ -83,7 +83,8 @@ class CheckStep:
 class Field:
     """One setting of a kind of storage: it validates what the API is sent and draws the admin's form.
 
-    ``secret`` fields belong to the credential, are encrypted at rest and never shown again.
+    ``secret`` fields belong to the credential, are encrypted at rest and never shown again. Where there are
+    ``choices``, the value is one of them.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Field:
     required: bool = False
     default: str | int | bool | None = None
     secret: bool = False
+    choices: tuple[str, ...] = ()
 
 
 class ReadStream(ABC):

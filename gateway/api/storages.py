@@ -15,6 +15,7 @@ from gateway.api.fields import Body, Choice, Name, Settings, Text, TextMap, Whol
 from gateway.api.objects import ObjectsPage, ObjectsQuery, list_objects
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import health, storages
+from staging.errors import NotFound
 from staging.models import Storage
 from staging.states import StorageState
 
@@ -126,13 +127,16 @@ class FieldAnswer(serializers.Serializer[Any]):
     required = serializers.BooleanField()
     default = serializers.JSONField(allow_null=True)
     secret = serializers.BooleanField()
+    choices = serializers.ListField(child=serializers.CharField(), help_text="The only values; empty for any.")
 
 
 class SchemeAnswer(serializers.Serializer[Any]):
-    """One kind of storage."""
+    """One kind of storage; ``capabilities`` are what all of it can do beyond reading and writing whole objects."""
 
     scheme = serializers.CharField()
     title = serializers.CharField()
+    read_only = serializers.BooleanField()
+    capabilities = serializers.ListField(child=serializers.CharField())
     fields = FieldAnswer(many=True)
 
 
@@ -143,6 +147,17 @@ class Schemes(Endpoint):
     def get(self, _request: Request) -> Response:
         """Every kind of storage and the settings it takes."""
         return Response([asdict(registry.describe(scheme)) for scheme in storages.schemes()])
+
+
+class OneScheme(Endpoint):
+    """One kind of storage."""
+
+    @extend_schema(operation_id="getScheme", responses=SchemeAnswer)
+    def get(self, _request: Request, scheme: str) -> Response:
+        """The settings it takes, and what it can do."""
+        if scheme not in storages.schemes():
+            raise NotFound
+        return Response(asdict(registry.describe(scheme)))
 
 
 class Storages(Endpoint):

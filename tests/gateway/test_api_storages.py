@@ -272,7 +272,20 @@ def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
         "required": True,
         "default": None,
         "secret": False,
+        "choices": [],
     }
+    for scheme, kind in kinds.items():
+        assert lab.viewer.get(f"schemes/{scheme}") == kind
+    lab.viewer.refused("GET", "schemes/gopher", status=404)
+    assert kinds["s3"]["capabilities"] == ["copies_within", "signs_urls"]
+    assert [scheme for scheme in kinds if kinds[scheme]["read_only"]] == ["http"]
+    [engine] = [field for field in kinds["sftp"]["fields"] if field["name"] == "engine"]
+    assert engine["choices"] == ["auto", "paramiko", "openssh"]
+    body = sftp("far", credential={"password": "x"})
+    body["options"] = {**SFTP, "engine": "telnet"}
+    assert lab.admin.refused("POST", "storages", body, status=400)["fields"]["engine"] == [
+        "one of auto, paramiko, openssh was expected"
+    ]
     assert {field["name"] for field in kinds["sftp"]["fields"] if field["secret"]} >= {"password", "private_key"}
     assert {field["name"] for field in kinds["irods"]["fields"] if field["secret"]} == {"password"}
 

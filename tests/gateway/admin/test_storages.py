@@ -90,6 +90,14 @@ def test_an_adapters_own_refusal_is_said_at_its_field(lab: Lab, people: People) 
     assert CANARY not in answer.content.decode(), "not even with an error elsewhere"
 
 
+def test_a_setting_with_few_values_is_chosen(lab: Lab, people: People) -> None:
+    shown = people.admin.get(add("sftp"))
+    assert '<option value="auto" selected>' in shown
+    assert '<option value="openssh">' in shown
+    answer = people.admin.send(add("sftp"), project=lab.project.pk, **(SFTP | {"option_engine": "telnet"}))
+    assert list(errors_in(answer)) == ["option_engine"]
+
+
 def test_a_missing_secret_is_said_at_its_field(lab: Lab, people: People) -> None:
     form = {"project": lab.project.pk, "name": "s3", "tier": "2", "option_bucket": "b", "option_region": "us-east-1"}
     found = errors_in(people.admin.send(add("s3"), secret_access_key="x", **form))
