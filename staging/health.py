@@ -38,6 +38,7 @@ _writing = Lock()
 def breaker_for(storage: Storage) -> Breaker | None:
     """A new breaker in the place of the storage's old one; None where none is wanted."""
     _retire(_breakers.pop(storage.pk, None))
+    _changes.pop(storage.pk, None)
     if not settings.BREAKER_FAILURES:
         return None
     rule = Rule(
