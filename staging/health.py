@@ -29,6 +29,7 @@ FIRST_WAIT_S = 2.0
 USE_NOTED_EVERY = timedelta(minutes=5)
 
 _breakers: dict[int, Breaker] = {}
+_left_alone: set[int] = set()
 _changes: dict[int, Health] = {}
 _uses: dict[int, datetime] = {}
 _noted: dict[int, datetime] = {}
@@ -37,8 +38,7 @@ _writing = Lock()
 
 def breaker_for(storage: Storage) -> Breaker | None:
     """A new breaker in the place of the storage's old one; None where none is wanted."""
-    _retire(_breakers.pop(storage.pk, None))
-    _changes.pop(storage.pk, None)
+    _retire(storage.pk)
     if not settings.BREAKER_FAILURES:
         return None
     rule = Rule(
@@ -55,8 +55,7 @@ def breaker_for(storage: Storage) -> Breaker | None:
             log.error("storage.failing", storage=name, error=health.code, detail=health.detail)
         else:
             log.info("storage.recovered", storage=name)
-        if tell:
-            tell(name, health.failing_since is not None)
+        _tell(pk, name, is_failing=health.failing_since is not None)
 
     breaker = _breakers[pk] = Breaker(name, rule, changed=changed, suspect=storage.failing_since is not None)
     return breaker
@@ -65,9 +64,9 @@ def breaker_for(storage: Storage) -> Breaker | None:
 def forget_all() -> None:
     """Begin anew, as a process does that has called no storage yet."""
     for pk in list(_breakers):
-        _retire(_breakers.pop(pk))
-    for notes in (_changes, _uses, _noted):
-        notes.clear()
+        _retire(pk)
+    _uses.clear()
+    _noted.clear()
 
 
 def refuses(storage: Storage) -> bool:
@@ -106,10 +105,13 @@ def write_down(**_: object) -> None:
         for pk, at in due.items():
             _write_use(pk, at)
             _noted[pk] = at
-        for pk, health in list(_changes.items()):
-            write_change(pk, health)
-            if _changes.get(pk) is health:
-                del _changes[pk]
+        while change := _next_change():
+            pk, health = change
+            try:
+                write_change(pk, health)
+            except Error:
+                _changes.setdefault(pk, health)
+                raise
     except Error as exc:
         log.warning("health.not_written", error=type(exc).__name__)
     finally:
@@ -133,13 +135,29 @@ def write_change(pk: int, health: Health) -> None:
                 events.record(storage.project_id, "storage.recovered", storage.name)
 
 
+def _next_change() -> tuple[int, Health] | None:
+    try:
+        return _changes.popitem()
+    except KeyError:
+        return None
+
+
 def _write_use(pk: int, at: datetime) -> None:
     earlier = Q(last_used_at__isnull=True) | Q(last_used_at__lte=at - USE_NOTED_EVERY)
     Credential.objects.filter(earlier, pk=pk).update(last_used_at=at)
 
 
-def _retire(breaker: Breaker | None) -> None:
+def _retire(pk: int) -> None:
+    breaker = _breakers.pop(pk, None)
     if breaker is not None:
         breaker.retire()
-        if breaker.health.failing_since and tell:
-            tell(breaker.storage, False)
+        _changes.pop(pk, None)
+        _tell(pk, breaker.storage, is_failing=False)
+
+
+def _tell(pk: int, name: str, *, is_failing: bool) -> None:
+    """Tell the metrics, which count the storages that this process itself leaves alone."""
+    if is_failing != (pk in _left_alone):
+        (_left_alone.add if is_failing else _left_alone.discard)(pk)
+        if tell:
+            tell(name, is_failing)

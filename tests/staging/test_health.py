@@ -125,10 +125,11 @@ def test_a_change_is_written_down_once_by_whoever_sees_it_first(failing: Place) 
     assert health.of(storage) == Health(own.failing_since, "offline", "the test wants it")
 
 
-def test_what_began_as_another_process_finds_it_well_again(failing: Place) -> None:
+def test_a_process_that_begins_later_finds_it_well_again(failing: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     health.write_down()
     storages.close_adapters()
     storage = Storage.objects.get(pk=failing.storage.pk)
+    monkeypatch.setattr(health, "tell", lambda *_: pytest.fail("this process never left it alone"))
     with pytest.raises(NotFound):
         storages.adapter_for(storage).stat("any")
     health.write_down()
@@ -149,14 +150,11 @@ def test_a_test_of_the_connection_goes_through_and_ends_it(failing: Place, fault
     assert Event.objects.filter(kind="storage.recovered").count() == 1
 
 
-def test_changed_settings_begin_anew(failing: Place) -> None:
+def test_changed_settings_begin_anew(failing: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, bool]] = []
-    health.tell = lambda name, is_failing: told.append((name, is_failing))
-    try:
-        storages.update(failing.storage, options=failing.storage.options, secrets=None)
-        storages.adapter_for(failing.storage)
-    finally:
-        health.tell = None
+    monkeypatch.setattr(health, "tell", lambda name, is_failing: told.append((name, is_failing)))
+    storages.update(failing.storage, options=failing.storage.options, secrets=None)
+    storages.adapter_for(failing.storage)
     assert told == [("frail", False)]
     assert not health.refuses(failing.storage)
 
