@@ -8,12 +8,14 @@ Adapters never retry. Time limits are for connecting and for making no progress,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import TracebackType
 from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+
+from adapters.errors import AdapterError
 
 #: The size in bytes of the pieces in which callers are advised to read and write.
 CHUNK_BYTES = 1024 * 1024
@@ -81,7 +83,8 @@ class CheckStep:
 class Field:
     """One setting of a kind of storage: it validates what the API is sent and draws the admin's form.
 
-    ``secret`` fields belong to the credential, are encrypted at rest and never shown again.
+    ``secret`` fields belong to the credential, are encrypted at rest and never shown again. Where there are
+    ``choices``, the value is one of them.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Field:
     required: bool = False
     default: str | int | bool | None = None
     secret: bool = False
+    choices: tuple[str, ...] = ()
 
 
 class ReadStream(ABC):
@@ -116,7 +120,7 @@ class ReadStream(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        _leave(self.close, error)
 
 
 class WriteSession(ABC):
@@ -154,7 +158,17 @@ class WriteSession(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.abort()
+        _leave(self.abort, error)
+
+
+def _leave(clean_up: Callable[[], None], error: BaseException | None) -> None:
+    """Clean up at the end of a block; where an error ended it, that error is kept and a second one noted on it."""
+    try:
+        clean_up()
+    except AdapterError as exc:
+        if error is None:
+            raise
+        error.add_note(f"cleaning up failed too: {exc}")
 
 
 class Adapter(ABC):

@@ -137,6 +137,33 @@ class TimedOut(TransientAdapterError):
     summary = "the storage did not answer in time"
 
 
+class NotTried(TransientAdapterError):
+    """Waybill did not ask the storage; ``retry_after_s`` says in how many seconds it may, None where nobody knows."""
+
+    code = "not_tried"
+    summary = "the storage was not asked"
+
+    def __init__(
+        self, detail: str = "", *, storage: str = "", key: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, storage=storage, key=key)
+        self.retry_after_s = retry_after_s
+
+
+class Busy(NotTried):
+    """As many connections are in use as the storage's settings allow a process."""
+
+    code = "busy"
+    summary = "all connections that it may have are in use"
+
+
+class Failing(NotTried):
+    """The storage failed so often in a row that it is left alone for a moment."""
+
+    code = "failing"
+    summary = "it fails at the moment and is left alone until it is tried again"
+
+
 class Truncated(TransientAdapterError):
     """A read ended before the bytes that were promised."""
 

@@ -65,6 +65,7 @@ def _fields(port: int, *, rename_overwrites: bool, checksum: str) -> tuple[Field
             "string",
             f"What the server computes of each file before it is published: {', '.join(CHECKSUMS)}, or none",
             default=checksum,
+            choices=(*CHECKSUMS, "none"),
         ),
         Field(
             "rename_overwrites",

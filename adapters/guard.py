@@ -1,16 +1,16 @@
 """What is the same for every adapter: keys and ranges are checked, calls are timed, streams held to their promise.
 
+While a breaker finds that the storage fails, calls that would begin something are refused (adapters/breaker.py).
+
 Whatever a driver lets slip that is no AdapterError becomes Unavailable, its cause kept, and counts as a leak: a
 defect of the adapter, which its tests hold at zero.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from threading import Lock
-from types import TracebackType
 from typing import ClassVar, Literal, Self, cast
 
 from adapters.base import (
@@ -29,17 +29,16 @@ from adapters.base import (
     WriteMode,
     WriteSession,
 )
+from adapters.breaker import Breaker
 from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable
 from adapters.keys import check_key, check_prefix
-
-#: Told of every call: the storage's name, the operation, its seconds, and ``ok``, an error's code or ``leak``.
-Observe = Callable[[str, str, float, str], None]
+from adapters.watch import Observe, Watch
 
 
-def guard(adapter: Adapter, *, observe: Observe | None = None) -> Guarded:
+def guard(adapter: Adapter, *, observe: Observe | None = None, breaker: Breaker | None = None) -> Guarded:
     """The adapter behind a guard, which offers an optional capability exactly if the adapter does."""
     mixins = tuple(mixin for capability, mixin in _CAPABILITIES if isinstance(adapter, capability))
-    return _guard_class(type(adapter), mixins)(adapter, observe=observe)
+    return _guard_class(type(adapter), mixins)(adapter, observe=observe, breaker=breaker)
 
 
 class Guarded(Adapter):
@@ -47,10 +46,11 @@ class Guarded(Adapter):
 
     wraps: ClassVar[type[Adapter]]
 
-    def __init__(self, inner: Adapter, *, observe: Observe | None = None) -> None:
+    def __init__(self, inner: Adapter, *, observe: Observe | None = None, breaker: Breaker | None = None) -> None:
         self.inner = inner
         self.name = inner.name
         self.observe = observe
+        self.breaker = breaker
         self.leaks = 0
         self._lock = Lock()
 
@@ -80,7 +80,8 @@ class Guarded(Adapter):
         return (GuardedFile if isinstance(stream, FileBacked) else GuardedRead)(self, stream)
 
     def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
-        with Watch(self, "open_write", key):
+        # A body of unknown length cannot be sent again: it is never refused for what the storage did to others.
+        with Watch(self, "open_write", key, gated=size is not None):
             check_key(key, storage=self.name)
             return GuardedWrite(self, self.inner.open_write(key, size=size, mode=mode))
 
@@ -102,16 +103,19 @@ class Guarded(Adapter):
 
     def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
         """Each step is timed by itself: what the caller does in between is none of the storage's time."""
-        with Watch(self, "scan", prefix):
+        with Watch(self, "open_scan", prefix):
             found = iter(self.inner.scan(check_prefix(prefix, storage=self.name), after=after, recursive=recursive))
         return self._steps(found, prefix)
 
     def check(self) -> list[CheckStep]:
         try:
             with Watch(self, "check"):
-                return self.inner.check()
+                steps = self.inner.check()
         except AdapterError as exc:
             return [CheckStep("check", False, str(exc))]
+        if self.breaker is not None and all(step.ok for step in steps):
+            self.breaker.answered()
+        return steps
 
     def close(self) -> None:
         with Watch(self, "close"):
@@ -132,39 +136,6 @@ class Guarded(Adapter):
         finally:
             if close := getattr(found, "close", None):  # A generator lets go of its connection or descriptor here.
                 close()
-
-
-class Watch:
-    """One call under guard; a class, not a generator, because every chunk passes through one."""
-
-    __slots__ = ("_began", "_guard", "_key", "_operation")
-
-    def __init__(self, guard: Guarded, operation: str, key: str = "") -> None:
-        self._guard = guard
-        self._operation = operation
-        self._key = key
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        seconds = time.perf_counter() - self._began
-        leaked = isinstance(error, Exception) and not isinstance(error, AdapterError)
-        if self._guard.observe is not None:
-            self._guard.observe(self._guard.name, self._operation, seconds, _outcome(error))
-        if leaked:
-            self._guard.count_leak()
-            raise Unavailable(
-                f"{self._operation} raised {type(error).__name__}", storage=self._guard.name, key=self._key
-            ) from error
-
-
-def _outcome(error: BaseException | None) -> str:
-    if isinstance(error, AdapterError):
-        return error.code
-    return "ok" if error is None else "leak" if isinstance(error, Exception) else "interrupted"
 
 
 class GuardedRead(ReadStream):
@@ -191,11 +162,6 @@ class GuardedRead(ReadStream):
     def close(self) -> None:
         with Watch(self._guard, "close_read", self.stat.key):
             self._inner.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _leave(self.close, error)
 
 
 class GuardedFile(GuardedRead):
@@ -231,21 +197,6 @@ class GuardedWrite(WriteSession):
     def abort(self) -> None:
         with Watch(self._guard, "abort", self.key):
             self._inner.abort()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _leave(self.abort, error)
-
-
-def _leave(clean_up: Callable[[], None], error: BaseException | None) -> None:
-    """Clean up at the end of a block; where an error ended it, that error is kept and a second one noted on it."""
-    try:
-        clean_up()
-    except AdapterError as exc:
-        if error is None:
-            raise
-        error.add_note(f"cleaning up failed too: {exc}")
 
 
 class _GuardedCopies(Guarded):

@@ -40,12 +40,14 @@ FIELDS = (
         "string",
         f"How the password is proved: {NATIVE}, or {PAM}, which needs TLS",
         default=NATIVE,
+        choices=(NATIVE, PAM),
     ),
     Field(
         "client_server_policy",
         "string",
         f"{REQUIRE_TLS}: nothing is sent without TLS. {REFUSE_TLS}: nothing is encrypted",
         default=REQUIRE_TLS,
+        choices=(REQUIRE_TLS, REFUSE_TLS),
     ),
     Field("ca", "text", "PEM certificates of the authority that signed the server's certificate, if it is private"),
     Field(

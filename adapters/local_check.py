@@ -10,33 +10,41 @@ from contextlib import suppress
 from adapters.base import Adapter, CheckStep, WriteMode
 from adapters.errors import AdapterError, AlreadyExists
 from adapters.rooted import Root
-from adapters.trials import store
+from adapters.trials import run, store
+
+#: The steps in their order, each with what to do where it fails.
+_REMEDIES = {
+    "root": "make the folder, or mount it, on every machine that runs a gateway or a worker",
+    "create": "let Waybill's user write there; the file system must have hard links, and space",
+    "refuse": "use a file system whose links never replace a file",
+    "replace": "let Waybill's user rename files there",
+    "delete": "let Waybill's user remove files there",
+    "space": "use a file system that tells its free space",
+}
 
 
 def check(adapter: Adapter, root: Root) -> list[CheckStep]:
     """As ``Adapter.check``."""
     key = f"waybill-check-{secrets.token_hex(8)}"
-    trials: tuple[tuple[str, str, Callable[[], object]], ...] = (
-        ("root", "the root is a folder", lambda: os.close(root.open_folder(key))),
-        ("create", "a file was written, synced and linked", lambda: store(adapter, key, b"w", WriteMode.CREATE)),
-        ("refuse", "a second create was refused", lambda: _try_second_create(adapter, key)),
-        ("replace", "the file was replaced", lambda: store(adapter, key, b"w", WriteMode.REPLACE)),
-        ("delete", "the file was deleted", lambda: adapter.delete(key)),
-        ("space", "free space is known", root.free_bytes),
-    )
-    steps: list[CheckStep] = []
+
+    def attempt(passed: Callable[[str], None]) -> None:
+        os.close(root.open_folder(key))
+        passed("the root is a folder")
+        store(adapter, key, b"w", WriteMode.CREATE)
+        passed("a file was written, synced and linked")
+        _try_second_create(adapter, key)
+        passed("a second create was refused")
+        store(adapter, key, b"w", WriteMode.REPLACE)
+        passed("the file was replaced")
+        adapter.delete(key)
+        passed("the file was deleted")
+        passed(f"{root.free_bytes()} bytes are free")
+
     try:
-        for step, found, attempt in trials:
-            try:
-                attempt()
-            except AdapterError as exc:
-                steps.append(CheckStep(step, False, str(exc)))
-                break
-            steps.append(CheckStep(step, True, found))
+        return run(_REMEDIES, attempt)
     finally:
         with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
             adapter.delete(key)
-    return steps
 
 
 def _try_second_create(adapter: Adapter, key: str) -> None:

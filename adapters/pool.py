@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from adapters.errors import Unavailable
+from adapters.slots import CONNECTIONS, Slots
 
 #: How many idle connections are kept, and for how long.
 SPARE = 4
@@ -43,26 +43,20 @@ class Pool(Generic[C]):
         limit: int,
         wait_s: float,
         idle_s: float = IDLE_S,
-        what: str = "connections (max_connections)",
+        what: str = CONNECTIONS,
     ) -> None:
         """``wait_s`` bounds the wait for a connection that another user gives back; ``what`` they are called."""
         self._connect = connect
-        self._storage = storage
-        self._limit = limit
-        self._what = what
-        self._wait_s = wait_s
         self._idle_s = idle_s
-        self._slots = threading.BoundedSemaphore(limit)
+        self._slots = Slots(limit, storage=storage, wait_s=wait_s, what=what)
         self._lock = threading.Lock()
         self._idle: list[C] = []
         self._sweeper: threading.Timer | None = None
         self._closed = False
 
     def take(self) -> C:
-        """A connection that worked a moment ago. Raises what connecting raises, and Unavailable when all stay taken."""
-        if not self._slots.acquire(timeout=self._wait_s):
-            detail = f"all {self._limit} {self._what} stayed in use for {self._wait_s:g} s"
-            raise Unavailable(detail, storage=self._storage)
+        """A connection that worked a moment ago. Raises what connecting raises, and Busy when all stay taken."""
+        self._slots.take()
         try:
             while (connection := self._pop()) is not None:
                 recent = time.monotonic() - connection.idle_since < TRUSTED_S
@@ -71,7 +65,7 @@ class Pool(Generic[C]):
                 connection.close()
             return self._connect()
         except BaseException:
-            self._slots.release()
+            self._slots.give_back()
             raise
 
     def give_back(self, connection: C) -> None:
@@ -81,7 +75,7 @@ class Pool(Generic[C]):
             if not (connection.usable and self._keep(connection)):
                 connection.close()
         finally:
-            self._slots.release()
+            self._slots.give_back()
 
     def close(self) -> None:
         """Close the idle connections, and from now on every other one when it is given back."""

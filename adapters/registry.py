@@ -9,8 +9,9 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from adapters.base import Adapter, Field
-from adapters.guard import Observe, guard
+from adapters.base import Adapter, CopiesWithin, Field, ReadsUnfinished, ReportsSpace, SignsUrls
+from adapters.guard import Guarded, guard
+from adapters.watch import Observe
 
 #: Where the adapter of each kind is. Imported when asked for: some drivers take long to load.
 _OWN = {
@@ -46,11 +47,21 @@ class InvalidSettings(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One kind of storage, as a form or an API shows it."""
+    """One kind of storage, as a form or an API shows it; ``capabilities`` are what it can do beyond the contract."""
 
     scheme: str
     title: str
+    read_only: bool
+    capabilities: tuple[str, ...]
     fields: tuple[Field, ...]
+
+
+_CAPABILITIES: Mapping[str, type] = {
+    "copies_within": CopiesWithin,
+    "reads_unfinished": ReadsUnfinished,
+    "reports_space": ReportsSpace,
+    "signs_urls": SignsUrls,
+}
 
 
 def schemes() -> tuple[str, ...]:
@@ -71,7 +82,8 @@ def is_read_only(scheme: str) -> bool:
 def describe(scheme: str) -> Description:
     """Raises InvalidSettings for a scheme that is not known."""
     found = _adapter_class(scheme)
-    return Description(scheme, found.title, found.fields)
+    capabilities = tuple(name for name, promise in _CAPABILITIES.items() if issubclass(found, promise))
+    return Description(scheme, found.title, found.read_only, capabilities, found.fields)
 
 
 def validate(
@@ -103,7 +115,7 @@ def build(
     credential: Mapping[str, object],
     *,
     observe: Observe | None = None,
-) -> Adapter:
+) -> Guarded:
     """A guarded adapter; opens no connection. Raises InvalidSettings, or the adapter's ValueError."""
     checked = validate(scheme, options, credential)
     return guard(_adapter_class(scheme).build(name, *checked), observe=observe)
@@ -134,6 +146,8 @@ def _type_problem(field: Field, value: object) -> str:
     wrong = not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)
     if wrong or (field.type == "string" and len(str(value).splitlines()) > 1):
         return f"{words} was expected"
+    if field.choices and value not in field.choices:
+        return f"one of {', '.join(field.choices)} was expected"
     return ""
 
 

@@ -32,6 +32,7 @@ class S3Adapter(Adapter):
         self.name = name
         self.traits = Traits(atomic_create=False, atomic_replace=True, resumes=True, strong_versions=True)
         self._bucket = S3Bucket(settings, storage=name)
+        self._slots = self._bucket.slots
         self._part_bytes = part_bytes
 
     @classmethod
@@ -43,20 +44,23 @@ class S3Adapter(Adapter):
         return f"s3://{s3_settings.bucket_name(options)}/{quote(s3_settings.prefix(options))}"
 
     def stat(self, key: str) -> ObjectStat:
-        return self._bucket.stat(key)
+        with self._slots.taken():
+            return self._bucket.stat(key)
 
     def open_read(self, key: str, start: int = 0, stop: int | None = None, *, version: str | None = None) -> ReadStream:
         return s3_read.open_read(self._bucket, key, start, stop, version)
 
     def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
         token = WriteToken.new(key, size=size, mode=mode)
-        if mode is WriteMode.CREATE and size is not None and size > self._part_bytes:
-            self._bucket.refuse_existing(key)  # before any byte of what is large is taken
-        return S3Write(self._bucket, token, part_bytes=self._part_bytes)
+        with self._slots.handed_on() as slot:
+            if mode is WriteMode.CREATE and size is not None and size > self._part_bytes:
+                self._bucket.refuse_existing(key)  # before any byte of what is large is taken
+            return S3Write(self._bucket, token, part_bytes=self._part_bytes, slot=slot)
 
     def resume_write(self, token: str) -> WriteSession:
         parsed = WriteToken.parse(token, storage=self.name)
-        return S3Write.resume(self._bucket, parsed, part_bytes=self._part_bytes)
+        with self._slots.handed_on() as slot:
+            return S3Write.resume(self._bucket, parsed, part_bytes=self._part_bytes, slot=slot)
 
     def unfinished_writes(self, key: str) -> list[str]:
         folder, slash, name = key.rpartition("/")
@@ -69,10 +73,12 @@ class S3Adapter(Adapter):
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
 
     def abort_write(self, token: str) -> None:
-        s3_write.abort_write(self._bucket, WriteToken.parse(token, storage=self.name))
+        with self._slots.taken():
+            s3_write.abort_write(self._bucket, WriteToken.parse(token, storage=self.name))
 
     def delete(self, key: str) -> None:
-        self._bucket.delete(key)
+        with self._slots.taken():
+            self._bucket.delete(key)
 
     def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
         options = {"StartAfter": self._bucket.prefix + after} if after else {}
@@ -96,7 +102,8 @@ class S3Adapter(Adapter):
         self._bucket.client.close()
 
     def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
-        return s3_copy.copy_within(self._bucket, source, target, mode)
+        with self._slots.taken():
+            return s3_copy.copy_within(self._bucket, source, target, mode)
 
     def sign_url(self, key: str, *, method: Literal["GET", "PUT"], lifetime_s: int) -> str:
         operation = {"GET": "get_object", "PUT": "put_object"}[method]
@@ -110,7 +117,7 @@ class S3Adapter(Adapter):
         )
         found = iter(pages)
         while True:
-            with self._bucket.translating(prefix):
+            with self._slots.taken(), self._bucket.translating(prefix):
                 page = next(found, None)
             if page is None:
                 return

@@ -28,13 +28,14 @@ from adapters.errors import (
 from adapters.keys import MAX_KEY_BYTES
 from adapters.s3_put import SignedPut
 from adapters.s3_settings import S3Connection, S3Settings
+from adapters.slots import Slots
 
 #: A signature is checked when a request arrives; how long its body then takes does not matter.
 _SIGNATURE_LIFETIME_S = 900
 
 
 class S3Bucket:
-    """Thread-safe.
+    """Thread-safe. Its callers hold one of ``slots`` for each stream, session or request.
 
     ``honours_create`` is whether the server honours ``If-None-Match: *``, None while that is not known;
     ``atomic_create`` is whether it is known to do so for two requests at the same moment too.
@@ -47,9 +48,10 @@ class S3Bucket:
         self.honours_create: bool | None = None
         self.atomic_create = False
         self.connect_timeout_s = settings.connect_timeout_s
+        self.slots = Slots(settings.max_connections, storage=storage, wait_s=settings.connect_timeout_s)
         self._stall_timeout_s = settings.stall_timeout_s
         self._connection = S3Connection(settings)
-        self.client = self._connection.client
+        self.client, self.tls = self._connection.client, self._connection.tls
 
     def path(self, key: str) -> str:
         """The object's name in the bucket; raises InvalidKey for one that S3 cannot hold."""
@@ -108,7 +110,7 @@ class S3Bucket:
             size,
             operation=operation,
             headers=headers,
-            tls=self._connection.tls,
+            tls=self.tls,
             connect_timeout_s=self.connect_timeout_s,
             stall_timeout_s=self._stall_timeout_s,
         )

@@ -12,49 +12,45 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from adapters.base import CheckStep
-from adapters.errors import AccessDenied, AdapterError, Offline, TimedOut, Unavailable
+from adapters.errors import AdapterError, Unavailable
 from adapters.s3_bucket import S3Bucket
 from adapters.s3_errors import status_of
 from adapters.s3_multipart import Multipart
 from adapters.s3_read import open_read
+from adapters.trials import run
 
 _CONTENT = b"Waybill was here"
-_REMEDIES: tuple[tuple[type[AdapterError], str], ...] = (
-    (
-        AccessDenied,
-        "Check access key, secret key, bucket and region, and that the key may list, read, write and delete",
-    ),
-    (Offline, "Check the endpoint's host and port, and that no firewall is between"),
-    (TimedOut, "Check the endpoint's host and port, and that no firewall is between"),
-)
+#: The steps in their order, each with what to do where it fails.
+_REMEDIES = {
+    "resolve": "check the endpoint's host, and that this machine's name server knows it",
+    "connect": "check the endpoint's scheme and port, that no firewall lies in between, and that ca has the authority"
+    " of its certificate",
+    "bucket": "check access key, secret key, bucket and region, and that the key may list the bucket",
+    "write": "check that the key may put objects below the prefix, and that there is space",
+    "read": "check that the key may get objects below the prefix",
+    "create": "check that the key may begin and abort uploads in parts below the prefix",
+    "delete": "check that the key may delete objects below the prefix",
+}
 
 
 def check(bucket: S3Bucket) -> list[CheckStep]:
     """As ``Adapter.check``. Leaves nothing in the bucket, and ``bucket.honours_create`` and ``atomic_create`` known."""
     key = f"waybill-check-{secrets.token_hex(8)}"
-    trials: tuple[tuple[str, Callable[[], str]], ...] = (
-        ("resolve", lambda: _resolve(bucket)),
-        ("connect", lambda: _connect(bucket)),
-        ("bucket", lambda: _see_bucket(bucket)),
-        ("write", lambda: _write(bucket, key)),
-        ("read", lambda: _read(bucket, key)),
-        ("create", lambda: _create(bucket, key)),
-        ("delete", lambda: _delete(bucket, key)),
-    )
-    steps: list[CheckStep] = []
+
+    def attempt(passed: Callable[[str], None]) -> None:
+        passed(_resolve(bucket))
+        passed(_connect(bucket))
+        passed(_see_bucket(bucket))
+        passed(_write(bucket, key))
+        passed(_read(bucket, key))
+        passed(_create(bucket, key))
+        passed(_delete(bucket, key))
+
     try:
-        for step, trial in trials:
-            try:
-                steps.append(CheckStep(step, True, trial()))
-            except AdapterError as exc:
-                remedy = next((words for kind, words in _REMEDIES if isinstance(exc, kind)), "")
-                found = f"{exc.summary} ({exc.detail})" if exc.detail else exc.summary
-                steps.append(CheckStep(step, False, f"{found}. {remedy}".removesuffix(" ")))
-                break
+        return run(_REMEDIES, attempt)
     finally:
         with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
-            bucket.delete(key)
-    return steps
+            _delete(bucket, key)
 
 
 def _address(bucket: S3Bucket) -> tuple[str, int]:
@@ -71,9 +67,11 @@ def _resolve(bucket: S3Bucket) -> str:
 
 def _connect(bucket: S3Bucket) -> str:
     host, port = _address(bucket)
-    with bucket.translating():
-        socket.create_connection((host, port), timeout=bucket.connect_timeout_s).close()
-    return f"{host} accepts connections on port {port}"
+    with bucket.translating(), socket.create_connection((host, port), timeout=bucket.connect_timeout_s) as line:
+        if not bucket.client.meta.endpoint_url.startswith("https:"):
+            return f"{host} accepts connections on port {port}, without TLS"
+        bucket.tls.wrap_socket(line, server_hostname=host).close()
+    return f"{host} accepts connections on port {port}, and its certificate is trusted"
 
 
 def _see_bucket(bucket: S3Bucket) -> str:
@@ -100,7 +98,7 @@ def _create(bucket: S3Bucket, key: str) -> str:
     bucket.honours_create = _put_is_refused(bucket, key) and _parts_are_refused(bucket, key)
     if not bucket.honours_create:
         return "the server creates what exists; Waybill looks first, and of two at the same moment the later one wins"
-    bucket.atomic_create = _one_of_two_is_refused(bucket, key)
+    bucket.atomic_create = _one_of_two_is_refused(bucket, _other(key))
     if not bucket.atomic_create:
         return "the server refuses to create what exists; of two at the same moment the later one wins"
     return "the server refuses to create what exists, and one of two at the same moment"
@@ -124,7 +122,6 @@ def _parts_are_refused(bucket: S3Bucket, key: str) -> bool:
 
 def _one_of_two_is_refused(bucket: S3Bucket, key: str) -> bool:
     """Have the server look at two requests while there is nothing yet, and end one after the other."""
-    bucket.delete(key)
     with bucket.translating(key), ExitStack() as stack:
         puts = [
             stack.enter_context(closing(bucket.begin_put("put_object", key, len(_CONTENT), create=True, ask=True)))
@@ -146,4 +143,9 @@ def _one_of_two_is_refused(bucket: S3Bucket, key: str) -> bool:
 
 def _delete(bucket: S3Bucket, key: str) -> str:
     bucket.delete(key)
-    return "the object was deleted"
+    bucket.delete(_other(key))
+    return "the objects were deleted"
+
+
+def _other(key: str) -> str:
+    return f"{key}-other"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
 from adapters.errors import RangeInvalid, Truncated, Unavailable, VersionChanged
 from adapters.s3_bucket import S3Bucket, stat_of
+from adapters.slots import Slot
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -17,8 +18,13 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 def open_read(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str | None) -> ReadStream:
     """As ``Adapter.open_read``. What HTTP's ranges cannot say, an empty one, is answered by a HEAD."""
+    with bucket.slots.handed_on() as slot:
+        return _open(bucket, key, start, stop, version, slot)
+
+
+def _open(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str | None, slot: Slot) -> ReadStream:
     if start == stop:
-        return _open_empty(bucket, key, start, stop, version)
+        return _open_empty(bucket, key, start, stop, version, slot)
     params: dict[str, Any] = {"Bucket": bucket.name, "Key": bucket.path(key)}
     if start or stop is not None:
         params["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -29,26 +35,28 @@ def open_read(bucket: S3Bucket, key: str, start: int, stop: int | None, version:
             answer = bucket.client.get_object(**params)
     except RangeInvalid:
         # ``start`` is at the end or behind it; at the end, nothing is what was asked for.
-        return _open_empty(bucket, key, start, stop, version)
+        return _open_empty(bucket, key, start, stop, version, slot)
     body = answer["Body"]
     try:
         size = _whole_size(bucket, key, answer, start, ranged="Range" in params)
         stat = stat_of(key, answer, size=size)
         _require_within(bucket, stat, start, stop)
-        return _S3Read(bucket, stat, start, size if stop is None else stop, body)
+        return _S3Read(bucket, stat, start, size if stop is None else stop, body, slot)
     except BaseException:
         body.close()
         raise
 
 
-def _open_empty(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str | None) -> ReadStream:
+def _open_empty(
+    bucket: S3Bucket, key: str, start: int, stop: int | None, version: str | None, slot: Slot
+) -> ReadStream:
     stat = bucket.stat(key)
     if version is not None and stat.version != version:
         raise VersionChanged(storage=bucket.storage, key=key)
     _require_within(bucket, stat, start, stop)
     if start != (stat.size if stop is None else stop):
         raise Unavailable("the storage refused a range that the object has", storage=bucket.storage, key=key)
-    return _S3Read(bucket, stat, start, start, None)
+    return _S3Read(bucket, stat, start, start, None, slot)
 
 
 def _whole_size(bucket: S3Bucket, key: str, answer: Any, start: int, *, ranged: bool) -> int:
@@ -66,12 +74,15 @@ def _require_within(bucket: S3Bucket, stat: ObjectStat, start: int, stop: int | 
 
 
 class _S3Read(ReadStream):
-    def __init__(self, bucket: S3Bucket, stat: ObjectStat, start: int, stop: int, body: StreamingBody | None) -> None:
+    def __init__(
+        self, bucket: S3Bucket, stat: ObjectStat, start: int, stop: int, body: StreamingBody | None, slot: Slot
+    ) -> None:
         self.stat = stat
         self.start = start
         self.stop = stop
         self._bucket = bucket
         self._body = body
+        self._slot = slot
         self._left = stop - start
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
@@ -86,6 +97,9 @@ class _S3Read(ReadStream):
 
     def close(self) -> None:
         """A connection whose answer was read whole goes back to the pool by itself; any other is dropped here."""
-        if self._body is not None:
-            body, self._body, self._left = self._body, None, 0
-            body.close()
+        body, self._body, self._left = self._body, None, 0
+        try:
+            if body is not None:
+                body.close()
+        finally:
+            self._slot.give_back()

@@ -38,8 +38,20 @@ FIELDS = (
         " endpoint is given",
     ),
     Field("ca", "text", "PEM certificates of the authority that signed the endpoint's certificate, if it is private"),
-    Field("connect_timeout_s", "integer", "Seconds to wait for a connection", default=10),
+    Field(
+        "connect_timeout_s",
+        "integer",
+        "Seconds for connecting, and for waiting until fewer connections are in use",
+        default=10,
+    ),
     Field("stall_timeout_s", "integer", "Seconds without any progress after which a request fails", default=60),
+    Field(
+        "max_connections",
+        "integer",
+        "How many streams, uploads and requests may run at once; each has one connection, an upload in parts at times"
+        " two",
+        default=64,
+    ),
     Field("idle_connections", "integer", "How many connections are kept open for the next request", default=10),
     Field("access_key", "string", "Access key", required=True, secret=True),
     Field("secret_key", "string", "Secret key", required=True, secret=True),
@@ -66,6 +78,7 @@ class S3Settings:
     ca: str = ""
     connect_timeout_s: int = 10
     stall_timeout_s: int = 60
+    max_connections: int = 64
     idle_connections: int = 10
 
     @classmethod
@@ -104,6 +117,7 @@ class S3Settings:
             ca=ca,
             connect_timeout_s=_positive(options, "connect_timeout_s", 10),
             stall_timeout_s=_positive(options, "stall_timeout_s", 60),
+            max_connections=_positive(options, "max_connections", 64),
             idle_connections=_positive(options, "idle_connections", 10),
         )
 

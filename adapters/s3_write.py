@@ -16,13 +16,17 @@ from adapters.base import ObjectStat, WriteSession
 from adapters.errors import AdapterError, NotFound, SizeMismatch, WriteLost
 from adapters.s3_bucket import S3Bucket, md5_hex
 from adapters.s3_multipart import Multipart, part_size
+from adapters.slots import Slot
 from adapters.tokens import WriteToken
 
 PART_BYTES = 8 * 1024 * 1024
 
 
 class S3Write(WriteSession):
-    """A write of a declared size streams each part as it comes; else a part is collected until it is full."""
+    """A write of a declared size streams each part as it comes; else a part is collected until it is full.
+
+    It holds one of the bucket's slots from its beginning to its end.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class S3Write(WriteSession):
         token: WriteToken,
         *,
         part_bytes: int,
+        slot: Slot,
         upload: Multipart | None = None,
         collected: bytes = b"",
         marked: bool = False,
@@ -45,9 +50,10 @@ class S3Write(WriteSession):
         self._room = 0  # bytes still missing from the part that is being streamed
         self._marked = marked
         self._over = False
+        self._slot = slot
 
     @classmethod
-    def resume(cls, bucket: S3Bucket, token: WriteToken, *, part_bytes: int) -> Self:
+    def resume(cls, bucket: S3Bucket, token: WriteToken, *, part_bytes: int, slot: Slot) -> Self:
         """Raises WriteLost."""
         upload_id, offset, collected = _read_mark(bucket, token)
         upload = Multipart.resume(bucket, token.key, upload_id) if upload_id else None
@@ -57,6 +63,7 @@ class S3Write(WriteSession):
             bucket,
             token,
             part_bytes=part_bytes,
+            slot=slot,
             upload=upload,
             collected=collected,
             marked=True,
@@ -79,23 +86,30 @@ class S3Write(WriteSession):
         self._over = True
         with suppress(AdapterError):  # A mark without its upload does no harm: resuming it is WriteLost.
             self._unmark()
+        self._slot.give_back()
         return stat
 
     def suspend(self) -> str:
-        if self._upload is not None:
-            self._upload.settle()
-            self._upload.disconnect()
-        if self._collected or not self._marked:
-            self._mark()
-        self._over = True
+        try:
+            if self._upload is not None:
+                self._upload.settle()
+                self._upload.disconnect()
+            if self._collected or not self._marked:
+                self._mark()
+            self._over = True
+        finally:
+            self._slot.give_back()
         return self.token
 
     def abort(self) -> None:
-        if not self._over:
-            self._over = True
-            if self._upload is not None:
-                self._upload.abort()
-            self._unmark()
+        try:
+            if not self._over:
+                self._over = True
+                if self._upload is not None:
+                    self._upload.abort()
+                self._unmark()
+        finally:
+            self._slot.give_back()
 
     def _stream(self, left: memoryview, declared: int) -> None:
         upload = self._upload or self._begin_upload()

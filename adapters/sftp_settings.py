@@ -52,6 +52,7 @@ FIELDS = (
         "Who speaks SSH: openssh (the machine's ssh program, the faster one), paramiko, or auto: openssh where that "
         "program is there and a private key is given",
         default=Engine.AUTO.value,
+        choices=tuple(engine.value for engine in Engine),
     ),
     Field("password", "text", "The user's password", secret=True),
     Field("private_key", "text", "Instead of a password, a private key in OpenSSH's or PEM format", secret=True),

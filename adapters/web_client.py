@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
-from adapters.errors import Unavailable
+from adapters.slots import Slots
 from adapters.web_connection import WebConnection
 from adapters.web_errors import BodyCut
 from adapters.web_settings import Origin
@@ -106,13 +106,13 @@ class WebClient:
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self._slots = threading.BoundedSemaphore(origin.max_connections)
+        self._slots = Slots(origin.max_connections, storage=origin.storage, wait_s=origin.connect_timeout_s)
         self._lock = threading.Lock()
         self._idle: list[WebConnection] = []
         self._closed = False
 
     def begin(self, method: str, path: str, headers: Mapping[str, str], *, patience_s: float = 0) -> Exchange:
-        """Send the head of a request for an encoded path. Raises what connections raise, and Unavailable."""
+        """Send the head of a request for an encoded path. Raises what connections raise, and Busy."""
         exchange = Exchange(self, self._take())
         try:
             exchange.connection.begin(method, path, headers, patience_s=patience_s)
@@ -157,7 +157,7 @@ class WebClient:
             if not (connection.settle() and self._keep(connection)):
                 connection.close()
         finally:
-            self._slots.release()
+            self._slots.give_back()
 
     def close(self) -> None:
         """Close the idle connections, and from now on every other one when it is given back."""
@@ -168,10 +168,7 @@ class WebClient:
             connection.close()
 
     def _take(self) -> WebConnection:
-        wait_s = self.origin.connect_timeout_s
-        if not self._slots.acquire(timeout=wait_s):
-            detail = f"all {self.origin.max_connections} connections (max_connections) stayed in use for {wait_s} s"
-            raise Unavailable(detail, storage=self.origin.storage)
+        self._slots.take()
         try:
             while (connection := self._pop()) is not None:
                 if time.monotonic() - connection.idle_since < IDLE_S and connection.is_quiet():
@@ -179,7 +176,7 @@ class WebClient:
                 connection.close()
             return WebConnection(self.origin)
         except BaseException:
-            self._slots.release()
+            self._slots.give_back()
             raise
 
     def _pop(self) -> WebConnection | None:

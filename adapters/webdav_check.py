@@ -31,15 +31,12 @@ def check(adapter: Adapter, client: WebClient, look: WebDavLook) -> list[CheckSt
                 Trial(
                     "write",
                     trial.write,
-                    "check that this user may PUT below the url, that MKCOL is allowed, and that there is space",
-                ),
-                Trial("read", trial.read, "check that no proxy in between changes what is read, or its ETag"),
-                Trial(
-                    "create",
-                    trial.create,
-                    "allow MOVE; a server behind a proxy that ends TLS must take a Destination that begins with the url"
+                    "check that this user may PUT below the url, that MKCOL and MOVE are allowed, and that there is"
+                    " space; a server behind a proxy that ends TLS must take a Destination that begins with the url"
                     " (Apache: RequestHeader edit Destination)",
                 ),
+                Trial("read", trial.read, "check that no proxy in between changes what is read, or its ETag"),
+                Trial("create", trial.create, "use a server that refuses a MOVE onto what exists with Overwrite: F"),
                 Trial("replace", trial.replace, "allow PUT over what exists, and MOVE with Overwrite: T"),
                 Trial("delete", trial.delete, "allow DELETE below the url"),
             )

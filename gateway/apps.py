@@ -1,6 +1,7 @@
 """The Django application of everything that speaks HTTP."""
 
 from django.apps import AppConfig
+from django.core.signals import request_finished
 
 
 class GatewayConfig(AppConfig):
@@ -12,6 +13,8 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called once Django's registry is complete; the admin's modules are found by Django itself."""
         from gateway import checks, metrics  # noqa: F401  the checks register themselves
-        from staging import storages
+        from staging import health, storages
 
         storages.observe = metrics.observe_storage
+        health.tell = metrics.observe_failing
+        request_finished.connect(health.write_down)

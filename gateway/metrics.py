@@ -23,11 +23,22 @@ WAITS = Counter("waybill_waits_total", "Waits for an object that have ended.", [
 STORAGE_SECONDS = Histogram(
     "waybill_storage_call_seconds", "Seconds of each call to a storage.", ["storage", "operation", "outcome"]
 )
+STORAGE_FAILING = Gauge(
+    "waybill_storage_failing",
+    "Processes that leave the storage alone at the moment.",
+    ["storage"],
+    multiprocess_mode="livesum",
+)
 
 
 def observe_storage(storage: str, operation: str, seconds: float, outcome: str) -> None:
     """The hook of ``adapters.guard``."""
     STORAGE_SECONDS.labels(storage, operation, outcome).observe(seconds)
+
+
+def observe_failing(storage: str, failing: bool) -> None:
+    """The hook of ``staging.health``."""
+    STORAGE_FAILING.labels(storage).inc(1 if failing else -1)
 
 
 def export(_request: HttpRequest) -> HttpResponse:

@@ -74,6 +74,8 @@ _STATUS: dict[type[Exception], int] = {
     storage_errors.SizeMismatch: 502,
     storage_errors.ChecksumMismatch: 502,
     storage_errors.WriteLost: 502,
+    storage_errors.Busy: 503,
+    storage_errors.Failing: 503,
     storage_errors.Unavailable: 502,
     storage_errors.Offline: 502,
     storage_errors.TimedOut: 504,
@@ -174,7 +176,8 @@ def _of_storage(exc: storage_errors.AdapterError, status: int) -> Problem:
         log.error("storage.access_denied", storage=exc.storage, key=exc.key, detail=exc.detail)
     elif status >= 500:
         log.warning("storage.failed", storage=exc.storage, key=exc.key, error=exc.code, detail=exc.detail)
-    headers = {"Retry-After": str(_retry_after(None))} if status == 503 else {}
+    asked_s = exc.retry_after_s if isinstance(exc, storage_errors.NotTried) else None
+    headers = {"Retry-After": str(_retry_after(asked_s))} if status == 503 else {}
     code = exc.code if exc.code.startswith("storage_") else f"storage_{exc.code}"
     hint = (
         "The storage behind the alias has a problem; its operators can see more in the admin." if status >= 500 else ""
@@ -234,7 +237,7 @@ def _flat(exc: ValidationError) -> dict[str, Any]:
     return exc.message_dict if hasattr(exc, "error_dict") else {"non_field_errors": exc.messages}
 
 
-def _retry_after(asked_s: int | None) -> int:
+def _retry_after(asked_s: float | None) -> int:
     """Whole seconds within the contract's 1 to 300, jittered so that waiting jobs do not come back all at once."""
     base = asked_s or 4
     return max(1, min(300, round(base * random.uniform(0.75, 1.5))))  # noqa: S311  jitter is no secret

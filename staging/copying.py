@@ -56,7 +56,7 @@ class _Copy:
     def run(self) -> None:
         if self._transfer.target.state != StorageState.ACTIVE:
             raise StorageClosed(f"The storage {self._transfer.target} is {self._transfer.target.state}.")
-        copies = placement.reading_order(self._target.replicas.select_related("storage__credential"))
+        copies = reading.in_order(self._target.replicas.select_related("storage__credential"))
         if not copies:
             raise ObjectUnavailable("No copy of the object can be read now.")
         adapter = adapter_for(self._transfer.target)
@@ -85,7 +85,7 @@ class _Copy:
             else:
                 self._resumed = True
                 return session
-        key = placement.copy_key(self._target.bucket, str(self._target.pk), self._transfer.fence)
+        key = placement.copy_key(self._target, self._transfer)
         if self._planned is None:
             most = settings.HARD_WATER if self._transfer.kind == TransferKind.PROMOTE else 100
             self._planned = replicas.plan_copy(self._target, self._transfer.target, key, up_to_percent=most)

@@ -43,12 +43,11 @@ def explain(target: Object) -> Explanation:
         target.transfers.filter(state__in=replication.LIVE).select_related("target").order_by("priority", "created_at")
     )
     planned = replication.plan(target, policy, copies, replication.storages_of(target, policy))
-    queued = {(transfer.kind, transfer.target_id) for transfer in live}
     coming = [_of_transfer(transfer) for transfer in live]
     coming += [
         f"Waybill will {_DONE_BY[step.kind]} {step.storage}: {step.reason}."
         for step in planned.steps
-        if (step.kind, step.storage.pk) not in queued
+        if not replication.under_way(target, step.kind, step.storage)
     ]
     coming += [f"The policy is not met: {missing}." for missing in planned.missing]
     if target.expires_at:

@@ -5,11 +5,10 @@ import time
 from staging import placement, replication, transfers
 from staging.connections import release
 from staging.models import Object, Transfer
-from staging.states import Durability, TransferKind
+from staging.states import Durability
 
 #: The catalog is asked after this time first, and then ever more seldom.
 _FIRST_S, _SELDOM_S = 0.05, 0.5
-_COPYING = [kind for kind in TransferKind if kind.copies]
 _PERSISTENT_TIER = 2
 
 
@@ -33,5 +32,5 @@ def wait(target: Object, within_s: float) -> Durability:
 
 
 def _under_way(target: Object) -> list[Transfer]:
-    live = target.transfers.filter(state__in=replication.LIVE, kind__in=_COPYING)
+    live = target.transfers.filter(state__in=replication.LIVE, kind__in=replication.COPYING)
     return list(live.filter(target__tier__gte=_PERSISTENT_TIER))

@@ -1,7 +1,7 @@
 """Reading: what an alias's object is at this moment, and its bytes from the first replica that answers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,9 +10,9 @@ from django.conf import settings
 
 from adapters.base import ObjectStat, ReadStream, SignsUrls
 from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import alias_uses, catalog, failures, placement
+from staging import alias_uses, catalog, failures, health, placement
 from staging.connections import release
-from staging.errors import DataPending, ObjectUnavailable, SourceMissing
+from staging.errors import DataPending, ObjectUnavailable, SourceMissing, StorageUnusable
 from staging.models import Alias, Object, Replica
 from staging.states import AliasMode, ObjectState
 from staging.storages import adapter_for
@@ -79,7 +79,7 @@ def has_bytes(standing: Object) -> bool:
 
     A storage that cannot be asked now is not doubted.
     """
-    copies, mounted = placement.reading_order(standing.replicas.all()), standing.bucket.mounted
+    copies, mounted = in_order(standing.replicas.all()), standing.bucket.mounted
     release()
     return any(_may_hold(replica, mounted) for replica in copies)
 
@@ -123,7 +123,7 @@ def _find_managed(alias: Alias) -> Found:
             raise SourceMissing("There is no such object below the prefix.")
         raise DataPending
     # It may have been published between the two questions.
-    copies = placement.reading_order(replicas or current.replicas.all())
+    copies = in_order(replicas or current.replicas.all())
     if current.state != ObjectState.AVAILABLE or not copies:
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
     return pinned(current, copies)
@@ -151,6 +151,11 @@ def _find_mounted(alias: Alias) -> Found:
         copies=(Copy(place, stat.version),),
         replaced_at=stat.modified,
     )
+
+
+def in_order(replicas: Iterable[Replica]) -> list[Replica]:
+    """Readable replicas, the best first; those on storages that this process leaves alone come last."""
+    return sorted(placement.reading_order(replicas), key=lambda replica: health.refuses(replica.storage))
 
 
 def _opaque(stat: ObjectStat) -> str:
@@ -210,11 +215,13 @@ class _FailoverStream(ReadStream):
     def close(self) -> None:
         self._stream.close()
 
-    def _next(self, first: AdapterError | None) -> ReadStream:
+    def _next(self, first: AdapterError | StorageUnusable | None) -> ReadStream:
         while self._left:
+            copy = self._left.pop(0)
             try:
-                return _open(self._found, self._left.pop(0), self._offset, self.stop)
-            except AdapterError as exc:
-                log.warning("replica.failed", storage=exc.storage, error=exc.code, offset=self._offset)
+                return _open(self._found, copy, self._offset, self.stop)
+            except (AdapterError, StorageUnusable) as exc:
+                name = copy.replica.storage.name
+                log.warning("replica.failed", storage=name, error=exc.code, offset=self._offset)
                 first = first or exc
         raise first or AssertionError("a stream without copies")

@@ -188,7 +188,9 @@ class Reception:
             return True
         except AdapterError as second:
             log.warning("upload.not_suspended", upload=str(self.upload.pk), error=second.code)
-            return False
+            if self.is_let_go:  # The session has nothing left that it could abort: the janitor finds the bytes.
+                reservations.disown(self.upload)
+            return self.is_let_go
 
     def _suspend(self, adapter: Adapter) -> bool:
         """Leave the bytes to whoever goes on. False where the storage kept none; storages may lose the last part."""

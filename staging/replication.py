@@ -15,6 +15,7 @@ from staging.states import ReplicaState, StorageState, TransferKind, TransferSta
 #: A lower number goes first: somebody waits for it, bytes are not safe yet, a copy is missing, a copy would be faster.
 URGENT, UNSAFE, MISSING, FASTER, ROUTINE = 10, 30, 50, 70, 90
 
+COPYING = [kind for kind in TransferKind if kind.copies]
 LIVE = (TransferState.QUEUED, TransferState.RUNNING)
 
 
@@ -70,8 +71,7 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
         policy = policies.of(locked)
         copies = list(locked.replicas.select_related("storage__drain_to"))
         planned = plan(locked, policy, copies, storages_of(locked, policy), is_new=is_new)
-        live = set(locked.transfers.filter(state__in=LIVE).values_list("kind", "target"))
-        return [queue_step(locked, step) for step in planned.steps if (step.kind, step.storage.pk) not in live]
+        return [queue_step(locked, step) for step in planned.steps if not under_way(locked, step.kind, step.storage)]
 
 
 def storages_of(target: Object, policy: Policy) -> list[Storage]:
@@ -89,8 +89,10 @@ def queue_step(target: Object, step: Step) -> Transfer:
     return _queue(target, step)
 
 
-def _under_way(target: Object, kind: TransferKind, storage: Storage) -> Transfer | None:
-    return target.transfers.filter(kind=kind, target=storage, state__in=LIVE).first()
+def under_way(target: Object, kind: TransferKind, storage: Storage) -> Transfer | None:
+    """The transfer that does this already: two copies to one storage are one, whatever they are for."""
+    alike = COPYING if kind.copies else [kind]
+    return target.transfers.filter(kind__in=alike, target=storage, state__in=LIVE).first()
 
 
 def _queue(target: Object, step: Step) -> Transfer:
@@ -114,7 +116,7 @@ def ask(target: Object, step: Step) -> Transfer:
     """The transfer that does the step: one that is under way, or a new one."""
     with transaction.atomic():
         Object.objects.select_for_update().get(pk=target.pk)
-        return _under_way(target, step.kind, step.storage) or queue_step(target, step)
+        return under_way(target, step.kind, step.storage) or queue_step(target, step)
 
 
 def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfer:
@@ -122,7 +124,7 @@ def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfe
     target, kind = replica.object, TransferKind.VERIFY
     with transaction.atomic():
         Object.objects.select_for_update().get(pk=target.pk)
-        found = _under_way(target, kind, replica.storage)
+        found = under_way(target, kind, replica.storage)
         return found or _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
 
 

@@ -3,9 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -14,8 +12,9 @@ from django.utils import timezone
 
 from adapters import registry
 from adapters.base import Adapter, CheckStep
-from adapters.guard import Observe
-from staging import catalog, credentials, events
+from adapters.breaker import Health
+from adapters.watch import Observe
+from staging import catalog, credentials, events, health, local_roots
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Bucket, Credential, Project, Storage
@@ -52,19 +51,23 @@ def adapter_for(storage: Storage) -> Adapter:
     StorageUnusable.
     """
     credential = storage.credential
+    if credential:
+        health.note_use(credential)
     revision = (storage.revision, credential.revision if credential else 0)
     found = _built.get(storage.pk)
-    if found and found[0] == revision:
+    # A row that was read before a rotation never brings the old secrets back.
+    if found and found[0] >= revision:
         return found[1]
     with _building:
         found = _built.get(storage.pk)
-        if found and found[0] == revision:
+        if found and found[0] >= revision:
             return found[1]
         try:
             secrets = credentials.unseal(credential) if credential else {}
             adapter = registry.build(storage.scheme, storage.name, storage.options, secrets, observe=observe)
         except (InvalidRequest, ValueError) as exc:
             raise StorageUnusable(f"The storage {storage.name} cannot be used: {exc}") from exc
+        adapter.breaker = health.breaker_for(storage)
         _built[storage.pk] = (revision, adapter)
     if found:
         found[1].close()
@@ -76,6 +79,7 @@ def close_adapters() -> None:
     with _building:
         adapters = [adapter for _, adapter in _built.values()]
         _built.clear()
+        health.forget_all()
     for adapter in adapters:
         adapter.close()
 
@@ -226,13 +230,17 @@ def delete(storage: Storage) -> None:
 def test(storage: Storage) -> list[CheckStep]:
     """Try all that Waybill needs of the storage, step by step; the first failure is the last step.
 
-    The storage remembers the outcome as ``tested_at`` and ``test_steps``.
+    The storage remembers the outcome as ``tested_at`` and ``test_steps``. It is tried also while it is left alone, and
+    is so no longer where it passes.
     """
     adapter = adapter_for(storage)
     release()
     steps = adapter.check()
     storage.tested_at, storage.test_steps = timezone.now(), [asdict(step) for step in steps]
     Storage.objects.filter(pk=storage.pk).update(tested_at=storage.tested_at, test_steps=storage.test_steps)
+    if storage.test_passed:
+        health.write_change(storage.pk, Health())
+        storage.failing_since = None
     return steps
 
 
@@ -262,7 +270,7 @@ def _validated(
     if MANAGED_FOLDER in base.split("/"):
         raise InvalidRequest(f"The storage's root lies within '{MANAGED_FOLDER}', which belongs to managed buckets.")
     if base.startswith("file://"):
-        _check_folder(project, scheme, _folder(base))
+        local_roots.check(project, scheme, base)
     return checked_options, checked_secrets
 
 
@@ -279,20 +287,3 @@ def _try_settings(
         setting, _, problem = str(exc).partition(": ")
         raise InvalidRequest(complaint, fields={setting: problem}) from exc
     return dict(checked_options), dict(checked_secrets)
-
-
-def _check_folder(project: Project, scheme: str, root: Path) -> None:
-    """No credential guards a local folder: it must lie where the operator allows it, and clear of other projects."""
-    if not any(root.is_relative_to(allowed.resolve()) for allowed in settings.LOCAL_ROOTS):
-        allowed_roots = ", ".join(str(path) for path in settings.LOCAL_ROOTS)
-        raise InvalidRequest(
-            "A local storage must lie below one of WAYBILL_LOCAL_ROOTS.", fields={"root": f"below {allowed_roots}"}
-        )
-    for other in Storage.objects.filter(scheme=scheme).exclude(project=project):
-        theirs = _folder(registry.base_uri(scheme, other.options))
-        if root.is_relative_to(theirs) or theirs.is_relative_to(root):
-            raise InvalidRequest("The folder cannot be used.", fields={"root": "it overlaps one of another project"})
-
-
-def _folder(base_uri: str) -> Path:
-    return Path(unquote(urlsplit(base_uri).path)).resolve()

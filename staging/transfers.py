@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from adapters.errors import AdapterError, OutOfSpace
+from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
 from staging import claims, copying, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 #: Full-jitter retry: a random wait of at most this many seconds, doubled with each attempt up to the cap.
 RETRY_BASE_S = 2
 RETRY_CAP_S = 900
+#: What a transfer's row says that has not failed yet.
+_UNTRIED = ("", Busy.code, Failing.code)
 
 
 def run(transfer_id: str) -> None:
@@ -161,17 +163,22 @@ def _end(transfer: Transfer, state: TransferState, **changes: object) -> None:
 def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
     no_room = isinstance(exc, NoSpace | OutOfSpace)
     again = (exc.transient or no_room) and transfer.attempts < transfer.max_attempts
-    first = {} if transfer.error_code else {"error_code": exc.code, "error_detail": str(exc)}
+    delay_s, changes = retry_delay_s(transfer.attempts), dict[str, object]()
+    if transfer.error_code in _UNTRIED:
+        changes = {"error_code": exc.code, "error_detail": str(exc)}
+    if isinstance(exc, NotTried):
+        # A storage that was not even asked has not failed the transfer: the attempt does not count.
+        changes["attempts"], again = transfer.attempts - 1, True
+        delay_s += exc.retry_after_s or 0
     log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
     if transfer.kind == TransferKind.PROMOTE and no_room:
-        _end(transfer, TransferState.CANCELLED, **first)  # A faster copy is a favour, and there is no room for it.
+        _end(transfer, TransferState.CANCELLED, **changes)  # A faster copy is a favour, and there is no room for it.
     elif again:
-        delay = timedelta(seconds=retry_delay_s(transfer.attempts))
-        later = timezone.now() + delay
-        done = {"token": transfer.token, "bytes_done": transfer.bytes_done}
-        claims.finish(transfer, TransferState.QUEUED, not_before=later, **done, **first)
+        changes |= {"token": transfer.token, "bytes_done": transfer.bytes_done}
+        later = timezone.now() + timedelta(seconds=delay_s)
+        claims.finish(transfer, TransferState.QUEUED, not_before=later, **changes)
     else:
-        _end(transfer, TransferState.FAILED, **first)
+        _end(transfer, TransferState.FAILED, **changes)
 
 
 def _wake_next(ended: Transfer) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from celery import Celery
-from celery.signals import worker_process_shutdown, worker_shutting_down
+from celery.signals import task_postrun, worker_process_shutdown, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
@@ -21,6 +21,14 @@ app.autodiscover_tasks(["workers"])
 if not settings.BROKER_URL:
     for name in ("broker", "broker-control"):
         Path(settings.DATA_DIR, name).mkdir(mode=0o700, exist_ok=True)
+
+
+@task_postrun.connect
+def write_health_down(**_: object) -> None:
+    """Between tasks no byte moves."""
+    from staging import health
+
+    health.write_down()
 
 
 @worker_process_shutdown.connect

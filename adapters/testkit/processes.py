@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import adapters
+from adapters import registry
 from adapters.base import Adapter
 from adapters.testkit.base import Contract
 
@@ -71,6 +72,22 @@ class OtherProcesses(Contract):
         assert len(found) == 1
         adapter.abort_write(found[0])
         self.assert_nothing_left(adapter, f"{folder}object")
+
+    def test_what_is_under_way_is_finished_after_the_adapter_was_closed(
+        self, adapter: Adapter, folder: str, settings: Settings
+    ) -> None:
+        data, written = self.content(4_000_000), self.content(self.several_parts, seed=1)
+        self.store(adapter, f"{folder}old", data)
+        rotated = registry.build(settings.scheme, "rotated", settings.options, settings.credential)
+        with rotated.open_read(f"{folder}old") as stream, rotated.open_write(f"{folder}new", size=None) as session:
+            begun = stream.read(1000)
+            session.write(written[: len(written) // 2])
+            rotated.close()
+            assert begun + b"".join(iter(stream.read, b"")) == data
+            session.write(written[len(written) // 2 :])
+            session.publish()
+        rotated.close()
+        assert self.fetch(adapter, f"{folder}new") == written
 
     def test_large_object_passes_through_little_memory(self, adapter: Adapter, folder: str, settings: Settings) -> None:
         for declared in (self.bulk_bytes, None):

@@ -55,11 +55,11 @@ class CredentialAdmin(OwnedAdmin):
     """Its page rotates the secrets that are set, and those that its storages could use besides."""
 
     needed = {"add": Role.ADMIN, "change": Role.ADMIN, "delete": Role.ADMIN}
-    list_display = ["name", "project", "secrets_set", "used_by", "rotated", "created"]
+    list_display = ["name", "project", "secrets_set", "used_by", "last_used", "rotated", "created"]
     list_filter = [("project", SeenFilter)]
     search_fields = ["name"]
     search_help_text = "Name"
-    readonly_fields = ["secrets_set", "used_by", "rotated", "created"]
+    readonly_fields = ["secrets_set", "used_by", "last_used", "rotated", "created"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("project").prefetch_related("storages")
@@ -81,7 +81,7 @@ class CredentialAdmin(OwnedAdmin):
                 (None, {"fields": ["project", "name"]}),
                 ("Secrets", {"fields": secrets, "description": note}),
             ]
-        about = (None, {"fields": ["secrets_set", "used_by", "rotated", "created"]})
+        about = (None, {"fields": ["secrets_set", "used_by", "last_used", "rotated", "created"]})
         if not self.has_change_permission(request, obj):
             return [about]
         note = "What is left empty stays as it is. Storages use the new secrets from their next call on."
@@ -117,6 +117,10 @@ class CredentialAdmin(OwnedAdmin):
     def used_by(self, row: Credential) -> str:
         links = ((reverse("admin:staging_storage_change", args=[s.pk]), s) for s in row.storages.all())
         return format_html_join(", ", '<a class="text-link" href="{}">{}</a>', links) or "no storage"
+
+    @display(description="Last used", ordering="last_used_at")
+    def last_used(self, row: Credential) -> str:
+        return words.ago(row.last_used_at)
 
     @display(description="Rotated", ordering="rotated_at")
     def rotated(self, row: Credential) -> str:

@@ -110,9 +110,15 @@ def _storage(row: Storage, several: bool) -> dict[str, Any]:
         "kind": registry.describe(row.scheme).title,
         "tier": f"Tier {row.tier}",
         "state": words.badge(row.state),
-        "alarm": row.tested_at is not None and not row.test_passed,
+        "alarm": _alarm(row),
         "bar": bar(row),
     }
+
+
+def _alarm(row: Storage) -> str:
+    if row.failing_since:
+        return "It fails and is left alone for a while"
+    return "The last test failed" if row.tested_at and not row.test_passed else ""
 
 
 def _transfer(row: Transfer) -> dict[str, Any]:

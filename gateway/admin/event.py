@@ -52,5 +52,6 @@ class EventAdmin(OwnedAdmin):
 def event_badge(kind: str) -> str:
     """The event's kind, coloured by what it means for somebody's data."""
     deed = kind.rpartition(".")[2]
-    colours = {"created": "success", "lost": "danger", "failed": "danger", "deleted": "warning", "revoked": "warning"}
+    colours = {"created": "success", "recovered": "success", "deleted": "warning", "revoked": "warning"}
+    colours |= dict.fromkeys(("lost", "failed", "failing"), "danger")
     return words.badge(kind, colours.get(deed, "info"))

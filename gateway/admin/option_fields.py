@@ -77,6 +77,9 @@ def _option(field: Field) -> forms.Field:
     if field.type == "boolean":
         return forms.BooleanField(required=False, initial=field.default, widget=UnfoldBooleanSwitchWidget(), **words)
     words |= {"required": field.required and field.default is None, "initial": field.default}
+    if field.choices:
+        choices = [(choice, choice) for choice in field.choices]
+        return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), **words)
     if field.type == "integer":
         return forms.IntegerField(widget=UnfoldAdminIntegerFieldWidget(), **words)
     widget = UnfoldAdminExpandableTextareaWidget() if field.type == "text" else UnfoldAdminTextInputWidget()

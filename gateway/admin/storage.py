@@ -20,7 +20,7 @@ from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
 from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, credential_field, fieldsets_of
 from gateway.admin.usage import bar
-from staging import storages
+from staging import health, storages
 from staging.errors import StagingError
 from staging.models import Storage
 from staging.states import Role, StorageState
@@ -107,6 +107,7 @@ class StorageAdmin(OwnedAdmin):
             "address": registry.base_uri(row.scheme, row.options),
             "bar": bar(row),
             "state": words.badge(row.state),
+            "health": _health_words(row),
             "tested": words.ago(row.tested_at),
             "buckets": row.buckets.all()[:20],
         }
@@ -150,7 +151,7 @@ class StorageAdmin(OwnedAdmin):
 
     @display(description="State", ordering="state")
     def state_badge(self, row: Storage) -> str:
-        return words.badge(row.state)
+        return format_html("{} {}", words.badge(row.state), words.badge("failing") if _is_failing(row) else "")
 
     @display(description="Used", ordering="used_bytes")
     def usage(self, row: Storage) -> str:
@@ -210,6 +211,19 @@ class StorageAdmin(OwnedAdmin):
             "kinds": [option_fields.summary(registry.describe(scheme)) for scheme in storages.schemes()],
         }
         return TemplateResponse(request, "admin/staging/choose_kind.html", context)
+
+
+def _health_words(storage: Storage) -> str:
+    found = health.of(storage)
+    if found.failing_since is None:
+        return "no failures in a row"
+    when = format_html("; tried again at {}", words.moment(found.next_try_at)) if found.next_try_at else ""
+    since = words.ago(found.failing_since)
+    return format_html("{} since {}: {} {}{}", words.badge("failing"), since, found.code, found.detail, when)
+
+
+def _is_failing(storage: Storage) -> bool:
+    return health.of(storage).failing_since is not None
 
 
 def _has_own_secrets(storage: Storage) -> bool:

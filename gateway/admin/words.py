@@ -46,6 +46,7 @@ _COLOURS = {
     "lost": "danger",
     "bad": "danger",
     "failed": "danger",
+    "failing": "danger",
     "revoked": "danger",
 }
 

@@ -22,7 +22,7 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
 
     class Meta:
         model = Credential
-        fields = ["name", "field_names", "storages", "created_at", "rotated_at"]
+        fields = ["name", "field_names", "storages", "created_at", "rotated_at", "last_used_at"]
 
 
 class CredentialBody(Body):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +14,8 @@ from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Choice, Name, Settings, Text, TextMap, Whole
 from gateway.api.objects import ObjectsPage, ObjectsQuery, list_objects
 from gateway.api.paging import ListQuery, Pager, answer, page_of
-from staging import storages
+from staging import health, storages
+from staging.errors import NotFound
 from staging.models import Storage
 from staging.states import StorageState
 
@@ -31,6 +32,19 @@ class StepAnswer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class HealthAnswer(serializers.Serializer[Any]):
+    """Whether a storage failed so often in a row that calls to it are refused for a while, and why.
+
+    `next_try_at` is when the process that answers here lets a call through again; null where it was others that found
+    the storage failing.
+    """
+
+    failing_since = serializers.DateTimeField(allow_null=True)
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    next_try_at = serializers.DateTimeField(allow_null=True)
+
+
 class StorageAnswer(serializers.ModelSerializer[Storage]):
     """A storage as it is shown: of its credential no more than the name and which fields are set."""
 
@@ -41,6 +55,7 @@ class StorageAnswer(serializers.ModelSerializer[Storage]):
     )
     root_bucket = serializers.SerializerMethodField(help_text="The bucket that shows the whole of it, in place.")
     test_steps = StepAnswer(many=True)
+    health = serializers.SerializerMethodField()
 
     class Meta:
         model = Storage
@@ -61,11 +76,17 @@ class StorageAnswer(serializers.ModelSerializer[Storage]):
             "created_at",
             "tested_at",
             "test_steps",
+            "health",
         ]
 
     def get_root_bucket(self, storage: Storage) -> str:
         """Made with the storage."""
         return storages.root_bucket_name(storage.name)
+
+    @extend_schema_field(HealthAnswer)
+    def get_health(self, storage: Storage) -> Any:
+        """As this process or another has found it."""
+        return HealthAnswer(health.of(storage)).data
 
 
 class Site(Text):
@@ -128,13 +149,16 @@ class FieldAnswer(serializers.Serializer[Any]):
     required = serializers.BooleanField()
     default = serializers.JSONField(allow_null=True)
     secret = serializers.BooleanField()
+    choices = serializers.ListField(child=serializers.CharField(), help_text="The only values; empty for any.")
 
 
 class SchemeAnswer(serializers.Serializer[Any]):
-    """One kind of storage."""
+    """One kind of storage; ``capabilities`` are what all of it can do beyond reading and writing whole objects."""
 
     scheme = serializers.CharField()
     title = serializers.CharField()
+    read_only = serializers.BooleanField()
+    capabilities = serializers.ListField(child=serializers.CharField())
     fields = FieldAnswer(many=True)
 
 
@@ -145,6 +169,17 @@ class Schemes(Endpoint):
     def get(self, _request: Request) -> Response:
         """Every kind of storage and the settings it takes."""
         return Response([asdict(registry.describe(scheme)) for scheme in storages.schemes()])
+
+
+class OneScheme(Endpoint):
+    """One kind of storage."""
+
+    @extend_schema(operation_id="getScheme", responses=SchemeAnswer)
+    def get(self, _request: Request, scheme: str) -> Response:
+        """The settings it takes, and what it can do."""
+        if scheme not in storages.schemes():
+            raise NotFound
+        return Response(asdict(registry.describe(scheme)))
 
 
 class Storages(Endpoint):

@@ -41,6 +41,7 @@ urlpatterns = [
     path("schema", schema.Schema.as_view(), name="api-schema"),
     path("docs", schema.Docs.as_view(), name="api-docs"),
     path("schemes", storages.Schemes.as_view(), name="api-schemes"),
+    path("schemes/<name:scheme>", storages.OneScheme.as_view()),
     path("storages", storages.Storages.as_view(), name="api-storages"),
     path("storages/<name:name>", storages.OneStorage.as_view()),
     path("storages/<name:name>/test", storages.StorageTest.as_view()),

@@ -12,7 +12,8 @@ from staging.states import StorageState
 class Storage(models.Model):
     """Where bytes lie. ``used_bytes`` and ``reserved_bytes`` count what Waybill put there or is about to.
 
-    ``test_steps`` is what the last test of the connection found: ``{"step", "ok", "detail"}`` in order.
+    ``test_steps`` is what the last test of the connection found: ``{"step", "ok", "detail"}`` in order. While some
+    process leaves the storage alone, ``failing_since`` and the last failure say why.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="storages")
@@ -40,6 +41,9 @@ class Storage(models.Model):
     revision = models.PositiveIntegerField(default=1, editable=False)
     tested_at = models.DateTimeField(null=True, blank=True, editable=False)
     test_steps = models.JSONField(default=list, blank=True, editable=False)
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    failing_code = models.CharField(max_length=32, blank=True, db_default="", default="", editable=False)
+    failing_detail = models.TextField(blank=True, db_default="", default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -59,6 +59,14 @@ class Transfer(models.Model):
                 name="transfer_running_has_lease",
             ),
             models.UniqueConstraint(
+                fields=["object", "target"],
+                condition=Q(
+                    state__in=[TransferState.QUEUED, TransferState.RUNNING],
+                    kind__in=[TransferKind.FLUSH, TransferKind.REPLICATE, TransferKind.PROMOTE],
+                ),
+                name="transfer_one_copy",
+            ),
+            models.UniqueConstraint(
                 fields=["object", "target", "kind"],
                 condition=Q(state__in=[TransferState.QUEUED, TransferState.RUNNING]),
                 name="transfer_one_live",

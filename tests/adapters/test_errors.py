@@ -10,7 +10,7 @@ from adapters.errors import AdapterError, TransientAdapterError
 CLASSES = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AdapterError)
 ]  # In the order in which they are written.
-TRANSIENT = {"TransientAdapterError", "Unavailable", "Offline", "TimedOut", "Truncated"}
+TRANSIENT = {"TransientAdapterError", "Unavailable", "Offline", "TimedOut", "Truncated", "NotTried", "Busy", "Failing"}
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

@@ -257,7 +257,7 @@ def test_every_call_is_told_with_its_outcome() -> None:
         ("open_read", "ok"),
         ("read", "ok"),
         ("close_read", "ok"),
-        ("scan", "ok"),
+        ("open_scan", "ok"),
         ("scan", "ok"),
         ("scan", "ok"),
     ]

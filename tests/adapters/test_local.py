@@ -242,6 +242,7 @@ def test_root_that_is_gone_is_offline_and_never_an_object_not_found(local: Local
             call()
     (step,) = local.check()
     assert (step.step, step.ok) == ("root", False)
+    assert "root folder is not there; make the folder" in step.detail
     assert not root.exists()
 
 

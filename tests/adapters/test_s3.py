@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from adapters.base import CHUNK_BYTES, Adapter, WriteMode
-from adapters.errors import AlreadyExists, InvalidKey, SizeMismatch, WriteLost
+from adapters.errors import AlreadyExists, Busy, InvalidKey, NotFound, SizeMismatch, WriteLost
 from adapters.guard import guard
 from adapters.s3 import S3Adapter
 from adapters.s3_bucket import S3Bucket
 from adapters.s3_copy import copy_within
 from adapters.s3_settings import S3Settings
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
+from adapters.tokens import WriteToken
 from tests.adapters.guarantees import Documented
 from tests.servers.process import find_program
 from tests.servers.proxy import CuttingProxy
@@ -69,6 +70,31 @@ def own(swift: Swift) -> Iterator[S3Adapter]:
 @pytest.fixture
 def bucket(own: S3Adapter) -> S3Bucket:
     return own._bucket
+
+
+def test_streams_uploads_and_requests_share_the_connections(settings: Settings) -> None:
+    options = {**settings.options, "max_connections": 2, "connect_timeout_s": 1}
+    adapter = S3Adapter.build("s3", options, CREDENTIAL)
+    AdapterContract.store(adapter, "budget", b"data", mode=WriteMode.REPLACE)
+    busy = "all 2 connections"
+    with adapter.open_read("budget") as stream, adapter.open_write("never", size=1):
+        assert stream.read() == b"data"
+        for call in (lambda: adapter.stat("budget"), lambda: list(adapter.scan()), lambda: adapter.open_read("budget")):
+            with pytest.raises(Busy, match=busy):
+                call()
+    for _ in range(3):  # Whatever ends badly gives back what it had.
+        with pytest.raises(NotFound):
+            adapter.open_read("missing")
+        with pytest.raises(AlreadyExists), adapter.open_write("budget", size=0) as session:
+            session.publish()
+        with pytest.raises(WriteLost):
+            adapter.resume_write(str(WriteToken.new("missing", size=1, mode=WriteMode.CREATE)))
+    token = adapter.open_write("budget", size=9).suspend()
+    with adapter.open_read("budget") as stream, adapter.open_read("budget"):
+        assert stream.read() == b"data"
+    adapter.abort_write(token)
+    adapter.delete("budget")
+    adapter.close()
 
 
 def uploads(adapter: S3Adapter) -> list[str]:

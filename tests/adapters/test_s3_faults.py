@@ -98,6 +98,27 @@ def test_name_that_does_not_resolve_is_offline() -> None:
     adapter.close()
 
 
+@pytest.mark.parametrize(
+    ("step", "denied", "remedy"),
+    [
+        ("bucket", ("HEAD", ""), "may list"),
+        ("write", ("PUT", ""), "may put"),
+        ("read", ("GET", ""), "may get"),
+        ("create", ("POST", "uploads"), "in parts"),
+        ("delete", ("DELETE", ""), "may delete"),
+    ],
+)
+def test_what_a_policy_does_not_allow_is_found_with_its_remedy(
+    fronted: S3Adapter, front: Front, swift: Swift, step: str, denied: tuple[str, str], remedy: str
+) -> None:
+    method, part = denied
+    front.denied = lambda asked, path, headers: asked == method and part in path and "uploadId" not in path
+    failed = fronted.check()[-1]
+    assert (failed.step, failed.ok) == (step, False)
+    assert "403" in failed.detail
+    assert remedy in failed.detail
+
+
 @pytest.mark.parametrize("size", [10, PART + 1], ids=["put", "parts"])
 def test_lost_answer_to_publish_is_found_out(fronted: S3Adapter, front: Front, size: int) -> None:
     """The last request of a write is done by the server, and its answer never comes."""
@@ -145,6 +166,9 @@ def test_certificate_that_nobody_vouches_for_is_refused(swift: Swift, tmp_path: 
         for raised in every_call(adapter):
             assert raised.type is AccessDenied
             assert "certificate is not trusted" in str(raised.value)
+        failed = adapter.check()[-1]
+        assert (failed.step, failed.ok) == ("connect", False)
+        assert "set `ca`" in failed.detail
         adapter.close()
 
 

@@ -1,6 +1,7 @@
 """Storages and credentials over the API; above all, that no secret ever comes out again."""
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
-from staging import credentials
+from staging import credentials, storages
 from staging.models import Alias, Bucket, Credential, Object, Replica, Storage
 from staging.states import StorageState
 from tests.gateway.conftest import Lab
@@ -271,7 +272,20 @@ def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
         "required": True,
         "default": None,
         "secret": False,
+        "choices": [],
     }
+    for scheme, kind in kinds.items():
+        assert lab.viewer.get(f"schemes/{scheme}") == kind
+    lab.viewer.refused("GET", "schemes/gopher", status=404)
+    assert kinds["s3"]["capabilities"] == ["copies_within", "signs_urls"]
+    assert [scheme for scheme in kinds if kinds[scheme]["read_only"]] == ["http"]
+    [engine] = [field for field in kinds["sftp"]["fields"] if field["name"] == "engine"]
+    assert engine["choices"] == ["auto", "paramiko", "openssh"]
+    body = sftp("far", credential={"password": "x"})
+    body["options"] = {**SFTP, "engine": "telnet"}
+    assert lab.admin.refused("POST", "storages", body, status=400)["fields"]["engine"] == [
+        "one of auto, paramiko, openssh was expected"
+    ]
     assert {field["name"] for field in kinds["sftp"]["fields"] if field["secret"]} >= {"password", "private_key"}
     assert {field["name"] for field in kinds["irods"]["fields"] if field["secret"]} == {"password"}
 
@@ -284,3 +298,25 @@ def test_managed_bytes_are_out_of_reach_through_a_storage_above_or_below(lab: La
     assert lab.admin("DELETE", f"buckets/~above/objects/{aimed['key']}").status_code == 404
     below = {"name": "below", "scheme": "local", "options": {"root": str(lab.root / ".waybill/1")}}
     lab.admin.refused("POST", "storages", below, status=400)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_storage_that_others_find_failing_is_shown_with_the_reason_until_a_test_passes(lab: Lab) -> None:
+    well = {"failing_since": None, "code": "", "detail": "", "next_try_at": None}
+    assert lab.viewer.get("storages/disk")["health"] == well
+    since = datetime.now(UTC)
+    Storage.objects.update(failing_since=since, failing_code="offline", failing_detail="no route")
+    found = lab.viewer.get("storages/disk")["health"]
+    assert found == {**well, "failing_since": found["failing_since"], "code": "offline", "detail": "no route"}
+    assert lab.viewer.get("storages")["items"][0]["health"] == found
+    assert lab.admin("POST", "storages/disk/test").json()["ok"]
+    assert lab.viewer.get("storages/disk")["health"] == well
+
+
+def test_when_a_credential_was_last_used_is_shown(lab: Lab) -> None:
+    lab.admin.make("credentials", {"name": "shared", "secrets": {"password": CANARY}})
+    assert lab.viewer.get("credentials/shared")["last_used_at"] is None
+    lab.admin.make("storages", sftp("far", credential_name="shared"))
+    storages.adapter_for(Storage.objects.get(name="far"))
+    lab.viewer.get("credentials")  # It is written down after a request.
+    assert lab.viewer.get("credentials/shared")["last_used_at"]

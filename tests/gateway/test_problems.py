@@ -8,7 +8,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from adapters import errors as storage_errors
-from adapters.errors import AdapterError, TransientAdapterError
+from adapters.errors import AdapterError, NotTried, TransientAdapterError
 from gateway import problems, refusals
 from staging import errors
 from staging.errors import StagingError
@@ -20,10 +20,13 @@ NEEDED: dict[type[StagingError], dict[str, object]] = {
 }
 
 
+BASES = (StagingError, AdapterError, TransientAdapterError, NotTried)
+
+
 def kinds() -> Iterator[type[Exception]]:
     for module in (errors, refusals, storage_errors):
         for _, kind in inspect.getmembers(module, inspect.isclass):
-            if kind.__module__ == module.__name__ and kind not in (StagingError, AdapterError, TransientAdapterError):
+            if kind.__module__ == module.__name__ and kind not in BASES:
                 yield kind
 
 

@@ -20,7 +20,7 @@ from tests.servers.process import wait_until
 WSGI = "tests.servers.faulty_wsgi:application"
 
 #: What can fail; ``published`` comes after the bytes became visible and before anybody is told.
-STEPS = ("stat", "open_read", "read", "open_write", "write", "publish", "published", "abort", "delete")
+STEPS = ("stat", "open_read", "read", "open_write", "write", "publish", "published", "abort", "delete", "resume")
 
 
 def install() -> None:
@@ -101,6 +101,7 @@ class FaultyAdapter(LocalAdapter):
         return FaultyWrite(self.faults, super().open_write(key, size=size, mode=mode))
 
     def resume_write(self, token: str) -> WriteSession:
+        self.faults.meet("resume", token)
         return FaultyWrite(self.faults, super().resume_write(token))
 
     def delete(self, key: str) -> None:

@@ -28,12 +28,13 @@ def never(method: str, path: str, headers: dict[str, str]) -> bool:
 class Front:
     """Stands before ``127.0.0.1:target_port``; its own port is ``port``. With ``tls`` it speaks HTTPS.
 
-    What matches ``refused`` gets a 501. What matches ``dropped`` is not done and not answered; what matches ``lost`` is
-    done, and its answer is lost.
+    What matches ``refused`` gets a 501, what matches ``denied`` a 403 as a policy has it. What matches ``dropped`` is
+    not done and not answered; what matches ``lost`` is done, and its answer is lost.
     """
 
     def __init__(self, target_port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.refused: Matches = never
+        self.denied: Matches = never
         self.dropped: Matches = never
         self.lost: Matches = never
         self.target_port = target_port
@@ -75,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         if self.owner.refused(self.command, self.path, headers):
             self._answer(501, [], b"<Error><Code>NotImplemented</Code></Error>")
+            return
+        if self.owner.denied(self.command, self.path, headers):
+            self._answer(403, [], b"<Error><Code>AccessDenied</Code></Error>")
             return
         if self.owner.dropped(self.command, self.path, headers):
             return

@@ -1,16 +1,20 @@
 """Credentials: sealed, rotated, shown to nobody."""
 
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from cryptography.fernet import Fernet
 from pytest_django import Settings
 
-from staging import credentials, storages
+from staging import credentials, reading, storages
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
-from staging.models import Credential, Event, Project
+from staging.models import Credential, Event, Project, Storage
 from staging.storages import StorageSpec
 from tests.place import Place
 from tests.servers.sshd import Sshd
-from tests.staging.bodies import put
+from tests.staging.bodies import KEY, put
 
 SECRETS = {"password": "correct horse", "passphrase": "battery staple"}
 
@@ -64,6 +68,31 @@ def test_a_rotation_reaches_adapters_that_are_in_use(sftp_place: Place, sshd: Ss
         storages.rotate(credential, {"colour": "red"})
     credential.refresh_from_db()
     assert credentials.unseal(credential)["passphrase"] == sshd.passphrase
+
+
+def test_a_rotation_breaks_no_stream_and_nothing_new_uses_the_old_secrets(sftp_place: Place, sshd: Sshd) -> None:
+    def keys_used(since: int) -> set[str]:
+        return set(re.findall(r"Accepted publickey for .* (SHA256:\S+)", sshd.log.read_text()[since:]))
+
+    beginning = len(sshd.log.read_text())
+    data = os.urandom(8_000_000)
+    put(sftp_place, data)
+    read_before = Storage.objects.select_related("credential").get(pk=sftp_place.storage.pk)
+    found = reading.find(sftp_place.alias(KEY))
+    with reading.open_stream(found, 0, found.size) as stream:
+        begun = stream.read()
+        before, rotation = keys_used(beginning), len(sshd.log.read_text())
+        assert read_before.credential
+        changed = {"private_key": sshd.locked_key_file.read_text(), "passphrase": sshd.passphrase}
+        storages.rotate(Credential.objects.get(pk=read_before.credential.pk), changed)
+        with ThreadPoolExecutor(4) as threads:
+            new = storages.adapter_for(Storage.objects.get(pk=read_before.pk))
+            stats = threads.map(lambda _: new.stat(found.copies[0].replica.key).size, range(8))
+            assert set(stats) == {len(data)}
+        assert storages.adapter_for(read_before) is new, "a row from before the rotation does not bring them back"
+        assert begun + b"".join(iter(stream.read, b"")) == data
+    after = keys_used(rotation)
+    assert (len(before), len(after), before & after) == (1, 1, set())
 
 
 def test_a_credential_in_use_stays(project: Project, sftp_place: Place) -> None:

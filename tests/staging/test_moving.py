@@ -238,3 +238,14 @@ def test_explain_says_why_each_copy_is_there_and_what_comes_next(yard: Yard) -> 
     assert after.durability == "persisted"
     assert after.next == ["Nothing: all that the policy asks for is done."]
     assert "it may be evicted" in after.replicas[0]
+
+
+def test_two_copies_to_one_storage_are_one_whatever_they_are_for(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**BACK, **TWO), "x", DATA)
+    transfers.run(str(Transfer.objects.get(kind=TransferKind.REPLICATE).pk))
+    assert not replication.settle(made), "the flush to home is that copy"
+    again = replication.ask(made, replication.Step(TransferKind.PROMOTE, yard["home"], "asked", 70))
+    assert again.kind == TransferKind.FLUSH
+    assert kinds(yard.work()) == [("flush", "home", "done")]
+    assert yard.where(made) == {"fast": "available", "home": "available", "far": "available"}
+    yard.assert_all_is_counted()

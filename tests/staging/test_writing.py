@@ -97,10 +97,11 @@ def test_a_publish_that_failed_leaves_no_open_file(faulty_place: Place, faults: 
     assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
+@pytest.mark.parametrize("step", ["abort", "resume"])
 def test_what_an_unreachable_storage_does_not_let_us_remove_is_left_to_the_janitor(
-    faulty_place: Place, faults: Faults
+    faulty_place: Place, faults: Faults, step: str
 ) -> None:
-    faults.fail("abort", Offline)
+    faults.fail(step, Offline)
     with pytest.raises(BodyIncomplete):
         put(faulty_place, Body(DATA, at_end=raising(BodyIncomplete())), size=len(DATA) + 1)
     assert Upload.objects.get().reserved_bytes == len(DATA) + 1

@@ -37,7 +37,9 @@ def test_down_before_the_first_byte(sftp_desk: Desk, server: Sshd) -> None:
     written = desk.ask("PUT", desk.write("d/new"), body=DATA)
     streamed = desk.ask("PUT", desk.write("d/new"), chunks=[DATA])
     read = desk.ask("GET", path)
-    assert (written.status, written.code, written["Waybill-Retryable"]) == (502, "storage_offline", "true")
+    # A connection that was used a moment ago is trusted, and breaks.
+    assert written.code in ("storage_offline", "storage_unavailable")
+    assert (written.status, written["Waybill-Retryable"]) == (502, "true")
     assert (streamed.status, streamed["Waybill-Retryable"]) == (422, "false")
     assert (read.status, read.code) == (502, "storage_offline")
     assert desk.ask("HEAD", path).status == 200

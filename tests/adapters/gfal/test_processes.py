@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapters.base import Adapter
-from adapters.errors import AdapterError, TimedOut, Unavailable
+from adapters.errors import AdapterError, Busy, TimedOut, Unavailable
 from adapters.gfal_client import GfalProcess
 from adapters.gfal_pool import GfalPool
 from adapters.testkit import AdapterContract
@@ -131,7 +131,7 @@ def test_idle_process_that_died_is_not_handed_out(adapter: Adapter) -> None:
 
 def test_no_more_processes_run_than_are_allowed(gridftp: GridFtp) -> None:
     with closing(build(settings_of(gridftp, max_processes=1, connect_timeout_s=2))) as adapter:
-        with adapter.open_write("object", size=0), pytest.raises(Unavailable, match=r"max_processes.* in use for 2 s"):
+        with adapter.open_write("object", size=0), pytest.raises(Busy, match=r"max_processes.* in use for 2 s"):
             adapter.stat("other")
         assert_works(adapter)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.base import Adapter, WriteMode
-from adapters.errors import NotFound, Offline, TransientAdapterError, Unavailable
+from adapters.errors import Busy, NotFound, Offline, TransientAdapterError, Unavailable
 from adapters.irods_connection import IrodsConnection, IrodsPool, make_account
 from adapters.testkit import AdapterContract
 from tests.adapters.irods.storages import build, endpoint_of, settings_of
@@ -41,7 +41,7 @@ class TestPool:
 
     def test_waiting_for_a_connection_ends(self, server: Irods) -> None:
         with closing(build(settings_of(server, max_connections=1, connect_timeout_s=1))) as adapter:
-            with pytest.raises(Unavailable, match="max_connections"), adapter.open_write("held", size=None):
+            with pytest.raises(Busy, match="max_connections"), adapter.open_write("held", size=None):
                 adapter.stat("object")
             with pytest.raises(NotFound):
                 adapter.stat("object")

@@ -120,9 +120,12 @@ class TestCheck:
         assert failed.step == step
         assert said in failed.detail
 
-    def test_server_that_may_not_be_written_to_is_found(self, tmp_path: Path) -> None:
-        with Sshd(tmp_path, sftp_options="-R") as server, closing(build(settings_of(server))) as adapter:
-            assert failed_step(adapter).step == "write"
+    @pytest.mark.parametrize(
+        ("step", "options"), [("write", "-R"), ("rename", "-P posix-rename"), ("delete", "-P remove")]
+    )
+    def test_server_that_does_not_let_us_is_found(self, tmp_path: Path, step: str, options: str) -> None:
+        with Sshd(tmp_path, sftp_options=options) as server, closing(build(settings_of(server))) as adapter:
+            assert failed_step(adapter).step == step
 
     def test_server_whose_rename_overwrites_is_found(self, tmp_path: Path) -> None:
         with StandIn(tmp_path) as server, closing(build(stand_in_settings(server))) as adapter:

@@ -13,11 +13,11 @@ import pytest
 
 from adapters.base import Adapter
 from adapters.errors import (
+    Busy,
     NotFound,
     Offline,
     TimedOut,
     TransientAdapterError,
-    Unavailable,
 )
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_endpoint import Engine
@@ -56,7 +56,7 @@ class TestPool:
 
     def test_waiting_for_a_connection_ends(self, sshd: Sshd, engine: Engine) -> None:
         with closing(build(settings_of(sshd, engine, max_connections=1, connect_timeout_s=1))) as adapter:
-            with adapter.open_write("held", size=None), pytest.raises(Unavailable, match="max_connections"):
+            with adapter.open_write("held", size=None), pytest.raises(Busy, match="max_connections"):
                 adapter.stat("object")
             with pytest.raises(NotFound):
                 adapter.stat("object")

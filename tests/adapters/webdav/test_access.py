@@ -85,6 +85,22 @@ def test_folder_that_may_not_be_written_is_told(apache: Apache, dav: Adapter) ->
         assert "MKCOL" in failed.detail
 
 
+@pytest.mark.parametrize(
+    ("step", "refused", "remedy"),
+    [
+        ("write", "%{REQUEST_METHOD} == 'MOVE'", "MKCOL and MOVE"),
+        ("replace", "%{REQUEST_METHOD} == 'PUT' && -f %{REQUEST_FILENAME}", "allow PUT over"),
+        ("delete", "%{REQUEST_METHOD} == 'DELETE'", "allow DELETE"),
+    ],
+)
+def test_what_a_server_refuses_is_found_with_its_remedy(step: str, refused: str, remedy: str) -> None:
+    rule = f'<If "{refused}">\nRequire all denied\n</If>'
+    with Apache(extra=rule) as server, closing(build(settings_of(server.url))) as adapter:
+        failed = failed_step(adapter)
+    assert failed.step == step
+    assert remedy in failed.detail
+
+
 def test_root_that_has_gone_is_offline_and_its_objects_are_not_missing(apache: Apache) -> None:
     options = {"username": USER, "credential": {"password": PASSWORD}}
     with closing(build(settings_of(f"{apache.url}gone/", **options))) as adapter:

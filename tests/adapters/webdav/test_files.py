@@ -13,7 +13,16 @@ import pytest
 
 from adapters import webdav_look
 from adapters.base import Adapter, CopiesWithin, ObjectStat, Prefix, WriteMode
-from adapters.errors import AlreadyExists, InvalidKey, NotFound, OutOfSpace, Unavailable, VersionChanged, WriteLost
+from adapters.errors import (
+    AlreadyExists,
+    Busy,
+    InvalidKey,
+    NotFound,
+    OutOfSpace,
+    Unavailable,
+    VersionChanged,
+    WriteLost,
+)
 from adapters.testkit import AdapterContract
 from adapters.webdav_change import WebDavChange
 from adapters.webdav_write import COLLECTED_BYTES
@@ -230,7 +239,7 @@ def test_connections_are_bounded_and_waited_for(apache: Apache, dav: Adapter) ->
         with adapter.open_read("bounded") as held, adapter.open_read("bounded") as other:
             held.read(1)
             other.read(1)
-            with pytest.raises(Unavailable, match="max_connections"):
+            with pytest.raises(Busy, match="max_connections"):
                 adapter.stat("bounded")
             closer = threading.Timer(0.2, held.close)
             closer.start()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from staging import credentials, storages
 from staging.models import Credential, Storage
@@ -89,6 +90,14 @@ def test_an_adapters_own_refusal_is_said_at_its_field(lab: Lab, people: People) 
     assert CANARY not in answer.content.decode(), "not even with an error elsewhere"
 
 
+def test_a_setting_with_few_values_is_chosen(lab: Lab, people: People) -> None:
+    shown = people.admin.get(add("sftp"))
+    assert '<option value="auto" selected>' in shown
+    assert '<option value="openssh">' in shown
+    answer = people.admin.send(add("sftp"), project=lab.project.pk, **(SFTP | {"option_engine": "telnet"}))
+    assert list(errors_in(answer)) == ["option_engine"]
+
+
 def test_a_missing_secret_is_said_at_its_field(lab: Lab, people: People) -> None:
     form = {"project": lab.project.pk, "name": "s3", "tier": "2", "option_bucket": "b", "option_region": "us-east-1"}
     found = errors_in(people.admin.send(add("s3"), secret_access_key="x", **form))
@@ -168,6 +177,17 @@ def test_a_failing_connection_test_says_what_to_do(transactional_db: None, lab: 
         page("storage", "changelist"), {"action": "test_chosen", "_selected_action": [str(lab.storage.pk)]}
     )
     assert "failed" in people.admin.get(page("storage", "changelist"))
+
+
+def test_a_storage_that_fails_says_since_when_and_why(lab: Lab, people: People) -> None:
+    address = page("storage", "change", lab.storage.pk)
+    assert "no failures in a row" in people.viewer.get(address)
+    found = {"failing_since": timezone.now(), "failing_code": "offline", "failing_detail": "no route"}
+    Storage.objects.filter(pk=lab.storage.pk).update(**found)
+    shown = people.viewer.get(address)
+    assert "offline no route" in shown
+    for overview in (page("storage", "changelist"), "/admin/"):
+        assert "fail" in people.viewer.get(overview)
 
 
 def test_a_cordoned_storage_takes_nothing_until_it_is_uncordoned(lab: Lab, people: People) -> None:
