@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Count, Sum
 
+from adapters import registry
 from staging import events, placement, policies, replicas, replication
 from staging.errors import InvalidRequest
 from staging.models import Replica, Storage, Upload
@@ -104,6 +105,8 @@ def _unfit(storage: Storage, to: Storage) -> str:
         return "this is the storage itself"
     if to.project_id != storage.project_id:
         return "it belongs to another project"
+    if registry.is_read_only(to.scheme):
+        return "it is read-only"
     if to.state != StorageState.ACTIVE:
         return f"it is {to.state}"
     return ""

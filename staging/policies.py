@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from adapters import registry
 from staging.errors import InvalidRequest
 from staging.models import Bucket, Object, Storage
 from staging.states import CacheMode, Spread, StorageState, VerifyMode, WritePolicy
@@ -101,6 +102,8 @@ def _impossible(bucket: Bucket, policy: Policy, storages: Mapping[str, Storage])
         wrong["replicate_to"] = f"there is no storage {', '.join(missing)} in this project"
     elif bucket.storage.name in policy.replicate_to or policy.lands_on in policy.replicate_to:
         wrong["replicate_to"] = "name other storages than the bucket's own and lands_on"
+    elif read_only := [storage.name for storage in copies if storage and registry.is_read_only(storage.scheme)]:
+        wrong["replicate_to"] = f"{', '.join(read_only)} can only be read"
     places = [bucket.storage, *(storage for storage in copies if storage)]
     if policy.min_replicas > len(places):
         wrong["min_replicas"] = f"only {len(places)} places are named: the bucket's storage and replicate_to"

@@ -12,10 +12,11 @@ from django.utils.http import urlencode
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from gateway.admin import access, words
+from gateway.admin import access, policy_form, policy_words, words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
-from gateway.admin.service_form import ServiceForm, bind
-from gateway.admin.words import NameField, SizeField
+from gateway.admin.policy_form import PolicyForm, shown
+from gateway.admin.service_form import bind
+from gateway.admin.words import NameField
 from staging import buckets
 from staging.buckets import BucketSpec
 from staging.models import Bucket, Storage
@@ -23,22 +24,7 @@ from staging.policies import Policy
 from staging.states import Role
 
 
-class _PolicyForm(ServiceForm):
-    max_object_bytes = SizeField(
-        label="Largest object", help_text="Larger uploads are refused. Empty for the gateway's own limit."
-    )
-
-    class Meta:
-        model = Bucket
-        fields: list[str] = []
-
-    def policy(self) -> dict[str, Any]:
-        """The policy's fields that were filled in."""
-        limit = self.cleaned_data["max_object_bytes"]
-        return {"max_object_bytes": limit} if limit else {}
-
-
-class NewBucketForm(_PolicyForm):
+class NewBucketForm(PolicyForm):
     """A bucket lies on one storage and belongs to that storage's project."""
 
     storage = forms.ModelChoiceField(Storage.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
@@ -62,8 +48,10 @@ class NewBucketForm(_PolicyForm):
         super().__init__(*args, **options)
         mine = Storage.objects.filter(project__in=access.projects(self.request, Role.ADMIN)).select_related("project")
         self.fields["storage"].queryset = mine
-        if access.sees_several(self.request):
+        several = access.sees_several(self.request)
+        if several:
             self.fields["storage"].label_from_instance = lambda row: f"{row.project} / {row}"
+        self.offer(mine, grouped=several)
 
     def serve(self) -> Bucket:
         asked = self.cleaned_data
@@ -71,12 +59,18 @@ class NewBucketForm(_PolicyForm):
         return buckets.create(asked["storage"].project, spec)
 
 
-class ChangePolicyForm(_PolicyForm):
-    """Where a bucket lies never changes, its policy may."""
+class ChangePolicyForm(PolicyForm):
+    """Where a bucket lies never changes, its policy may; a mounted one's says no more than how large objects may be."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.initial["max_object_bytes"] = self.instance.policy.get("max_object_bytes") or None
+        bucket = self.instance
+        policy = Policy.parse(bucket.policy)
+        self.initial |= shown(policy)
+        others = Storage.objects.filter(project=bucket.project_id).exclude(pk=bucket.storage_id)
+        self.offer(others, grouped=False, policy=policy)
+        if bucket.mounted:
+            self.fields = {"max_object_bytes": self.fields["max_object_bytes"]}
 
     def serve(self) -> Bucket:
         buckets.set_policy(self.instance, self.policy())
@@ -88,7 +82,7 @@ class BucketAdmin(OwnedAdmin):
     """Storages' own root buckets come last in the list."""
 
     needed = {"add": Role.ADMIN, "change": Role.ADMIN, "delete": Role.ADMIN}
-    list_display = ["name", "project", "kind", "place", "limit", "objects_link"]
+    list_display = ["name", "project", "kind", "place", "policy_gist", "objects_link"]
     list_filter = [("project", SeenFilter), "mounted", ("storage", SeenFilter)]
     list_select_related = ["project", "storage"]
     search_fields = ["name"]
@@ -97,7 +91,7 @@ class BucketAdmin(OwnedAdmin):
     readonly_fields = ["name", "project", "kind", "place", "created", "objects_link"]
     add_fieldsets = [
         (None, {"fields": ["storage", "name", "mounted", "prefix"]}),
-        ("Policy", {"fields": ["max_object_bytes"]}),
+        *policy_form.fieldsets(folded=True),
     ]
 
     def get_form(self, request: HttpRequest, obj: Bucket | None = None, change: bool = False, **options: Any) -> Any:
@@ -110,9 +104,12 @@ class BucketAdmin(OwnedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Bucket | None = None) -> Any:
         if obj is None:
             return self.add_fieldsets
-        policy = ["max_object_bytes"] if self.has_change_permission(request, obj) else ["limit"]
-        about = ["name", "project", "kind", "place", "objects_link", "created"]
-        return [(None, {"fields": about}), ("Policy", {"fields": policy})]
+        about = (None, {"fields": ["name", "project", "kind", "place", "objects_link", "created"]})
+        if not self.has_change_permission(request, obj):
+            return [about, ("Policy", {"fields": ["limit" if obj.mounted else "policy_words"]})]
+        if obj.mounted:
+            return [about, ("Policy", {"fields": ["max_object_bytes"]})]
+        return [about, *policy_form.fieldsets(folded=False)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Bucket | None = None) -> Any:
         return super().get_readonly_fields(request, obj) if obj else []
@@ -135,10 +132,17 @@ class BucketAdmin(OwnedAdmin):
         folder = words.code(f"/{row.prefix}") if row.mounted else ""
         return format_html('<a class="text-link" href="{}">{}</a> {}', link, row.storage, folder)
 
+    @display(description="Policy")
+    def policy_gist(self, row: Bucket) -> str:
+        return words.NOTHING if row.mounted else policy_words.gist(Policy.parse(row.policy))
+
+    @display(description="Policy")
+    def policy_words(self, row: Bucket) -> str:
+        return policy_words.table(row)
+
     @display(description="Largest object")
     def limit(self, row: Bucket) -> str:
-        most = Policy.parse(row.policy).max_object_bytes
-        return words.size(most) if most else "the gateway's limit"
+        return policy_words.limit(Policy.parse(row.policy))
 
     @display(description="Objects")
     def objects_link(self, row: Bucket) -> str:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from adapters import registry
 from gateway.admin import access, words
 from gateway.admin.event import event_badge
+from gateway.admin.transfer import progress_of
 from gateway.admin.usage import bar
 from staging import aliases
 from staging.models import Alias, Event, Object, Storage, Transfer, Upload
@@ -27,7 +28,7 @@ def context(request: HttpRequest, shown: dict[str, Any]) -> dict[str, Any]:
     transfers = Transfer.objects.filter(project__in=mine)
     uploads = Upload.objects.filter(alias__project__in=mine).select_related("alias__bucket", "storage")
     events = Event.objects.filter(project__in=mine)[:_LINES]
-    listed = list(stores)
+    listed, counts = list(stores), _transfer_counts(transfers)
     several = access.sees_several(request)
     return {
         **shown,
@@ -35,14 +36,18 @@ def context(request: HttpRequest, shown: dict[str, Any]) -> dict[str, Any]:
         "cards": [
             _objects(Object.objects.filter(bucket__project__in=mine, current=True), listed),
             _aliases(Alias.objects.filter(aliases.in_state(AliasState.LIVE), project__in=mine)),
-            _transfers(transfers),
+            _transfers(counts),
             _uploads(uploads),
         ],
         "storages": [_storage(row, several) for row in listed[:_STORAGES]],
         "more_storages": max(0, len(listed) - _STORAGES),
         "storages_url": reverse("admin:staging_storage_changelist"),
         "may_register": access.allows(request, Role.ADMIN),
+        "running": [_running(row) for row in transfers.filter(state=TransferState.RUNNING)[:_LINES]],
+        "running_url": _transfers_in(TransferState.RUNNING),
         "failed": [_transfer(row) for row in transfers.filter(state=TransferState.FAILED)[:_LINES]],
+        "failed_count": counts[TransferState.FAILED],
+        "failed_url": _transfers_in(TransferState.FAILED),
         "uploads": [_upload(row) for row in uploads.order_by("-created_at")[:_LINES]],
         "events": [
             {"kind": event_badge(row.kind), "subject": row.subject, "when": words.ago(row.created_at)} for row in events
@@ -77,18 +82,26 @@ def _aliases(rows: QuerySet[Alias]) -> dict[str, Any]:
     }
 
 
-def _transfers(rows: QuerySet[Transfer]) -> dict[str, Any]:
-    open_states = (TransferState.RUNNING, TransferState.QUEUED, TransferState.FAILED)
-    counts = dict(rows.filter(state__in=open_states).order_by().values_list("state").annotate(count=Count("pk")))
-    failed = counts.get(TransferState.FAILED, 0)
+def _transfer_counts(rows: QuerySet[Transfer]) -> dict[str, int]:
+    states = (TransferState.RUNNING, TransferState.QUEUED, TransferState.FAILED)
+    counts = dict(rows.filter(state__in=states).order_by().values_list("state").annotate(count=Count("pk")))
+    return {state: counts.get(state, 0) for state in states}
+
+
+def _transfers(counts: dict[str, int]) -> dict[str, Any]:
+    failed = counts[TransferState.FAILED]
     return {
         "title": "Transfers",
         "icon": "swap_horiz",
-        "figure": f"{counts.get(TransferState.RUNNING, 0):,} running",
-        "note": f"{counts.get(TransferState.QUEUED, 0):,} waiting, {failed:,} failed",
+        "figure": f"{counts[TransferState.RUNNING]:,} running",
+        "note": f"{counts[TransferState.QUEUED]:,} waiting, {failed:,} failed",
         "alarm": failed > 0,
-        "url": reverse("admin:staging_transfer_changelist"),
+        "url": _transfers_in(TransferState.FAILED) if failed else reverse("admin:staging_transfer_changelist"),
     }
+
+
+def _transfers_in(state: TransferState) -> str:
+    return f"{reverse('admin:staging_transfer_changelist')}?state__exact={state}"
 
 
 def _uploads(rows: QuerySet[Upload]) -> dict[str, Any]:
@@ -127,6 +140,17 @@ def _transfer(row: Transfer) -> dict[str, Any]:
         "url": reverse("admin:staging_transfer_change", args=[row.pk]),
         "error": row.error_code,
         "when": words.ago(row.finished_at or row.created_at),
+    }
+
+
+def _running(row: Transfer) -> dict[str, Any]:
+    told = progress_of(row)
+    return {
+        "label": row.label,
+        "url": reverse("admin:staging_transfer_change", args=[row.pk]),
+        "kind": row.kind,
+        "percent": told["percent"],
+        "pace": told["pace"],
     }
 
 

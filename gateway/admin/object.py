@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -10,18 +11,26 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
 from adapters.errors import AdapterError
-from gateway.admin import access, words
+from gateway.admin import access, dialogs, words
 from gateway.admin.alias import aliases_of
 from gateway.admin.owned import OwnedAdmin, ReadOnlyInline, SeenFilter
-from staging import objects, placement
+from gateway.admin.transfer import transfers_of
+from staging import explaining, objects, placement
 from staging.errors import StagingError
 from staging.models import Bucket, Object, Replica
 from staging.models.fields import behind
 from staging.states import ObjectState, Role
+
+_VERIFY = dialogs.confirm(
+    "Read back every copy?",
+    "Workers compare each with the digest of the object. A damaged one is read by nobody any more, and made anew from "
+    "another.",
+    "Verify copies",
+)
 
 
 class ReplicaInline(ReadOnlyInline, TabularInline):
@@ -76,7 +85,7 @@ class ObjectAdmin(OwnedAdmin):
     """Searched by bucket and prefix, as in ``scratch/results/2026``."""
 
     project_path = "bucket__project_id"
-    needed = {"delete": Role.OPERATOR}
+    needed = {"delete": Role.OPERATOR, "operate": Role.OPERATOR}
     list_display = ["path", "version", "size_words", "state_badge", "durability", "created"]
     list_filter = [("bucket", SeenFilter), VersionFilter, ("state", ChoicesDropdownFilter)]
     list_select_related = ["bucket__storage"]
@@ -86,10 +95,12 @@ class ObjectAdmin(OwnedAdmin):
     show_full_result_count = False
     list_fullwidth = True
     inlines = [ReplicaInline]
+    actions_detail = ["verify"]
+    change_form_outer_after_template = "admin/staging/object/explain.html"
     fieldsets = [
         (None, {"fields": ["path", "version_words", "state_badge", "durability", "size_words_exact", "created"]}),
         ("Content", {"fields": ["sha256_code", "content_type", "metadata_words", "identity"]}),
-        ("Aliases", {"fields": ["alias_words"]}),
+        ("Uses", {"fields": ["alias_words", "transfer_words"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Object]:
@@ -105,6 +116,31 @@ class ObjectAdmin(OwnedAdmin):
         if slash and buckets:
             queryset, term = queryset.filter(bucket__in=buckets), rest
         return (queryset.filter(key__gte=term, key__lt=behind(term)) if term else queryset), False
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """None for what Waybill does not move, or not any more."""
+        return super().get_actions_detail(request, object_id) if _is_kept(self.seen(request, object_id)) else []
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        target = self.seen(request, object_id)
+        context = _explained(target) if _is_kept(target) else {}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @action(description="Verify copies", permissions=["operate"], icon="fact_check", dialog=_VERIFY)
+    def verify(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        target = self.seen(request, object_id)
+        try:
+            asked = objects.verify(target.bucket, target.key)
+        except StagingError as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return self.back_to(target)
+        if not asked:
+            self.message_user(request, "There is no copy that could be read.", messages.WARNING)
+            return self.back_to(target)
+        count = "The copy is" if len(asked) == 1 else f"{len(asked)} copies are"
+        return self.done(request, target, f"{count} to be read back; what comes of it is shown with the copies.")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Of the current version; the others go by themselves."""
@@ -173,6 +209,25 @@ class ObjectAdmin(OwnedAdmin):
     @display(description="Aliases")
     def alias_words(self, row: Object) -> str:
         return aliases_of(row)
+
+    @display(description="Transfers")
+    def transfer_words(self, row: Object) -> str:
+        return transfers_of(row)
+
+
+def _is_kept(target: Object) -> bool:
+    """Whether Waybill looks after the version's copies."""
+    return target.current and not target.bucket.mounted
+
+
+def _explained(target: Object) -> dict[str, Any]:
+    told = explaining.explain(target)
+    parts = {"What the policy asks for": told.policy, "Its copies": told.replicas, "What comes next": told.next}
+    return {
+        "explained": [{"title": title, "sentences": sentences} for title, sentences in parts.items()],
+        "durability": words.badge(told.durability),
+        "own_policy": words.facts(target.policy) if target.policy else "",
+    }
 
 
 def _fate(target: Object) -> str:

@@ -16,12 +16,13 @@ from adapters import registry
 from adapters.errors import AdapterError
 from gateway.admin import dialogs, option_fields, words
 from gateway.admin.browse import browse_page
+from gateway.admin.drain import LEAVING, DrainForm, drain_of
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
 from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, credential_field, fieldsets_of
 from gateway.admin.usage import bar
-from staging import health, storages
-from staging.errors import StagingError
+from staging import drains, health, storages
+from staging.errors import InvalidRequest, StagingError
 from staging.models import Storage
 from staging.states import Role, StorageState
 
@@ -34,6 +35,16 @@ _CORDON = dialogs.confirm(
     "Cordon this storage?", "It takes no new data until it is uncordoned. What it holds can still be read.", "Cordon"
 )
 _UNCORDON = dialogs.confirm("Uncordon this storage?", "It takes new data again.", "Uncordon")
+_DRAIN = dialogs.confirm(
+    "Drain this storage?",
+    "It takes no new data, and workers move the copies of managed objects away; new ones of its buckets go there too. "
+    "All stay readable. It can be cancelled; what was moved stays where it is.",
+    "Drain",
+    DrainForm,
+)
+_CANCEL_DRAIN = dialogs.confirm(
+    "Cancel the drain?", "It takes new data again. What was moved stays where it is.", "Take new data again"
+)
 
 
 @admin.register(Storage)
@@ -48,7 +59,7 @@ class StorageAdmin(OwnedAdmin):
     search_help_text = "Name"
     list_fullwidth = True
     actions = ["test_chosen"]
-    actions_detail = ["test_connection", "browse", "cordon", "uncordon"]
+    actions_detail = ["test_connection", "browse", "cordon", "uncordon", "drain", "cancel_drain"]
     actions_row = ["test_connection", "browse"]
     change_form_outer_before_template = "admin/staging/storage/panel.html"
 
@@ -58,6 +69,8 @@ class StorageAdmin(OwnedAdmin):
         senseless = {
             "staging_storage_cordon": state != StorageState.ACTIVE,
             "staging_storage_uncordon": state != StorageState.CORDONED,
+            "staging_storage_drain": state not in (StorageState.ACTIVE, StorageState.CORDONED),
+            "staging_storage_cancel_drain": state not in LEAVING,
         }
         offered = super().get_actions_detail(request, object_id)
         return [deed for deed in offered if not senseless.get(deed.action_name)]
@@ -110,6 +123,7 @@ class StorageAdmin(OwnedAdmin):
             "health": _health_words(row),
             "tested": words.ago(row.tested_at),
             "buckets": row.buckets.all()[:20],
+            "drain": drain_of(row),
         }
         return super().change_view(request, object_id, form_url, {**panel, **(extra_context or {})})
 
@@ -135,6 +149,26 @@ class StorageAdmin(OwnedAdmin):
     def uncordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage = self.seen(request, object_id)
         return self._moved(request, storage, "uncordoned", moved=storages.uncordon(storage))
+
+    @action(description="Drain…", permissions=["operate"], icon="output", dialog=_DRAIN)
+    def drain(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        storage, to = self.seen(request, object_id), form.cleaned_data["to"]
+        try:
+            drains.start(storage, to)
+        except InvalidRequest as exc:
+            self.message_user(request, " ".join([str(exc), *exc.fields.values()]), messages.ERROR)
+            return self.back_to(storage)
+        return self.done(request, storage, f"The storage {storage} is being drained to {to}.")
+
+    @action(description="Cancel drain", permissions=["operate"], icon="undo", dialog=_CANCEL_DRAIN)
+    def cancel_drain(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        storage = self.seen(request, object_id)
+        try:
+            drains.cancel(storage)
+        except InvalidRequest as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return self.back_to(storage)
+        return self.done(request, storage, f"The storage {storage} takes new data again.")
 
     @admin.action(description="Test connection", permissions=["operate"])
     def test_chosen(self, request: HttpRequest, rows: QuerySet[Storage]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from adapters import registry
 from gateway.admin import access, option_fields
@@ -15,6 +15,9 @@ from staging import storages
 from staging.models import Credential, Storage
 from staging.states import Role
 from staging.storages import StorageSpec
+
+#: What every kind of storage has besides its options.
+_OWN = ("tier", "capacity_bytes", "site", "max_transfers")
 
 
 class _SettingsForm(ServiceForm):
@@ -28,6 +31,22 @@ class _SettingsForm(ServiceForm):
         help_text="Objects are read from the lowest tier that has them.",
     )
     capacity_bytes = SizeField(label="Capacity", help_text="How much Waybill may put there; empty for no limit.")
+
+    site = forms.CharField(
+        required=False,
+        max_length=63,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "machine room 2"}),
+        help_text="Where it stands, for policies that spread copies. Empty: a site of its own.",
+    )
+    max_transfers = forms.IntegerField(
+        label="Transfers at once",
+        required=False,
+        min_value=1,
+        max_value=1000,
+        initial=4,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="How many may run here; as many removals besides.",
+    )
 
     class Meta:
         model = Storage
@@ -55,6 +74,8 @@ class NewStorageForm(_SettingsForm, InProjectForm):
             credential=asked.get("credential"),
             tier=asked["tier"],
             capacity_bytes=asked["capacity_bytes"],
+            site=asked["site"],
+            max_transfers=asked["max_transfers"] or self.fields["max_transfers"].initial,
         )
         return storages.create(asked["project"], spec)
 
@@ -79,12 +100,13 @@ class ChangeStorageForm(_SettingsForm):
         for name in self.fields:
             if name.startswith(OPTION):
                 self.initial[name] = row.options.get(name.removeprefix(OPTION))
-        self.initial |= {"tier": row.tier, "capacity_bytes": row.capacity_bytes}
+        self.initial |= {name: getattr(row, name) for name in _OWN}
 
     def serve(self) -> Storage:
         row, asked = self.instance, self.cleaned_data
         options, secrets = option_fields.given(asked, OPTION), option_fields.given(asked, SECRET)
         storages.resize(row, tier=asked["tier"], capacity_bytes=asked["capacity_bytes"])
+        storages.place(row, site=asked["site"], max_transfers=asked["max_transfers"] or row.max_transfers)
         if any(name.startswith((OPTION, SECRET)) for name in self.changed_data):
             storages.update(row, options=options, secrets=secrets or None)
         return row
@@ -98,7 +120,7 @@ def fieldsets_of(scheme: str, *, new: bool, with_secrets: bool) -> list[tuple[st
     secret = [SECRET + f.name for f in fields if f.secret] if with_secrets else []
     head = ["project", "name"] if new else []
     sets: list[tuple[str | None, dict[str, Any]]] = [
-        (None, {"fields": [*head, "tier", "capacity_bytes"]}),
+        (None, {"fields": [*head, *_OWN]}),
         ("Where it is", {"fields": [OPTION + f.name for f in usual]}),
     ]
     if secret:

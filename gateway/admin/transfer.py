@@ -1,22 +1,52 @@
-"""Transfers: what moves, what waits, and what failed and why."""
+"""Transfers: what moves, what waits, and what failed and why; stopped, and tried again."""
 
-from django.contrib import admin
-from django.http import HttpRequest
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 
-from gateway.admin import words
+from gateway.admin import dialogs, words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
-from staging.models import Transfer
+from staging import replication, transfers
+from staging.errors import InvalidRequest
+from staging.models import Object, Transfer
+from staging.states import Role, TransferKind, TransferState
+
+_CANCEL = dialogs.confirm(
+    "Stop this transfer?",
+    "It ends at once where it waits, within seconds where it runs, and nothing of a copy stays. What a policy asks for "
+    "is queued again, so change the policy first.",
+    "Stop it",
+)
+_RETRY = dialogs.confirm("Try this transfer again?", "It is queued as if it had never been tried.", "Try again")
+
+_PRIORITIES = {
+    replication.URGENT: "somebody waits for it",
+    replication.UNSAFE: "bytes are not safe yet",
+    replication.MISSING: "a copy is missing",
+    replication.FASTER: "a copy would be faster",
+    replication.ROUTINE: "routine",
+}
 
 
 @admin.register(Transfer)
 class TransferAdmin(OwnedAdmin):
-    """Seen only: workers own these rows."""
+    """Workers own these rows; people stop one, or have one that failed for good tried again."""
 
-    list_display = ["what", "project", "kind", "state_badge", "progress", "target", "tries", "error_code", "created"]
+    needed = {"operate": Role.OPERATOR}
+    list_display = ["what", "project", "kind", "state_badge", "progress", "target", "created"]
     list_filter = [
         ("project", SeenFilter),
         ("state", ChoicesDropdownFilter),
@@ -29,9 +59,11 @@ class TransferAdmin(OwnedAdmin):
     paginator = InfinitePaginator
     show_full_result_count = False
     list_fullwidth = True
+    actions = ["cancel_chosen", "retry_chosen"]
+    actions_detail = ["cancel", "retry"]
     fieldsets = [
-        (None, {"fields": ["what", "kind", "state_badge", "progress", "target", "tries"]}),
-        ("Error", {"fields": ["error_code", "error_detail"]}),
+        (None, {"fields": ["object_link", "kind", "reason", "state_words", "progress", "target", "urgency", "tries"]}),
+        ("First error", {"fields": ["error_code", "error_detail"]}),
         ("Times", {"fields": ["created", "due", "started", "finished", "lease", "identity"]}),
     ]
 
@@ -40,19 +72,66 @@ class TransferAdmin(OwnedAdmin):
         shown = super().get_fieldsets(request, obj)
         return shown if obj and obj.error_code else [shown[0], shown[2]]
 
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Only what the transfer's state leaves sense to."""
+        row = self.seen(request, object_id)
+        sense = {
+            "staging_transfer_cancel": (
+                row.state in replication.LIVE and not row.cancelled_at and not TransferKind(row.kind).removes
+            ),
+            "staging_transfer_retry": row.state == TransferState.FAILED,
+        }
+        return [deed for deed in super().get_actions_detail(request, object_id) if sense[deed.action_name]]
+
+    @action(description="Cancel", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
+    def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        return self._do(request, object_id, _stop)
+
+    @action(description="Try again", permissions=["operate"], icon="replay", dialog=_RETRY)
+    def retry(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        return self._do(request, object_id, _retry)
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
+        self._do_all(request, rows, _stop)
+
+    @admin.action(description="Try again", permissions=["operate"])
+    def retry_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
+        self._do_all(request, rows, _retry)
+
     @display(description="What", ordering="label")
     def what(self, row: Transfer) -> str:
-        return words.code(row.label)
+        why = format_html('<div class="wb-faint">{}</div>', row.reason) if row.reason else ""
+        return format_html('<div class="wb-cell">{}{}</div>', words.code(row.label), why)
+
+    @display(description="Object")
+    def object_link(self, row: Transfer) -> str:
+        if row.object_id is None:
+            return words.code(row.label)
+        link = reverse("admin:staging_object_change", args=[row.object_id])
+        return format_html('<a class="text-link" href="{}">{}</a>', link, words.code(row.label))
 
     @display(description="State", ordering="state")
     def state_badge(self, row: Transfer) -> str:
-        return words.badge(row.state)
+        lines = [("wb-faint wb-alarm", row.error_code)] if row.error_code else []
+        lines += [("wb-faint wb-nowrap", f"{self.tries(row)} attempts")] if row.attempts > 1 else []
+        told = format_html_join("", '<div class="{}">{}</div>', lines)
+        return format_html('<div class="wb-cell">{}{}</div>', words.badge(row.state), told)
+
+    @display(description="State")
+    def state_words(self, row: Transfer) -> str:
+        asked = row.cancelled_at if row.state in replication.LIVE else None
+        told = format_html("asked to stop {}", words.ago(asked)) if asked else ""
+        return format_html("{} {}", words.badge(row.state), told)
 
     @display(description="Progress")
     def progress(self, row: Transfer) -> str:
-        percent = min(100, round(100 * row.bytes_done / row.size)) if row.size else 100 * (row.state == "done")
-        context = {"percent": percent, "words": f"{words.size(row.bytes_done)} of {words.size(row.size)}"}
-        return render_to_string("admin/staging/transfer/progress.html", context)
+        return render_to_string("admin/staging/transfer/progress.html", progress_of(row))
+
+    @display(description="Priority", ordering="priority")
+    def urgency(self, row: Transfer) -> str:
+        told = _PRIORITIES.get(row.priority)
+        return f"{row.priority}: {told}" if told else str(row.priority)
 
     @display(description="Attempts", ordering="attempts")
     def tries(self, row: Transfer) -> str:
@@ -73,3 +152,64 @@ class TransferAdmin(OwnedAdmin):
     @display(description="Lease ends")
     def lease(self, row: Transfer) -> str:
         return words.ago(row.lease_expires_at) if row.lease_expires_at else "no worker has it"
+
+    def _do(self, request: HttpRequest, object_id: str, deed: Callable[[Transfer], str]) -> HttpResponse:
+        transfer = self.seen(request, object_id)
+        try:
+            told = deed(transfer)
+        except InvalidRequest as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return self.back_to(transfer)
+        return self.done(request, transfer, f"The transfer {told}.")
+
+    def _do_all(self, request: HttpRequest, rows: QuerySet[Transfer], deed: Callable[[Transfer], str]) -> None:
+        told, refused = Counter(), Counter()
+        for transfer in self.chosen(request, rows):
+            try:
+                outcome = deed(transfer)
+            except InvalidRequest as exc:
+                refused[str(exc)] += 1
+                continue
+            told[outcome] += 1
+            self.log_change(request, transfer, f"The transfer {outcome}.")
+        for outcome, count in told.items():
+            self.message_user(request, f"{count} of them {outcome}.", messages.SUCCESS)
+        for reason, count in refused.items():
+            self.message_user(request, f"{count} of them not: {reason}", messages.ERROR)
+
+
+def progress_of(row: Transfer) -> dict[str, Any]:
+    """What ``admin/staging/transfer/progress.html`` draws; rate and time left while it runs."""
+    done = row.state == TransferState.DONE
+    percent = min(100, round(100 * row.bytes_done / row.size)) if row.size else 100 * done
+    rate, left = row.bytes_per_s, row.seconds_left
+    pace = f"{words.size(rate)}/s" if rate else ""
+    if rate and left is not None:
+        pace += f", {words.about(left)} left"
+    told = words.size(row.size) if done else f"{words.size(row.bytes_done)} of {words.size(row.size)}"
+    return {"percent": percent, "words": told, "pace": pace}
+
+
+def transfers_of(target: Object) -> str:
+    """Where to see the transfers of an object's key, with how many this version has."""
+    count = target.transfers.count()
+    if not count:
+        return "none"
+    query = urlencode({"q": f"{target.bucket}/{target.key}"})
+    link = f"{reverse('admin:staging_transfer_changelist')}?{query}"
+    return format_html('<a class="text-link" href="{}">{} of this version</a>', link, count)
+
+
+def _stop(transfer: Transfer) -> str:
+    """What became of it, in words. Raises InvalidRequest where there is nothing to stop any more."""
+    transfers.cancel(transfer)
+    if transfer.state == TransferState.CANCELLED:
+        return "was cancelled"
+    if transfer.state in replication.LIVE:
+        return "will stop within seconds"
+    raise InvalidRequest(f"A transfer that is {transfer.state} cannot be cancelled any more.")
+
+
+def _retry(transfer: Transfer) -> str:
+    transfers.retry(transfer)
+    return "is queued anew"

@@ -1,9 +1,12 @@
-"""How full a storage is, as a bar."""
+"""How full a storage is, as a bar; a fast one has marks, above which it makes room or takes nothing new."""
 
 from typing import Any
 
+from django.conf import settings
+
 from gateway.admin import words
 from staging.models import Storage
+from staging.policies import SLOWEST_FAST_TIER
 
 
 def bar(storage: Storage) -> dict[str, Any]:
@@ -14,5 +17,20 @@ def bar(storage: Storage) -> dict[str, Any]:
     for name, count in parts.items():
         # CSS wants a point, whatever the language of the page.
         drawn[f"{name}_percent"] = f"{100 * count / capacity:.1f}" if capacity else "0"
-    full = capacity is not None and sum(parts.values()) > 0.8 * capacity
-    return {**drawn, "capacity": words.size(capacity) if capacity is not None else "", "full": full}
+    fill = 100 * sum(parts.values()) / capacity if capacity else 0
+    marks = [mark for mark in _marks() if capacity and storage.tier <= SLOWEST_FAST_TIER]
+    return {
+        **drawn,
+        "capacity": words.size(capacity) if capacity is not None else "",
+        "fill": f"{fill:.0f}",
+        "level": "alarm" if fill > settings.HARD_WATER else "warn" if fill > settings.HIGH_WATER else "",
+        "marks": marks,
+        "passed": next((mark for mark in reversed(marks) if fill > mark["percent"]), None),
+    }
+
+
+def _marks() -> list[dict[str, Any]]:
+    return [
+        {"percent": settings.HIGH_WATER, "words": "it flushes and evicts to make room"},
+        {"percent": settings.HARD_WATER, "words": "it takes nothing new"},
+    ]

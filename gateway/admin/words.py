@@ -20,6 +20,9 @@ NOTHING = "—"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SIZE = re.compile(r"(?P<number>\d{1,19}(?:\.\d{1,9})?)\s*(?P<unit>[KMGTPE]?)(?P<binary>i?)B?", re.IGNORECASE)
 
+_TIMES = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(?P<number>\d{1,12})\s*(?P<unit>s|min|h|d|)", re.IGNORECASE)
+
 #: As much as a column of the database holds.
 _MOST = 2**63 - 1
 
@@ -64,6 +67,22 @@ def size(count: int | None) -> str:
 def exact_size(count: int | None) -> str:
     """``1.5 GiB (1,610,612,736 bytes)``."""
     return size(count) if count is None or count < 1024 else f"{size(count)} ({count:,} bytes)"
+
+
+def duration(seconds: int) -> str:
+    """``5 min``, ``90 s``: exactly, in the largest unit that fits."""
+    unit = next(unit for unit in reversed(_TIMES) if unit == "s" or (seconds and seconds % _TIMES[unit] == 0))
+    return f"{seconds // _TIMES[unit]} {unit}"
+
+
+def about(seconds: int) -> str:
+    """``2 h 5 min``: to the two largest units that count."""
+    parts, rest = [], seconds
+    for unit, length in reversed(_TIMES.items()):
+        if rest >= length or (unit == "s" and not parts):
+            parts.append(f"{rest // length} {unit}")
+            rest %= length
+    return " ".join(parts[:2])
 
 
 def ago(when: datetime | None) -> SafeString | str:
@@ -145,6 +164,26 @@ class SizeField(forms.CharField):
         if count > _MOST or (power == 0 and count % 1):
             raise forms.ValidationError("Write a whole number of bytes, and fewer than 8 EiB.")
         return int(count)
+
+
+class DurationField(forms.CharField):
+    """A whole number of seconds, written as ``90 s``, ``5 min``, ``8 h`` or ``7 d``; None where it is empty."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"placeholder": "7 d"}))
+        super().__init__(required=False, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return duration(value) if isinstance(value, int) else value
+
+    def clean(self, value: str) -> int | None:
+        text = (value or "").strip()
+        if not text:
+            return None
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            raise forms.ValidationError("Write a time like 90 s, 5 min, 8 h or 7 d.")
+        return int(match["number"]) * _TIMES[match["unit"].lower() or "s"]
 
 
 class LabelsField(forms.CharField):

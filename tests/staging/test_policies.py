@@ -10,11 +10,12 @@ from staging.models import Bucket, Object, Storage
 from staging.policies import Policy
 from staging.states import StorageState
 
-HOME = Storage(pk=1, name="home", tier=2, site="here")
-FAST = Storage(pk=2, name="fast", tier=1)
-FAR = Storage(pk=3, name="far", tier=2, site="there")
-NEAR = Storage(pk=4, name="near", tier=2, site="here")
-SHUT = Storage(pk=5, name="shut", tier=0, state=StorageState.CORDONED)
+HOME = Storage(pk=1, name="home", scheme="local", tier=2, site="here")
+FAST = Storage(pk=2, name="fast", scheme="local", tier=1)
+FAR = Storage(pk=3, name="far", scheme="local", tier=2, site="there")
+NEAR = Storage(pk=4, name="near", scheme="local", tier=2, site="here")
+WEB = Storage(pk=6, name="web", scheme="http", tier=2)
+SHUT = Storage(pk=5, name="shut", scheme="local", tier=0, state=StorageState.CORDONED)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def test_a_setting_that_is_not_understood_is_named(raw: dict[str, Any], wrong: s
         ({"lands_on": "shut"}, "lands_on", "cordoned"),
         ({"replicate_to": ["nowhere"]}, "replicate_to", "nowhere"),
         ({"replicate_to": ["home"]}, "replicate_to", "other storages"),
+        ({"replicate_to": ["web"]}, "replicate_to", "only be read"),
         ({"min_replicas": 2}, "min_replicas", "only 1 places"),
         ({"replicate_to": ["far"], "min_replicas": 2, "max_replicas": 1}, "max_replicas", "less than"),
         ({"replicate_to": ["near"], "min_replicas": 2, "spread": "sites"}, "spread", "2 sites"),
@@ -58,7 +60,7 @@ def test_a_setting_that_is_not_understood_is_named(raw: dict[str, Any], wrong: s
 )
 def test_a_policy_that_cannot_be_met_is_refused_with_the_reason(raw: dict[str, Any], wrong: str, why: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        policies.check(Bucket(storage=HOME), raw, [HOME, FAST, FAR, NEAR, SHUT])
+        policies.check(Bucket(storage=HOME), raw, [HOME, FAST, FAR, NEAR, SHUT, WEB])
     assert list(refused.value.fields) == [wrong]
     assert why in refused.value.fields[wrong]
 

@@ -14,11 +14,15 @@ from playwright.sync_api import Page, expect, sync_playwright
 from staging import storages
 from staging.models import Membership, Project
 from staging.states import Role
+from staging.storages import StorageSpec
 from tests.servers.gateway import Gateway
 from tests.servers.process import find_program
 
 _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+#: In milliseconds; a page may take its time on a busy machine.
+_PATIENCE = 20_000
 _PASSWORD = "a password of this test"
+expect.set_options(timeout=_PATIENCE)
 
 
 @pytest.fixture
@@ -33,6 +37,17 @@ def administrator(gateway: Gateway, settings: Any) -> Iterator[str]:
 
 
 @pytest.fixture
+def disks(administrator: str, tmp_path: Path) -> list[int]:
+    """Two storages of the project, ``old`` and ``new``, by id."""
+    made = []
+    for name in ("old", "new"):
+        root = Path(django_settings.LOCAL_ROOTS[0]) / tmp_path.name / name
+        root.mkdir(parents=True)
+        made.append(storages.create(Project.objects.get(), StorageSpec(name, "local", {"root": str(root)})).pk)
+    return made
+
+
+@pytest.fixture
 def complaints() -> list[str]:
     """Errors of scripts, and answers that pages should not get."""
     return []
@@ -44,7 +59,7 @@ def screen(administrator: str, gateway: Gateway, complaints: list[str]) -> Itera
     chromium = find_program("chromium", package="chromium")
     with sync_playwright() as driver, driver.chromium.launch(executable_path=chromium, args=_FLAGS) as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_PATIENCE)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gateway.url)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -109,6 +124,18 @@ def test_from_a_first_storage_to_a_revoked_alias(
     screen.get_by_role("link", name="runs/results/a table.csv").click()
     expect(screen.get_by_text("6 B", exact=True)).to_be_visible()
     expect(screen.locator(".field-state_badge", has_text="available").first).to_be_visible()
+    assert complaints == []
+
+
+def test_a_drain_asks_where_to_in_its_dialog(
+    disks: list[int], screen: Page, complaints: list[str], gateway: Gateway
+) -> None:
+    screen.goto(f"{gateway.url}/admin/staging/storage/{disks[0]}/change/")
+    screen.get_by_role("link", name="Drain…").click()
+    screen.get_by_label("To").select_option(label="new: tier 2")
+    screen.get_by_role("button", name="Drain").click()
+    expect(screen.get_by_text("The storage old is being drained to new.")).to_be_visible()
+    expect(screen.locator("#drain")).to_contain_text("Nothing of managed buckets is left here.")
     assert complaints == []
 
 

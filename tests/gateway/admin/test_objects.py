@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from staging import transfers
+from staging import objects, transfers
 from staging.models import Object, Replica, Transfer
 from tests.gateway.admin.conftest import People, page
 from tests.gateway.conftest import Lab
@@ -74,3 +74,37 @@ def test_old_versions_are_shown_when_asked_for_and_cannot_be_deleted(lab: Lab, p
     assert "data/results/table.csv" not in people.viewer.get(address)
     assert "data/results/table.csv" in people.viewer.get(f"{address}?versions=all")
     people.admin.get(page("object", "delete", Object.objects.get().pk), 403)
+
+
+def test_an_object_is_explained_to_whoever_sees_it(lab: Lab, people: People) -> None:
+    lab.note("results/table.csv")
+    objects.set_policy(lab.data, "results/table.csv", {"ttl_s": 3600})
+    made = Object.objects.get()
+    shown = people.viewer.get(page("object", "change", made.pk))
+    told = objects.explain(lab.data, made.key)
+    for sentence in (*told.policy, *told.replicas, *told.next, "Settings of its own"):
+        assert sentence in shown
+    assert page("object", "verify", made.pk) not in shown
+
+
+def test_copies_are_read_back_when_an_operator_asks(lab: Lab, people: People) -> None:
+    lab.note("results/table.csv")
+    made = Object.objects.get()
+    assert page("object", "verify", made.pk) in people.operator.get(page("object", "change", made.pk))
+    shown = people.operator.confirms(page("object", "verify", made.pk))
+    assert "The copy is to be read back" in shown
+    assert "read back the copy on disk: somebody asked" in shown
+    assert [(row.kind, row.state) for row in Transfer.objects.all()] == [("verify", "queued")]
+    assert LogEntry.objects.filter(object_id=str(made.pk), user=people.operator.user).exists()
+    Replica.objects.all().delete()
+    assert "There is no copy" in people.operator.confirms(page("object", "verify", made.pk))
+
+
+def test_what_lies_in_a_mounted_bucket_is_neither_explained_nor_verified(
+    transactional_db: None, lab: Lab, people: People
+) -> None:
+    made = lab.upload("table.csv", b"x", bucket=lab.raw)
+    shown = people.operator.get(page("object", "change", made.pk))
+    assert 'id="explain"' not in shown
+    assert page("object", "verify", made.pk) not in shown
+    assert "mirrors one folder" in people.operator.confirms(page("object", "verify", made.pk))

@@ -8,7 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from staging import credentials, storages
-from staging.models import Credential, Storage
+from staging.models import Credential, Storage, Transfer
 from staging.states import StorageState
 from staging.storages import StorageSpec
 from tests.gateway.admin.conftest import CANARY, People, errors_in, page
@@ -246,3 +246,60 @@ def test_lists_ask_the_same_number_of_questions_however_many_rows(
     for address in ("/admin/", *(page(model, "changelist") for model in ("storage", "bucket", "object", "event"))):
         with django_assert_max_num_queries(30):
             people.root.get(address)
+
+
+def test_where_a_storage_stands_and_how_much_it_bears_is_set(lab: Lab, people: People) -> None:
+    address = page("storage", "change", lab.storage.pk)
+    form = {"tier": "2", "option_root": str(lab.root)}
+    shown = people.admin.saves(address, **form, site="machine room 2", max_transfers="9")
+    lab.storage.refresh_from_db()
+    assert (lab.storage.site, lab.storage.max_transfers) == ("machine room 2", 9)
+    assert "9 at once" in shown
+    assert list(errors_in(people.admin.send(address, **form, max_transfers="0"))) == ["max_transfers"]
+    people.admin.saves(add("memory"), project=lab.project.pk, name="ram", tier="0", site="here", max_transfers="2")
+    assert Storage.objects.filter(name="ram", site="here", max_transfers=2).exists()
+
+
+def test_a_storage_is_drained_and_the_drain_is_cancelled(lab: Lab, people: People) -> None:
+    lab.note("results/table.csv")
+    to = storages.create(lab.project, StorageSpec("next", "memory", {}))
+    storages.create(lab.project, StorageSpec("web", "http", {"url": "http://127.0.0.1:9/"}))
+    asked = people.admin.get(page("storage", "drain", lab.storage.pk))
+    assert ("next: tier 2" in asked, "web" in asked, "disk: tier" in asked) == (True, False, False)
+    shown = people.admin.confirms(page("storage", "drain", lab.storage.pk), to=to.pk)
+    assert "is being drained to next" in shown
+    assert "1 copy, 1 B left" in shown
+    assert "data/results/table.csv" in shown
+    assert "and stay: raw" in shown
+    assert page("storage", "drain", lab.storage.pk) not in shown
+    assert Transfer.objects.get().target == to
+    assert "cannot be drained" in people.admin.confirms(page("storage", "drain", lab.storage.pk), to=to.pk)
+    assert page("storage", "cancel_drain", lab.storage.pk) not in people.operator.get(
+        page("storage", "change", lab.storage.pk)
+    )
+    assert "takes new data again" in people.admin.confirms(page("storage", "cancel_drain", lab.storage.pk))
+    assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.ACTIVE
+    assert "no drain to cancel" in people.admin.confirms(page("storage", "cancel_drain", lab.storage.pk))
+
+
+def test_a_drain_needs_a_storage_of_the_project_that_takes_data(lab: Lab, other: Lab, people: People) -> None:
+    address = page("storage", "drain", lab.storage.pk)
+    theirs = people.admin.send(address, _form_submitted="on", to=other.storage.pk)
+    none = people.admin.send(address, _form_submitted="on")
+    assert (theirs.status_code, none.status_code) == (200, 200)
+    assert "There is no other active storage" in none.content.decode()
+    assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("tier", "used", "said"),
+    [(1, 79, ""), (1, 81, "Above 80 %"), (0, 96, "Above 95 %"), (2, 96, "")],
+)
+def test_a_fast_storage_that_fills_up_says_so(lab: Lab, people: People, tier: int, used: int, said: str) -> None:
+    Storage.objects.filter(pk=lab.storage.pk).update(tier=tier, capacity_bytes=1000, used_bytes=10 * used)
+    for address in ("/admin/", page("storage", "changelist"), page("storage", "change", lab.storage.pk)):
+        shown = people.viewer.get(address)
+        assert shown.count("wb-bar-mark") == (2 if tier < 2 else 0), address
+    listed = people.viewer.get("/admin/")
+    told = [mark for mark in ("Above 80 %:", "Above 95 %:") if mark in listed]
+    assert told == ([f"{said}:"] if said else [])

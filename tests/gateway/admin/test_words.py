@@ -56,6 +56,28 @@ def test_a_size_that_is_shown_in_a_form_is_the_size_that_comes_back(count: int) 
     assert field.clean(str(field.prepare_value(count))) == count
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", None), ("90", 90), ("90 s", 90), ("5min", 300), ("36 H", 129_600), ("7 d", 604_800)]
+)
+def test_a_time_is_written_in_any_unit_and_comes_back(text: str, seconds: int | None) -> None:
+    field = words.DurationField()
+    assert field.clean(text) == seconds
+    assert field.clean(field.prepare_value(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5 h", "soon", "5 m", "1 d 2 h"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(forms.ValidationError):
+        words.DurationField().clean(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (188, "3 min 8 s"), (7503, "2 h 5 min"), (86400, "1 d")]
+)
+def test_how_long_it_takes_is_told_in_two_units(seconds: int, text: str) -> None:
+    assert words.about(seconds) == text
+
+
 def test_times_are_told_from_now_on() -> None:
     now = timezone.now()
     assert "3 hours ago" in words.ago(now - timedelta(hours=3, minutes=2)).replace("\xa0", " ")

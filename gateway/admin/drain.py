@@ -1,0 +1,65 @@
+"""Drains: where a storage's bytes are to go, and what is still there."""
+
+from typing import Any
+
+from django import forms
+from django.urls import reverse
+from django.utils.http import urlencode
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from adapters import registry
+from gateway.admin import words
+from staging import drains
+from staging.models import Storage
+from staging.states import StorageState
+
+#: So many of the objects that are left are named.
+_NAMED = 10
+
+LEAVING = (StorageState.DRAINING, StorageState.DRAINED)
+
+
+class DrainForm(BaseDialogForm):
+    """Chooses another storage of the same project, one that takes new bytes."""
+
+    to = forms.ModelChoiceField(
+        Storage.objects.none(),
+        label="To",
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+        error_messages={"required": "There is no other active storage in this project."},
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        leaving = Storage.objects.get(pk=self.object_id)
+        others = Storage.objects.filter(project=leaving.project_id, state=StorageState.ACTIVE).exclude(pk=leaving.pk)
+        written = {scheme for scheme in registry.schemes() if not registry.is_read_only(scheme)}
+        self.fields["to"].queryset = others.filter(scheme__in=written).order_by("-tier", "name")
+        self.fields["to"].label_from_instance = _told
+
+
+def drain_of(storage: Storage) -> dict[str, Any] | None:
+    """What ``admin/staging/storage/panel.html`` shows of a drain; None where there is none."""
+    if storage.state not in LEAVING:
+        return None
+    left = drains.progress(storage)
+    objects = reverse("admin:staging_object_changelist")
+    named = list(drains.left(storage, _NAMED)) if left.replicas else []
+    return {
+        "to": storage.drain_to,
+        "copies": left.replicas,
+        "size": words.size(left.bytes),
+        "uploads": left.uploads,
+        "mounted": left.mounted,
+        "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name})}"} for name in named],
+        "more": max(0, left.replicas - len(named)),
+    }
+
+
+def _told(storage: Storage) -> str:
+    if storage.capacity_bytes is None:
+        return f"{storage}: tier {storage.tier}"
+    free = storage.capacity_bytes - storage.used_bytes - storage.reserved_bytes
+    return f"{storage}: tier {storage.tier}, {words.size(free)} free"

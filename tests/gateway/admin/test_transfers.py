@@ -1,0 +1,114 @@
+"""Transfers in the admin: how far they are, stopped, and tried again."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.utils import timezone
+
+from staging.models import Membership, Object, Transfer
+from staging.states import Role
+from tests.gateway.admin.conftest import People, Person, page
+from tests.gateway.conftest import Lab
+
+pytestmark = pytest.mark.django_db
+
+
+def make(lab: Lab, key: str = "results/table.csv", **how: Any) -> Transfer:
+    """A transfer of an object of this key, which needs no bytes."""
+    if not Object.objects.filter(bucket=lab.data, key=key).exists():
+        lab.note(key)
+    row = {"kind": "replicate", "size": 4 * 2**30, "reason": "the policy asks for 2 copies", "label": f"data/{key}"}
+    if how.get("state") == "running":
+        row |= {"lease_expires_at": timezone.now() + timedelta(hours=1)}
+    target = Object.objects.get(bucket=lab.data, key=key)
+    row |= {"project": lab.project, "object": target, "target": lab.storage, "not_before": timezone.now()}
+    return Transfer.objects.create(**row | how)
+
+
+def state(transfer: Transfer) -> str:
+    transfer.refresh_from_db()
+    return transfer.state
+
+
+def choose(person: Person, deed: str, *rows: Transfer) -> str:
+    """What the list says after an action on these rows."""
+    chosen = {"action": deed, "_selected_action": [str(row.pk) for row in rows]}
+    return person.get(person.client.post(page("transfer", "changelist"), chosen)["Location"])
+
+
+def test_a_row_tells_why_how_fast_and_how_long(lab: Lab, people: People) -> None:
+    began = timezone.now() - timedelta(seconds=100)
+    make(lab, state="running", bytes_done=2 * 2**30, start_offset=2**30, started_at=began)
+    for address in (page("transfer", "changelist"), page("transfer", "change", Transfer.objects.get().pk), "/admin/"):
+        shown = people.viewer.get(address)
+        assert "10." in shown
+        assert "MiB/s, 3 min" in shown, address
+    assert "the policy asks for 2 copies" in people.viewer.get(page("transfer", "changelist"))
+
+
+def test_a_transfer_that_waits_is_cancelled_at_once_and_one_that_runs_is_told(lab: Lab, people: People) -> None:
+    waiting, running = make(lab), make(lab, "b", state="running")
+    assert "was cancelled" in people.operator.confirms(page("transfer", "cancel", waiting.pk))
+    assert state(waiting) == "cancelled"
+    assert "will stop within seconds" in people.operator.confirms(page("transfer", "cancel", running.pk))
+    assert state(running) == "running"
+    assert running.cancelled_at is not None
+    assert LogEntry.objects.filter(object_id=str(waiting.pk), user=people.operator.user).exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"kind": "delete"}, "Bytes that are being removed cannot be kept"),
+        ({"state": "done"}, "that is done cannot be cancelled"),
+        ({"state": "failed"}, "that is failed cannot be cancelled"),
+    ],
+)
+def test_what_cannot_be_cancelled_says_why(lab: Lab, people: People, row: dict[str, Any], why: str) -> None:
+    transfer = make(lab, **row)
+    assert page("transfer", "cancel", transfer.pk) not in people.operator.get(page("transfer", "change", transfer.pk))
+    assert why in people.operator.confirms(page("transfer", "cancel", transfer.pk))
+    assert state(transfer) == row.get("state", "queued")
+
+
+def test_a_transfer_that_failed_is_tried_again(lab: Lab, people: People) -> None:
+    transfer = make(lab, state="failed", attempts=12, error_code="access_denied", error_detail="refused our key")
+    shown = people.operator.get(page("transfer", "change", transfer.pk))
+    assert "refused our key" in shown
+    assert page("transfer", "retry", transfer.pk) in shown
+    assert page("transfer", "retry", transfer.pk) not in people.viewer.get(page("transfer", "change", transfer.pk))
+    shown = people.operator.confirms(page("transfer", "retry", transfer.pk))
+    assert "is queued anew" in shown
+    assert (state(transfer), transfer.attempts, transfer.error_code) == ("queued", 0, "")
+    assert "Only a transfer that failed" in people.operator.confirms(page("transfer", "retry", transfer.pk))
+
+
+def test_list_actions_say_what_was_refused_and_why(lab: Lab, other: Lab, people: People) -> None:
+    Membership.objects.create(project=other.project, user=people.operator.user, role=Role.VIEWER)
+    failed, taken, theirs = make(lab, state="failed"), make(lab, "b", state="failed"), make(other, state="failed")
+    make(lab, "b")
+    said = choose(people.operator, "retry_chosen", failed, taken, theirs)
+    assert "1 of them is queued anew" in said
+    assert "1 of them not: Another transfer does the same work already." in said
+    assert "Your role does not allow this for 1 of them" in said
+    assert [state(row) for row in (failed, taken, theirs)] == ["queued", "failed", "failed"]
+    said = choose(people.operator, "cancel_chosen", failed, taken)
+    assert "1 of them was cancelled" in said
+    assert "1 of them not: A transfer that is failed" in said
+
+
+def test_the_dashboard_leads_to_all_that_failed(lab: Lab, other: Lab, people: People) -> None:
+    for number in range(10):
+        make(lab, f"failed-{number}", state="failed", error_code="access_denied")
+    make(other, "theirs", state="failed")
+    make(lab, "waiting")
+    shown = people.viewer.get("/admin/")
+    address = f"{page('transfer', 'changelist')}?state__exact=failed"
+    assert f'href="{address}">All 10<' in shown
+    assert "1 waiting, 10 failed" in shown
+    listed = people.viewer.get(address)
+    assert listed.count("data/failed-") >= 10
+    assert "data/waiting" not in listed
+    assert "theirs" not in listed
