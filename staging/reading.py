@@ -53,9 +53,9 @@ class Found:
     damaged: tuple[Copy, ...] = ()
 
     @property
-    def cannot_change(self) -> bool:
-        """Whether nobody but Waybill writes where the bytes lie, so that they need no watching while they are read."""
-        return all(copy.version is None for copy in self.copies)
+    def can_change(self) -> bool:
+        """Whether others than Waybill may write where the bytes lie."""
+        return self.object_id is None
 
 
 def find(alias: Alias) -> Found:
