@@ -250,19 +250,6 @@ class Adapter(ABC):
 
 
 @runtime_checkable
-class FileBacked(Protocol):
-    """A read stream on a regular file of this machine, which a server may hand to sendfile(2).
-
-    ``fileno`` is an open descriptor of the version being read; its position is of no meaning.
-    """
-
-    start: int
-    stop: int
-
-    def fileno(self) -> int: ...
-
-
-@runtime_checkable
 class CopiesWithin(Protocol):
     """A storage that copies an object by itself, atomically, without the bytes passing through Waybill."""
 

@@ -97,6 +97,13 @@ class ChecksumMismatch(AdapterError):
     summary = "the checksum does not match"
 
 
+class Damaged(AdapterError):
+    """The bytes that were read are not those that were stored there."""
+
+    code = "damaged"
+    summary = "the storage returned other bytes than were stored there"
+
+
 class WriteLost(AdapterError):
     """The unfinished write that a token names is no longer there."""
 

@@ -18,7 +18,6 @@ from adapters.base import (
     Adapter,
     CheckStep,
     CopiesWithin,
-    FileBacked,
     ObjectStat,
     Prefix,
     ReadStream,
@@ -76,8 +75,7 @@ class Guarded(Adapter):
             check_key(key, storage=self.name)
             if start < 0 or (stop is not None and stop < start):
                 raise RangeInvalid(f"[{start}, {stop})", storage=self.name, key=key)
-            stream = self.inner.open_read(key, start, stop, version=version)
-        return (GuardedFile if isinstance(stream, FileBacked) else GuardedRead)(self, stream)
+            return GuardedRead(self, self.inner.open_read(key, start, stop, version=version))
 
     def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
         # A body of unknown length cannot be sent again: it is never refused for what the storage did to others.
@@ -162,13 +160,6 @@ class GuardedRead(ReadStream):
     def close(self) -> None:
         with Watch(self._guard, "close_read", self.stat.key):
             self._inner.close()
-
-
-class GuardedFile(GuardedRead):
-    """A guarded stream on a regular file; what is sent from its descriptor passes by the guard."""
-
-    def fileno(self) -> int:
-        return cast(FileBacked, self._inner).fileno()
 
 
 class GuardedWrite(WriteSession):

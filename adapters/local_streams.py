@@ -53,9 +53,6 @@ class LocalRead(ReadStream):
             raise Truncated(f"at byte {self._position}", storage=self._root.storage, key=self.stat.key)
         return data
 
-    def fileno(self) -> int:
-        return self._fd
-
     def close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1

@@ -73,6 +73,7 @@ _STATUS: dict[type[Exception], int] = {
     storage_errors.OutOfSpace: 507,
     storage_errors.SizeMismatch: 502,
     storage_errors.ChecksumMismatch: 502,
+    storage_errors.Damaged: 502,
     storage_errors.WriteLost: 502,
     storage_errors.Busy: 503,
     storage_errors.Failing: 503,
@@ -90,6 +91,7 @@ _WORTH_RETRYING = (
     storage_errors.AccessDenied,
     storage_errors.SizeMismatch,
     storage_errors.ChecksumMismatch,
+    storage_errors.Damaged,
     storage_errors.WriteLost,
 )
 

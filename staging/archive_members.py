@@ -199,6 +199,7 @@ def _found(member: Member, copies: Sequence[Copy], *, sha256: str | None = None)
         modified=None,
         content_type="",
         copies=tuple(copies),
+        object_id=member.object_id,
     )
 
 

@@ -17,6 +17,7 @@ class Arrival:
     place: str
     size: int
     sha256: str
+    sums: bytes
     storage_version: str
 
 

@@ -1,7 +1,7 @@
 """The catalog: the one place that writes objects, with the first replica of each; ``replicas`` writes the others."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from staging import aliases, events, policies, replicas, replication, reservations
 from staging.batch import Arrival, choose
+from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
 from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, TooLarge
-from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Upload
+from staging.models import Alias, BlockSums, BrokenStream, Bucket, Object, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.prepared import Prepared
 from staging.purging import purge
@@ -68,15 +69,17 @@ def was_deleted(bucket: Bucket, key: str) -> bool:
     return last is not None and not last.current
 
 
-def register(upload: Upload, storage_version: str, *, late: bool = False, lost: Object | None = None) -> Registered:
-    """The row after the bytes: make the published upload the key's current version.
+def register(
+    upload: Upload, storage_version: str, *, sums: bytes, late: bool = False, lost: Object | None = None
+) -> Registered:
+    """The row after the bytes: make the published upload the key's current version, with the ``sums`` of its blocks.
 
     Where equal content stands there already the object is that one, ``replayed``, and the upload stays for the caller
     to clean up. A ``late`` upload, whose writer is gone, replaces nothing that was committed after it began, and brings
     nothing back that was deleted since. A version
     that has ``lost`` its bytes is replaced by equal ones. Raises ContentDiffers (the upload stays too) and LeaseLost.
     """
-    return _settle(upload.alias, lambda: _register(upload, storage_version, late, lost))
+    return _settle(upload.alias, lambda: _register(upload, storage_version, sums, late, lost))
 
 
 def _settle(alias: Alias, write: Callable[[], T]) -> T:
@@ -96,7 +99,7 @@ def _settle(alias: Alias, write: Callable[[], T]) -> T:
     raise _Overtaken(f"Others write the same keys of the bucket {alias.bucket}.")
 
 
-def _register(upload: Upload, storage_version: str, late: bool, lost: Object | None) -> Registered:
+def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, lost: Object | None) -> Registered:
     alias, size = upload.alias, upload.size
     if size is None or not upload.sha256:
         raise ValueError("the content must be noted before it is registered")
@@ -132,6 +135,7 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
         content_type=upload.content_type,
         expires_at=_end_of(policy),
     )
+    BlockSums.objects.bulk_create(_sums_of([(made, sums)]) if not bucket.mounted else [])
     for overwritten in Replica.objects.filter(storage=upload.storage, key=upload.key):
         replicas.forget(overwritten)
     Replica.objects.create(
@@ -165,6 +169,14 @@ def _register(upload: Upload, storage_version: str, late: bool, lost: Object | N
 
 def _end_of(policy: Policy) -> datetime | None:
     return timezone.now() + timedelta(seconds=policy.ttl_s) if policy.ttl_s else None
+
+
+def _sums_of(made: Iterable[tuple[Object, bytes]]) -> list[BlockSums]:
+    """The rows of the sums of those new versions that are not known by their SHA-256 alone."""
+    rows = [BlockSums(object=version, sums=sums) for version, sums in made if version.size > WHOLE_BYTES]
+    if any(len(row.sums) != SUM_BYTES * len(between(0, row.object.size)) for row in rows):
+        raise ValueError("there must be a sum of each block")
+    return rows
 
 
 def _count_use(alias: Alias, size: int) -> None:
@@ -325,6 +337,7 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
     for version in made:
         version.expires_at = _end_of(policy)
     Object.objects.bulk_create(made)
+    BlockSums.objects.bulk_create(_sums_of(zip(made, (arrival.sums for arrival in fresh), strict=True)))
     Replica.objects.bulk_create(
         Replica(
             object_id=arrival.upload_id,

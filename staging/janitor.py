@@ -11,6 +11,7 @@ from django.utils import timezone
 from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
 from staging import catalog, placement, reservations, resuming, transfers, writing
+from staging.blocks import BLOCK_SUMS
 from staging.connections import release
 from staging.errors import AliasUsedUp, ContentDiffers, StagingError, TooLarge
 from staging.leases import UploadLease
@@ -96,14 +97,15 @@ def _abort_unfinished(adapter: Adapter, upload: Upload) -> None:
 def _adopt(adapter: Adapter, upload: Upload) -> bool:
     """Register bytes that were published and not registered, if they are those that were noted before publish."""
     try:
-        with adapter.open_read(upload.key) as stream, Hasher(["sha256"]) as hasher:
+        with adapter.open_read(upload.key) as stream, Hasher(["sha256", BLOCK_SUMS]) as hasher:
             if stream.stat.size != upload.size:
                 return False
             lease = UploadLease(upload)
             pump(stream, lambda _: None, hasher, on_progress=lambda _: lease.keep())
-            if hasher.finish()["sha256"].hex() != upload.sha256:
+            digests = hasher.finish()
+            if digests["sha256"].hex() != upload.sha256:
                 return False
-        return not catalog.register(upload, stream.stat.version, late=True).replayed
+        return not catalog.register(upload, stream.stat.version, sums=digests[BLOCK_SUMS], late=True).replayed
     except (NotFound, ContentDiffers, AliasUsedUp, TooLarge):
         return False
 

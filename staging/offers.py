@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from staging import placement
+from staging.blocks import BLOCK_SUMS, Content
 from staging.errors import DigestMismatch, SizeMismatch, StreamEmpty
 from staging.models import Alias, Object
 from staging.pump import Hasher, Source, pump
@@ -61,15 +62,15 @@ class Progress:
 
 def take(
     body: Source, write: Callable[[bytes], None], alias: Alias, offer: Offer, *, on_progress: Callable[[int], None]
-) -> tuple[int, str]:
-    """Move the whole body and return its size and SHA-256, checked against all that was promised of it."""
-    with Hasher({"sha256", *offer.digests}) as hasher:
+) -> Content:
+    """Move the whole body and return what came, checked against all that was promised of it."""
+    with Hasher({"sha256", BLOCK_SUMS, *offer.digests}) as hasher:
         size = pump(body, write, hasher, on_progress=on_progress)
         digests = hasher.finish()
     if offer.size is None and size == 0 and not alias.allow_empty_stream:
         raise StreamEmpty
     check_whole(alias, size, offer.digests, digests)
-    return size, digests["sha256"].hex()
+    return Content(size, digests["sha256"].hex(), digests[BLOCK_SUMS])
 
 
 def check_whole(alias: Alias, size: int, promised: Mapping[str, bytes], found: Mapping[str, bytes]) -> None:

@@ -102,6 +102,11 @@ def site(storage: Storage) -> str:
     return storage.site or f"storage {storage.name}"
 
 
+def damaged(replicas: Iterable[Replica]) -> list[Replica]:
+    """Replicas of which some bytes are wrong; the others are as good as ever where each block can be told."""
+    return [r for r in replicas if r.state == ReplicaState.BAD and r.storage.state != StorageState.LOST]
+
+
 def still_holds(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> bool:
     """Whether a mounted storage still holds what Waybill published there, as far as its versions can tell."""
     return stat.size == size and any(replica.storage_version == stat.version for replica in replicas)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from adapters.base import CHUNK_BYTES
+from staging.blocks import BLOCK_SUMS, Summer
 
 #: Chunks that may wait for the hasher; with the one being read and the one being hashed this bounds memory.
 HASH_BACKLOG = 3
@@ -19,7 +20,7 @@ class Source(Protocol):
 
 
 class Hasher:
-    """Digests of a stream, by algorithm name as ``hashlib`` spells it.
+    """Digests of a stream, by algorithm name as ``hashlib`` spells it; ``BLOCK_SUMS`` is one of them.
 
     The first chunk is hashed in place, so that small bodies need no thread; from the second on a thread does it while
     the caller reads and writes (hashlib releases the interpreter's lock). Use as a context manager: leaving it ends
@@ -27,7 +28,9 @@ class Hasher:
     """
 
     def __init__(self, algorithms: Iterable[str]) -> None:
-        self._sums = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+        self._sums = {
+            name: Summer() if name == BLOCK_SUMS else hashlib.new(name, usedforsecurity=False) for name in algorithms
+        }
         self._chunks: queue.Queue[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._started = False

@@ -1,21 +1,26 @@
 """Reading: what an alias's object is at this moment, and its bytes from the first replica that answers."""
 
 import hashlib
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError
 
 from adapters.base import ObjectStat, ReadStream, SignsUrls
-from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import alias_uses, catalog, failures, health, placement
+from adapters.errors import AdapterError, Damaged, NotFound, RangeInvalid, Truncated, VersionChanged
+from staging import alias_uses, catalog, failures, health, placement, replication, verified_reading
+from staging.blocks import Proof
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing, StorageUnusable
 from staging.models import Alias, Object, Replica
 from staging.states import AliasMode, ObjectState
 from staging.storages import adapter_for
+from staging.verified_reading import VerifiedRead
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +38,8 @@ class Found:
     """One version, pinned: its size in bytes, its digest where it is known, and where to read it, best place first.
 
     ``etag`` is the digest, or the storage's word for the version, which is weak where ``etag_is_strong`` is false.
-    ``replaced_at`` is when another version may have been here, None where this is the first.
+    ``replaced_at`` is when another version may have been here, None where this is the first. ``object_id`` is None of
+    what others may have written. ``damaged`` are copies with wrong blocks in them, whose other blocks may be read.
     """
 
     size: int
@@ -44,11 +50,13 @@ class Found:
     content_type: str
     copies: tuple[Copy, ...]
     replaced_at: datetime | None = None
+    object_id: uuid.UUID | None = None
+    damaged: tuple[Copy, ...] = ()
 
     @property
-    def cannot_change(self) -> bool:
-        """Whether nobody but Waybill writes where the bytes lie, so that they need no watching while they are read."""
-        return all(copy.version is None for copy in self.copies)
+    def can_change(self) -> bool:
+        """Whether others than Waybill may write where the bytes lie."""
+        return self.object_id is None
 
 
 def find(alias: Alias) -> Found:
@@ -60,8 +68,8 @@ def find(alias: Alias) -> Found:
     return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
 
 
-def pinned(version: Object, copies: Sequence[Replica]) -> Found:
-    """A version of a managed bucket, to be read from these copies of it."""
+def pinned(version: Object, copies: Sequence[Replica], damaged: Sequence[Replica] = ()) -> Found:
+    """A version of a managed bucket, to be read from these copies of it; from damaged ones block by block."""
     return Found(
         size=version.size,
         sha256=version.sha256,
@@ -71,6 +79,8 @@ def pinned(version: Object, copies: Sequence[Replica]) -> Found:
         content_type=version.content_type,
         copies=tuple(Copy(replica, None) for replica in copies),
         replaced_at=version.created_at if version.version > 1 else None,
+        object_id=version.pk,
+        damaged=tuple(Copy(replica, None) for replica in damaged),
     )
 
 
@@ -87,11 +97,19 @@ def has_bytes(standing: Object) -> bool:
 def open_stream(found: Found, start: int, stop: int) -> ReadStream:
     """The bytes ``[start, stop)`` of the pinned version. No database connection is held from here on.
 
-    The first copy that answers serves; when it fails later, the next one goes on at the same byte. Raises the first
-    copy's error when none answers.
+    The first copy that answers serves; when it fails later, the next one goes on at the same byte. Where the version's
+    blocks are known, none that is damaged is passed on. Raises the first copy's error when none answers.
     """
+    proof = None
+    if found.object_id is not None:
+        proof = verified_reading.proof_of(found.object_id, size=found.size, sha256=found.sha256, start=start, stop=stop)
     release()
-    return _FailoverStream(found, start, stop) if len(found.copies) > 1 else _open(found, found.copies[0], start, stop)
+    copies = found.copies + (found.damaged if proof else ())
+    if not copies:
+        raise ObjectUnavailable
+    if len(copies) > 1:
+        return _FailoverStream(found, copies, proof, start, stop)
+    return _open(found, copies[0], proof, start, stop)
 
 
 def signed_url(found: Found) -> str | None:
@@ -123,10 +141,13 @@ def _find_managed(alias: Alias) -> Found:
             raise SourceMissing("There is no such object below the prefix.")
         raise DataPending
     # It may have been published between the two questions.
-    copies = in_order(replicas or current.replicas.all())
-    if current.state != ObjectState.AVAILABLE or not copies:
+    replicas = replicas or list(current.replicas.all())
+    copies, damaged = in_order(replicas), placement.damaged(replicas)
+    if damaged and not verified_reading.is_verifiable(current):
+        damaged = []
+    if current.state not in (ObjectState.AVAILABLE, ObjectState.UNAVAILABLE) or not (copies or damaged):
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
-    return pinned(current, copies)
+    return pinned(current, copies, damaged)
 
 
 def _find_mounted(alias: Alias) -> Found:
@@ -173,7 +194,14 @@ def _may_hold(replica: Replica, mounted: bool) -> bool:
     return placement.still_holds([replica], stat, replica.size) if mounted else stat.size == replica.size
 
 
-def _open(found: Found, copy: Copy, start: int, stop: int) -> ReadStream:
+def _open(found: Found, copy: Copy, proof: Proof | None, start: int, stop: int) -> ReadStream:
+    if proof is None:
+        return _open_unverified(found, copy, start, stop)
+    open_at = partial(_open_unverified, found, copy)
+    return VerifiedRead(copy.replica, proof, open_at=open_at, size=found.size, start=start, stop=stop)
+
+
+def _open_unverified(found: Found, copy: Copy, start: int, stop: int) -> ReadStream:
     storage = copy.replica.storage
     try:
         stream = adapter_for(storage).open_read(copy.replica.key, start, stop, version=copy.version)
@@ -181,22 +209,40 @@ def _open(found: Found, copy: Copy, start: int, stop: int) -> ReadStream:
         if copy.version is not None:
             raise VersionChanged("it vanished", storage=storage.name, key=copy.replica.key) from exc
         log.error("replica.damaged", replica=copy.replica.pk, storage=storage.name, error=exc.code)
+        _doubt(found, copy.replica)
         raise Truncated(
             "the catalog lists bytes that are not there", storage=storage.name, key=copy.replica.key
         ) from exc
     if stream.stat.size != found.size:
         stream.close()
         log.error("replica.damaged", replica=copy.replica.pk, storage=storage.name, size=stream.stat.size)
+        _doubt(found, copy.replica)
         raise Truncated(f"{stream.stat.size} bytes instead of {found.size}", storage=storage.name, key=copy.replica.key)
     return stream
 
 
-class _FailoverStream(ReadStream):
-    """Reads one version from several replicas: when one fails, the next goes on at the same byte."""
+def _doubt(found: Found, replica: Replica) -> None:
+    """Have a worker look whether the copy is really gone, and make another. Without the catalog, readers go on."""
+    if found.object_id is None:
+        return
+    try:
+        replication.verify(replica, reason="a reader missed its bytes", priority=replication.UNSAFE)
+    except DatabaseError as exc:
+        log.warning("replica.not_verified", replica=replica.pk, error=type(exc).__name__)
+    finally:
+        release()
 
-    def __init__(self, found: Found, start: int, stop: int) -> None:
+
+class _FailoverStream(ReadStream):
+    """Reads one version from several replicas: when one fails, the next goes on at the same byte.
+
+    One that is damaged comes again behind the others, once they have passed the place.
+    """
+
+    def __init__(self, found: Found, copies: Sequence[Copy], proof: Proof | None, start: int, stop: int) -> None:
         self.start, self.stop, self._offset = start, stop, start
-        self._found, self._left = found, list(found.copies)
+        self._found, self._proof, self._left = found, proof, list(copies)
+        self._copy, self._damaged = copies[0], list[tuple[int, Copy]]()
         self._stream = self._next(None)
         self.stat = self._stream.stat
 
@@ -207,6 +253,8 @@ class _FailoverStream(ReadStream):
             except AdapterError as exc:
                 log.warning("replica.failed", storage=exc.storage, error=exc.code, offset=self._offset)
                 self._stream.close()
+                if isinstance(exc, Damaged):
+                    self._damaged.append((self._offset, self._copy))
                 self._stream = self._next(exc)
             else:
                 self._offset += len(chunk)
@@ -216,12 +264,14 @@ class _FailoverStream(ReadStream):
         self._stream.close()
 
     def _next(self, first: AdapterError | StorageUnusable | None) -> ReadStream:
+        self._left += [copy for offset, copy in self._damaged if offset < self._offset]
+        self._damaged = [(offset, copy) for offset, copy in self._damaged if offset >= self._offset]
         while self._left:
-            copy = self._left.pop(0)
+            self._copy = self._left.pop(0)
             try:
-                return _open(self._found, copy, self._offset, self.stop)
+                return _open(self._found, self._copy, self._proof, self._offset, self.stop)
             except (AdapterError, StorageUnusable) as exc:
-                name = copy.replica.storage.name
+                name = self._copy.replica.storage.name
                 log.warning("replica.failed", storage=name, error=exc.code, offset=self._offset)
                 first = first or exc
         raise first or AssertionError("a stream without copies")

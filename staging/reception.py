@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
 from staging import catalog, placement, reading, reservations, tiers
+from staging.blocks import Content
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
@@ -47,6 +48,7 @@ class Reception:
         self.publishing = False
         self.is_let_go = self.is_dropped = False
         self.lost: Object | None = None
+        self.sums = b""
         self.lease = UploadLease(upload)
 
     def run(self, body: Source, standing: Object | None) -> Receipt | Progress:
@@ -82,14 +84,13 @@ class Reception:
             self.session = self._open(adapter)
             if not self.offer.is_last:
                 return self._take_part(adapter, body)
-            size, sha256 = take(body, self.session.write, self.upload.alias, self.offer, on_progress=self._progress)
-            if standing and (standing.size, standing.sha256) == (size, sha256):
+            came = take(body, self.session.write, self.upload.alias, self.offer, on_progress=self._progress)
+            if standing and (standing.size, standing.sha256) == (came.size, came.sha256):
                 if self._is_in_place(adapter, standing):
                     self.give_up()
                     return receipt_of(standing, replayed=True)
                 self.lost = standing
-            reservations.note_content(self.upload, size, sha256)
-            release()
+            self._note(came)
             self.publishing = True
             stat = self.session.publish()
         except AlreadyExists as exc:
@@ -129,11 +130,11 @@ class Reception:
         with adapter.open_read(self.upload.key) as stream:
             self.publishing = True
             try:
-                size, sha256 = read_once_more(stream, self.upload, self.lease)
+                came = read_once_more(stream, self.upload, self.lease)
             except PartsDiffer:
                 self._remove_published(adapter)
                 raise
-        reservations.note_content(self.upload, size, sha256)
+        self._note(came)
         return self._register(adapter, stream.stat, replayed=False, late=late)
 
     def _complete_in_place(self, adapter: Adapter, *, late: bool) -> Receipt:
@@ -144,14 +145,13 @@ class Reception:
         self.is_let_go = True
         with adapter.read_unfinished(token) as stream:
             try:
-                size, sha256 = read_once_more(stream, self.upload, self.lease)
+                came = read_once_more(stream, self.upload, self.lease)
             except PartsDiffer:
                 adapter.abort_write(token)
                 self._drop()
                 raise
         self.session, self.is_let_go = adapter.resume_write(token), False
-        reservations.note_content(self.upload, size, sha256)
-        release()
+        self._note(came)
         try:
             self.publishing = True
             stat = self.session.publish()
@@ -261,6 +261,12 @@ class Reception:
             self._grow(moved)
         self.lease.keep(self.session.offset if self.session else None)
 
+    def _note(self, came: Content) -> None:
+        """Write down what is about to be published. Its sums need not be: who adopts it after a crash reads it."""
+        self.sums = came.sums
+        reservations.note_content(self.upload, came.size, came.sha256)
+        release()
+
     def _grow(self, moved: int) -> None:
         """Reserve a step ahead; on a storage that is nearly full, only what has come."""
         try:
@@ -285,9 +291,7 @@ class Reception:
         if self.session is None:
             if self.offer.size not in (None, adapter.stat(self.upload.key).size):
                 raise refusal from found
-            size, sha256 = take(body, _discard, self.upload.alias, self.offer, on_progress=self._progress)
-            reservations.note_content(self.upload, size, sha256)
-            release()
+            self._note(take(body, _discard, self.upload.alias, self.offer, on_progress=self._progress))
         with adapter.open_read(self.upload.key) as stream, Hasher(["sha256"]) as hasher:
             if stream.stat.size != self.upload.size:
                 raise refusal from found
@@ -300,7 +304,7 @@ class Reception:
 
     def _register(self, adapter: Adapter, stat: ObjectStat, *, replayed: bool, late: bool = False) -> Receipt:
         try:
-            registered = catalog.register(self.upload, stat.version, late=late, lost=self.lost)
+            registered = catalog.register(self.upload, stat.version, sums=self.sums, late=late, lost=self.lost)
         except (ContentDiffers, AliasUsedUp, TooLarge):
             self._remove_published(adapter)
             raise

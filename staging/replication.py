@@ -15,6 +15,8 @@ from staging.states import ReplicaState, StorageState, TransferKind, TransferSta
 #: A lower number goes first: somebody waits for it, bytes are not safe yet, a copy is missing, a copy would be faster.
 URGENT, UNSAFE, MISSING, FASTER, ROUTINE = 10, 30, 50, 70, 90
 
+#: A copy that was read whole within this time is good.
+_LATELY = timedelta(hours=1)
 COPYING = [kind for kind in TransferKind if kind.copies]
 LIVE = (TransferState.QUEUED, TransferState.RUNNING)
 
@@ -51,7 +53,7 @@ def plan(
     if not good:
         found.missing.append("no copy can be read, so that nothing can be copied")
         return found
-    _replace_bad(found, copies)
+    _replace_bad(found, copies, good)
     if policy.write != WritePolicy.EPHEMERAL:
         _persist(found, target, policy, copies, named)
     fast = next((storage for storage in named if storage.name == policy.lands_on), None)
@@ -84,7 +86,7 @@ def storages_of(target: Object, policy: Policy) -> list[Storage]:
 
 def queue_step(target: Object, step: Step) -> Transfer:
     """The row of a step, and a worker told of it."""
-    if step.replica is not None:
+    if step.replica is not None and step.kind.removes:
         return replicas.schedule_removal(step.replica, target, timezone.now(), kind=step.kind, reason=step.reason)
     return _queue(target, step)
 
@@ -165,11 +167,18 @@ def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Repli
         found.missing.append(f"{wanted} of {policy.min_replicas} copies lack a storage that takes them now")
 
 
-def _replace_bad(found: Plan, copies: Sequence[Replica]) -> None:
-    """What is bad makes way for a good copy, once there is a good one."""
-    for copy in copies:
-        if copy.state == ReplicaState.BAD and copy.storage.state == StorageState.ACTIVE:
-            found.steps.append(Step(TransferKind.DELETE, copy.storage, "it is damaged", MISSING, replica=copy))
+def _replace_bad(found: Plan, copies: Sequence[Replica], good: Sequence[Replica]) -> None:
+    """What is bad makes way for a good copy, once one was seen to be good: even a bad one has some right bytes."""
+    bad = [copy for copy in copies if copy.state == ReplicaState.BAD and copy.storage.state == StorageState.ACTIVE]
+    now = timezone.now()
+    seen = any(copy.verified_at and now - copy.verified_at < _LATELY for copy in good)
+    if bad and not seen:
+        reason = "it is to stand for a damaged copy"
+        found.steps.append(Step(TransferKind.VERIFY, good[0].storage, reason, UNSAFE, replica=good[0]))
+    elif bad:
+        found.steps.extend(
+            Step(TransferKind.DELETE, copy.storage, "it is damaged", MISSING, replica=copy) for copy in bad
+        )
 
 
 def _is_free(storage: Storage, copies: Sequence[Replica]) -> bool:

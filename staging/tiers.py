@@ -68,7 +68,7 @@ def reserve(bucket: Bucket, size: int | None, take: Callable[[Storage, int], T])
 
 def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStream:
     """The bytes as ``reading.open_stream`` gives them; noted, so that what is read often lies on a fast storage."""
-    if found.cannot_change and not bucket.mounted:
+    if found.copies and not found.can_change:
         _note_read(bucket, found)
     return reading.open_stream(found, start, stop)
 

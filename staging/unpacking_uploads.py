@@ -17,6 +17,7 @@ from adapters.errors import AdapterError
 from staging import catalog, placement, policies, reading, reservations, tiers, unpacking
 from staging.archive_limits import Limits
 from staging.batch import Arrival
+from staging.blocks import BLOCK_SUMS
 from staging.connections import release
 from staging.errors import ContentDiffers, DigestMismatch, InvalidRequest, LeaseLost, StagingError, TooLarge
 from staging.models import Alias, Object, Replica, Storage, Upload
@@ -143,11 +144,12 @@ class _Reception:
         self._places[upload_id] = place
         release()
         adapter = adapter_for(self._storage)
-        with adapter.open_write(place, size=file.size) as session, Hasher(["sha256"]) as hasher:
+        with adapter.open_write(place, size=file.size) as session, Hasher(["sha256", BLOCK_SUMS]) as hasher:
             pump(file.content, session.write, hasher, on_progress=lambda _: self._keep_leases())
-            sha256 = hasher.finish()["sha256"].hex()
+            digests = hasher.finish()
             stat = session.publish()
-        self._arrivals.append(Arrival(upload_id, key, place, file.size, sha256, stat.version))
+        sha256, sums = digests["sha256"].hex(), digests[BLOCK_SUMS]
+        self._arrivals.append(Arrival(upload_id, key, place, file.size, sha256, sums, stat.version))
         self._keep_leases()
 
     def register(self) -> Received:

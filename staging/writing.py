@@ -140,7 +140,6 @@ def _replay(
 
     check_equal(standing, offer, refusal)
     release()
-    _, sha256 = take(body, lambda _: None, alias, offer, on_progress=within)
-    if sha256 != standing.sha256:
+    if take(body, lambda _: None, alias, offer, on_progress=within).sha256 != standing.sha256:
         raise refusal
     return receipt_of(standing, replayed=True)

@@ -44,7 +44,7 @@ def read(request: HttpRequest, alias: Alias) -> HttpResponseBase:
         content_type=archives.CONTENT_TYPE,
         sha256="",
         open=archive.open,
-        by_descriptor=False,
+        can_change=True,
         may_have_changed=True,
     )
     return serve(request, alias, tar, partial(SLOTS.take, alias))

@@ -1,13 +1,9 @@
 """The body of a request: counted, in large chunks, straight from ``wsgi.input``; nothing else touches that."""
 
 import contextlib
-import fcntl
-import select
 import socket
 import ssl
 import struct
-import sys
-import termios
 import threading
 import time
 from collections.abc import Mapping
@@ -26,9 +22,6 @@ from staging.errors import BodyIncomplete, InvalidRequest
 #: reads can renew a lease in between; small reads of a fast one would only cost time.
 LEAST_READ_BYTES = 64 * 1024
 SLOW_READ_S = 1.0
-#: How long a client that has been sent everything may receive nothing of it, where deliveries are counted.
-ACKNOWLEDGE_S = 5.0
-_POLL_S = 0.01
 #: What the connection and the server's reader raise of a body that breaks off or is malformed. Nothing else is the
 #: client's doing, so nothing else may pass for it.
 _BROKEN = (OSError, ValueError, ParseException)
@@ -115,26 +108,6 @@ def limit_stalls(environ: Mapping[str, Any]) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, settings.CLIENT_STALL_S * 1000)
-
-
-def unacknowledged(environ: Mapping[str, Any]) -> int:
-    """How many bytes of an answer the peer has not received yet, once it has had a moment for that.
-
-    What was handed to the kernel may still be lost with the connection (``SIOCOUTQ``, tcp(7)).
-    """
-    connection: socket.socket | None = environ.get("gunicorn.socket")
-    if connection is None or connection.family == socket.AF_UNIX:
-        return 0
-    ends = select.poll()
-    ends.register(connection, 0)  # Only whether the connection is gone, which poll always tells.
-    least, until, is_gone = sys.maxsize, time.monotonic() + ACKNOWLEDGE_S, False
-    while True:
-        left = int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
-        if left < least:
-            least, until = left, time.monotonic() + ACKNOWLEDGE_S
-        if not left or is_gone or time.monotonic() > until:
-            return left
-        is_gone = bool(ends.poll(_POLL_S * 1000))
 
 
 def stop_reading(environ: Mapping[str, Any]) -> None:

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from adapters.base import FileBacked, ReadStream
+from adapters.base import ReadStream
 from adapters.errors import VersionChanged
 from gateway.data import body, conditions, digests, ranges, redirect
 from gateway.data import pace as paces
+from gateway.data.acknowledged import Acknowledged
 from gateway.data.holding import Hold
 from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
@@ -41,7 +42,7 @@ def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
 class Delivery:
     """What an answer is made of: one version of an object, or of an archive.
 
-    ``open`` gives the bytes ``[start, stop)``. ``by_descriptor``: a file of this machine that nobody changes.
+    ``open`` gives the bytes ``[start, stop)``. ``can_change``: others may write where the bytes lie.
     ``may_have_changed``: since the alias was made another version may have been begun to be read.
     ``beginnings_are_noted``: of each version, because no time tells of a change. ``sign`` gives the storage's own
     short-lived URL of the whole, or None where it has none now.
@@ -55,7 +56,7 @@ class Delivery:
     content_type: str
     sha256: str
     open: Callable[[int, int], ReadStream]
-    by_descriptor: bool
+    can_change: bool
     may_have_changed: bool
     beginnings_are_noted: bool = False
     sign: Callable[[], str | None] | None = None
@@ -92,7 +93,7 @@ def _url(thing: Delivery, headers: Mapping[str, str]) -> str | None:
     """
     if any(name in headers for name in conditions.HEADERS) or thing.sign is None:
         return None
-    return thing.sign() if thing.by_descriptor or "Range" not in headers else None
+    return None if thing.can_change and "Range" in headers else thing.sign()
 
 
 def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditions.Validators) -> ranges.Span | None:
@@ -135,7 +136,7 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         content_type=found.content_type,
         sha256=found.sha256,
         open=partial(tiers.open_stream, alias.bucket, found),
-        by_descriptor=found.cannot_change,
+        can_change=found.can_change,
         may_have_changed=replaced or (is_noted and alias.delivered_version not in ("", found.etag)),
         beginnings_are_noted=is_noted,
         sign=partial(reading.signed_url, found),
@@ -164,27 +165,25 @@ def _deliver(
     slot: Slot,
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, thing.size)
-    pace = paces.of(alias)
+    pace, acknowledged = paces.of(alias), Acknowledged(request.META)
 
     def end(sent: int) -> None:
         slot.give_back()
         if alias.max_uses is not None:
-            arrived = start + sent - body.unacknowledged(request.META)
-            alias_uses.count_part(alias, thing.etag, start, arrived, thing.size)
+            alias_uses.count_part(alias, thing.etag, start, start + acknowledged.count(sent), thing.size)
         if alias.idle_s is not None:
             alias_uses.note(alias)
         release()
 
     try:
         stream = thing.open(start, stop)
-        by_descriptor = thing.by_descriptor and isinstance(stream, FileBacked) and pace is None
         stream = PacedRead(stream, pace) if pace else stream
         body.limit_stalls(request.META)
         try:
             response = ObjectResponse(
                 stream,
                 end,
-                by_descriptor=by_descriptor,
+                on_head=acknowledged.begin if alias.max_uses is not None else None,
                 status=206 if span else 200,
                 headers=described,
                 content_type=thing.content_type,

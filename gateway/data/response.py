@@ -1,7 +1,6 @@
 """The answer that carries an object's bytes: exactly as many as announced, or a broken connection."""
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,7 +8,7 @@ import structlog
 from django.db import DatabaseError
 from django.http import StreamingHttpResponse
 
-from adapters.base import CHUNK_BYTES, FileBacked, ReadStream
+from adapters.base import CHUNK_BYTES, ReadStream
 from adapters.errors import AdapterError
 from gateway import metrics
 from staging.errors import StagingError
@@ -27,28 +26,24 @@ class Cut(ConnectionAbortedError):
 class ObjectResponse(StreamingHttpResponse):
     """Streams ``stream`` and calls ``on_end(sent)`` once, when the last byte is out or the connection broke.
 
-    With ``by_descriptor`` a stream that is ``FileBacked`` goes out by sendfile(2), where the server can. The first
-    piece of any other stream is read before the response exists, so that a storage that fails at once still gets a
-    status of its own.
+    ``on_head`` is called once the header is out, and ``sent`` are the bytes of whole pieces.
+
+    The first piece is read before the response exists, so that a storage that fails at once still gets a status of its
+    own.
     """
 
-    block_size = CHUNK_BYTES
-
     def __init__(
-        self, stream: ReadStream, on_end: Callable[[int], None], *, by_descriptor: bool, **kwargs: object
+        self,
+        stream: ReadStream,
+        on_end: Callable[[int], None],
+        *,
+        on_head: Callable[[], None] | None = None,
+        **kwargs: object,
     ) -> None:
-        self._stream, self._on_end, self._began = stream, on_end, time.monotonic()
+        self._stream, self._on_end, self._on_head, self._began = stream, on_end, on_head, time.monotonic()
         self._expected, self._sent, self._ended = stream.stop - stream.start, 0, False
-        if by_descriptor:
-            super().__init__(self._pieces(b""), **kwargs)
-            self.file_to_stream = _File(stream, self)
-        else:
-            super().__init__(self._pieces(stream.read(CHUNK_BYTES)), **kwargs)
+        super().__init__(self._pieces(stream.read(CHUNK_BYTES)), **kwargs)
         self["Content-Length"] = str(self._expected)
-
-    def count(self, sent: int) -> None:
-        """Note that ``sent`` bytes of the body are out."""
-        self._sent = sent
 
     def close(self) -> None:
         """End the delivery. Raises Cut where fewer bytes went out than were announced."""
@@ -80,6 +75,9 @@ class ObjectResponse(StreamingHttpResponse):
         self._on_end(self._sent)
 
     def _pieces(self, first: bytes) -> Iterator[bytes]:
+        if self._on_head is not None:
+            yield b""  # The server sends the header before it.
+            self._on_head()
         chunk = first or self._read()
         while chunk:
             yield chunk
@@ -112,27 +110,3 @@ class PiecesResponse(StreamingHttpResponse):
         except (AdapterError, StagingError, DatabaseError) as exc:
             log.error("document.cut", error=type(exc).__name__)
             raise Cut(0, 0) from exc
-
-
-class _File:
-    """What the server's file wrapper needs of a regular file; sendfile's last ``seek`` tells how far it came."""
-
-    close: Callable[[], None]
-
-    def __init__(self, stream: ReadStream, response: ObjectResponse) -> None:
-        assert isinstance(stream, FileBacked)
-        self._stream, self._response, self._start, self._read_bytes = stream, response, stream.start, 0
-        self._descriptor = stream.fileno()
-        os.lseek(self._descriptor, stream.start, os.SEEK_SET)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def seek(self, position: int) -> None:
-        self._response.count(position - self._start)
-
-    def read(self, size: int) -> bytes:
-        chunk = os.read(self._descriptor, min(size, self._stream.stop - self._start - self._read_bytes))
-        self._read_bytes += len(chunk)
-        self._response.count(self._read_bytes)
-        return chunk

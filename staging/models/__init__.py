@@ -2,6 +2,7 @@
 
 from staging.models.alias import Alias
 from staging.models.api_key import ApiKey
+from staging.models.block_sums import BlockSums
 from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
 from staging.models.chore import Chore
@@ -18,6 +19,7 @@ from staging.models.upload import Upload
 __all__ = [
     "Alias",
     "ApiKey",
+    "BlockSums",
     "BrokenStream",
     "Bucket",
     "Chore",

@@ -13,7 +13,6 @@ from adapters.base import (
     Adapter,
     CheckStep,
     CopiesWithin,
-    FileBacked,
     ObjectStat,
     Prefix,
     ReadStream,
@@ -62,11 +61,6 @@ class Scripted(ReadStream):
         return self._pieces.pop(0) if self._pieces else b""
 
     def close(self) -> None: ...
-
-
-class OnFile(Scripted):
-    def fileno(self) -> int:
-        return 7
 
 
 class Playing(MemoryAdapter):
@@ -126,14 +120,6 @@ def test_guarded_capabilities_reach_the_inner_and_check_keys() -> None:
     ):
         with pytest.raises(InvalidKey):
             call()
-
-
-def test_stream_on_a_file_stays_one_and_another_does_not_become_one() -> None:
-    with guard(Playing(OnFile(size=0))).open_read("key") as stream:
-        assert isinstance(stream, FileBacked)
-        assert stream.fileno() == 7
-    with guard(Playing(Scripted(size=0))).open_read("key") as stream:
-        assert not isinstance(stream, FileBacked)
 
 
 def test_guarded_class_is_that_of_its_inner_in_name_and_settings() -> None:

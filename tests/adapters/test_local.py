@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters import errors, registry
-from adapters.base import Adapter, FileBacked, ReportsSpace, WriteMode
+from adapters.base import Adapter, ReportsSpace, WriteMode
 from adapters.errors import AccessDenied, AlreadyExists, InvalidKey, NotFound, Offline, VersionChanged, WriteLost
 from adapters.local import LocalAdapter
 from adapters.rooted import Root
@@ -128,14 +128,6 @@ def test_root_may_itself_be_a_link(tmp_path: Path, root: Path) -> None:
     store(local, "object", b"data")
     assert (root / "object").read_bytes() == b"data"
     assert fetch(local, "object") == b"data"
-
-
-def test_stream_is_backed_by_its_file(local: LocalAdapter) -> None:
-    store(local, "object", b"0123456789")
-    with local.open_read("object", 2, 5) as stream:
-        assert isinstance(stream, FileBacked)
-        store(local, "object", b"other", mode=WriteMode.REPLACE)
-        assert os.pread(stream.fileno(), stream.stop - stream.start, stream.start) == b"234"
 
 
 def test_file_that_is_written_in_place_while_it_is_read_has_changed(local: LocalAdapter, root: Path) -> None:

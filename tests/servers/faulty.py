@@ -20,7 +20,19 @@ from tests.servers.process import wait_until
 WSGI = "tests.servers.faulty_wsgi:application"
 
 #: What can fail; ``published`` comes after the bytes became visible and before anybody is told.
-STEPS = ("stat", "open_read", "read", "open_write", "write", "publish", "published", "abort", "delete", "resume")
+STEPS = (
+    "stat",
+    "open_read",
+    "read",
+    "open_write",
+    "write",
+    "publish",
+    "published",
+    "abort",
+    "delete",
+    "resume",
+    "flip",
+)
 
 
 def install() -> None:
@@ -37,6 +49,18 @@ class Faults:
     def fail(self, step: str, error: type[AdapterError], *, from_byte: int = 0, once: bool = False) -> None:
         """Let the step raise as soon as that many bytes have passed: always, or only the first time."""
         self._set(step, {"error": error.__name__, "from_byte": from_byte, "once": once})
+
+    def flip_once(self) -> None:
+        """Let the next piece that is read come with one wrong bit; where it lies it stays right."""
+        self._set("flip", {})
+
+    def touch(self, data: bytes) -> bytes:
+        """The adapter's side of that."""
+        try:
+            (self._folder / "flip").unlink()
+        except FileNotFoundError:
+            return data
+        return bytes([data[0] ^ 1]) + data[1:]
 
     def hold(self, step: str) -> None:
         """Let whoever comes to the step wait there until ``heal``."""
@@ -116,7 +140,7 @@ class FaultyRead(ReadStream):
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
         self._faults.meet("read", self.stat.key, self._moved)
-        data = self._inner.read(max_bytes)
+        data = self._faults.touch(self._inner.read(max_bytes))
         self._moved += len(data)
         return data
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from adapters.errors import Offline, Truncated, VersionChanged
-from staging import archive_cache, archive_index, catalog, storages, transfers
+from adapters.errors import AdapterError, Damaged, Offline, Truncated, VersionChanged
+from staging import archive_cache, archive_index, catalog, storages, transfers, verified_reading
 from staging.models import Object, Replica, Transfer
 from staging.states import OnExists
 from staging.storages import StorageSpec
@@ -78,17 +78,24 @@ def test_a_new_member_does_not_disturb_one_that_is_read(place: Place) -> None:
         assert read(archive) == whole
 
 
-@pytest.mark.parametrize("damage", [b"LAST" * 1000, b"last" * 999])
-def test_a_retired_version_whose_bytes_are_others_never_ends_politely(place: Place, damage: bytes) -> None:
+@pytest.mark.parametrize(
+    ("damage", "has_sums", "error"),
+    [(b"LAST" * 1000, True, Damaged), (b"LAST" * 1000, False, Truncated), (b"last" * 999, True, Truncated)],
+)
+def test_a_retired_version_whose_bytes_are_others_never_ends_politely(
+    place: Place, monkeypatch: pytest.MonkeyPatch, damage: bytes, has_sums: bool, error: type[AdapterError]
+) -> None:
     fill(place)
+    if not has_sums:
+        monkeypatch.setattr(verified_reading, "WHOLE_BYTES", 0)  # As of a large one that came before there were sums.
     archive = of(place)
     retired = Object.objects.get(key="run/z")
     put(place, b"newer", key="run/z", on_exists=OnExists.REPLACE)
     file = place.root / retired.replicas.get().key
     file.unlink()
     file.write_bytes(damage)
-    broken(archive, Truncated)
-    with pytest.raises(Truncated):
+    broken(archive, error)
+    with pytest.raises(error):
         read(archive, archive.size - 1024 - 3000, archive.size - 1024 - 2000)
 
 

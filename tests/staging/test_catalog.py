@@ -167,7 +167,7 @@ def test_whoever_lost_the_lease_changes_nothing(place: Place, deed: str) -> None
         "renew": lambda: reservations.renew(upload),
         "note_token": lambda: reservations.note_token(upload, "token"),
         "note_content": lambda: reservations.note_content(upload, 1, sha256(b"x")),
-        "register": lambda: catalog.register(upload, "v1"),
+        "register": lambda: catalog.register(upload, "v1", sums=b"sums"),
     }
     with pytest.raises(LeaseLost):
         deeds[deed]()

@@ -87,7 +87,7 @@ def test_a_damaged_copy_is_never_delivered(place: Place, damage: bytes | None) -
 
 def test_copies_that_are_not_readable_are_not_tried(faulty_place: Place, faults: Faults, copied: Replica) -> None:
     faults.fail("open_read", Offline)
-    Replica.objects.filter(pk=copied.pk).update(state=ReplicaState.BAD)
+    Replica.objects.filter(pk=copied.pk).update(state=ReplicaState.COPYING)
     with pytest.raises(Offline):
         read(faulty_place)
     Replica.objects.update(state=ReplicaState.SUSPECT)
@@ -101,7 +101,7 @@ def test_an_object_whose_storage_is_lost_is_unavailable_and_not_missing(place: P
     with pytest.raises(ObjectUnavailable):
         read(place)
     Storage.objects.update(state=StorageState.ACTIVE)
-    Object.objects.update(state=ObjectState.UNAVAILABLE)
+    Object.objects.update(state=ObjectState.LOST)
     with pytest.raises(ObjectUnavailable):
         read(place)
 

@@ -26,7 +26,7 @@ def path(desk: Desk) -> str:
 
 @pytest.fixture
 def streamed(desk: Desk) -> str:
-    """The same object where no descriptor can be handed to sendfile: in the gateway's memory."""
+    """The same object in the gateway's memory."""
     storage = storages.create(desk.place.project, StorageSpec("ram", "memory", {}, tier=0))
     desk.place.managed = Bucket.objects.create(project=desk.place.project, name="ram", storage=storage)
     return desk.stored(DATA)
