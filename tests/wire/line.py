@@ -36,7 +36,7 @@ class Answer:
 class Line:
     """A connection that is kept for as many requests as the server allows."""
 
-    def __init__(self, port: int, *, timeout_s: float = 20, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, *, timeout_s: float = 60, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
