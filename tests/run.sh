@@ -10,6 +10,11 @@ pytest=("$python" -m pytest -n "$workers" --dist loadgroup -q "$@")
 # Adapters and the measuring tools have no database, and pytest-django refuses them one: once is enough.
 without_database=(--ignore=tests/adapters --ignore=tests/bench)
 
+# pytest compiles every test anew, in every process, unless the result may be kept; here it is made once for all.
+unset PYTHONDONTWRITEBYTECODE
+compile() { "$python" -m pytest --collect-only -qq "$@" >/dev/null 2>&1 || true; } # The run itself says what is wrong.
+compile tests/adapters & compile "${without_database[@]}" & wait
+
 echo "== on SQLite"
 "${pytest[@]}"
 echo "== on PostgreSQL"

@@ -85,7 +85,7 @@ def test_every_command_of_the_page_does_what_the_page_says(
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", **server_of_the_page},
             text=True,
             capture_output=True,
-            timeout=100,
+            timeout=240,
         )
     printed = answer.stdout.split(f"{MARK}\n")
     for (commands, output), text in zip(wanted, printed, strict=False):

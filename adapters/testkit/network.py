@@ -32,7 +32,10 @@ class Proxy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A guarded adapter of the same storage, with time limits of two seconds, and the proxy through which it goes."""
+    """A guarded adapter of the same storage, and the proxy through which it goes.
+
+    Its time limits are what the tests of silence wait for: more than a healthy server takes on a busy machine.
+    """
 
     adapter: Adapter
     proxy: Proxy

@@ -114,7 +114,7 @@ def elsewhere(
         input=order,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(adapters.__path__[0]).parent), *sys.path])},
     )

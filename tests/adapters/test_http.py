@@ -239,7 +239,7 @@ def test_line_that_is_lost_is_a_transient_error(apache: Apache) -> None:
     (apache.root / "shared" / "large").write_bytes(DATA * 8)
     with CuttingProxy(apache.port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}/shared/"
-        with closing(build(url, connect_timeout_s=1, stall_timeout_s=1)) as adapter:
+        with closing(build(url, connect_timeout_s=5, stall_timeout_s=5)) as adapter:
             with pytest.raises(TransientAdapterError), adapter.open_read("large") as stream:
                 stream.read()
                 proxy.cut_after(1_000_000)

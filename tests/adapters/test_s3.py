@@ -49,7 +49,7 @@ class TestS3(AdapterContract, OtherProcesses, Network, Documented):
     @pytest.fixture
     def network(self, swift: Swift, settings: Settings) -> Iterator[Line]:
         with CuttingProxy(swift.port) as proxy:
-            limits = {"connect_timeout_s": 2, "stall_timeout_s": 2}
+            limits = {"connect_timeout_s": 5, "stall_timeout_s": 5}
             options = {**settings.options, **limits, "endpoint": f"http://127.0.0.1:{proxy.port}"}
             adapter = guard(S3Adapter.build("s3", options, CREDENTIAL))
             yield Line(adapter, proxy)

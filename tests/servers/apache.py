@@ -35,7 +35,7 @@ LogLevel warn
 StartServers 1
 ThreadsPerChild 32
 MaxRequestWorkers 32
-KeepAliveTimeout 5
+KeepAliveTimeout 60
 {modules}
 DocumentRoot {root}
 DavLockDB {folder}/locks

@@ -33,7 +33,7 @@ def find_program(name: str, *, package: str, folders: Sequence[Path] = ()) -> st
     return found
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float = 60.0) -> None:
     """Return once ``condition()`` holds; raises ServerFailed naming ``what`` when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -68,7 +68,7 @@ class Process:
     def pid(self) -> int:
         return self.popen.pid
 
-    def wait_ready(self, condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, condition: Callable[[], bool], *, what: str, timeout_s: float = 60.0) -> None:
         """Like ``wait_until``, but a process that ends meanwhile raises ServerFailed at once and is not left behind."""
 
         def ready_or_ended() -> bool:

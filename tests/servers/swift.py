@@ -10,6 +10,7 @@ import base64
 import hmac
 import os
 import pwd
+import shutil
 import subprocess
 import tempfile
 import urllib.error
@@ -31,6 +32,9 @@ REGION = "us-east-1"
 
 VENV = own_venv.ROOT / ".venv-swift"
 REQUIREMENTS = Path(__file__).with_name("swift-requirements.txt")
+
+#: The module that the proxy's filter ``cache`` is in.
+_CACHE = Path(__file__).with_name("swift_cache.py")
 
 _SWIFT_CONF = """\
 [swift-hash]
@@ -76,7 +80,7 @@ log_address = /dev/null
 log_level = WARNING
 
 [pipeline:main]
-pipeline = catch_errors listing_formats bulk s3api tempauth copy slo dlo versioned_writes proxy-server
+pipeline = catch_errors cache listing_formats bulk s3api tempauth copy slo dlo versioned_writes proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -85,6 +89,9 @@ account_autocreate = true
 node_timeout = 60
 recoverable_node_timeout = 60
 conn_timeout = 5
+
+[filter:cache]
+paste.filter_factory = swift_cache:filter_factory
 
 [filter:s3api]
 use = egg:swift#s3api
@@ -153,7 +160,7 @@ class Swift(Server):
                     f"swift-{kind}-server",
                     [*program, str(self.folder / f"{kind}-server.conf")],
                     log=self.folder / f"{kind}.log",
-                    env=_environment(),
+                    env=_environment() | {"PYTHONPATH": str(self.folder)},
                 )
             )
         for process, port in zip(self.processes, (*ports.values(), self.port), strict=True):
@@ -177,6 +184,7 @@ class Swift(Server):
 
     def _configure(self, ports: Mapping[str, int]) -> None:
         (self.folder / "swift.conf").write_text(_SWIFT_CONF)
+        shutil.copy(_CACHE, self.folder)
         values = {"user": pwd.getpwuid(os.getuid()).pw_name, "folder": self.folder}
         for kind, port in ports.items():
             text = _STORAGE_CONF.format(kind=kind, port=port, **values)

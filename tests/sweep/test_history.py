@@ -40,7 +40,7 @@ def aliases_of(place: Place, gateway: Gateway) -> Keys:
     return Keys(write, {key: desk.read(key) for key in KEYS})
 
 
-@pytest.mark.timeout(0 if extent.IS_FULL else 120)
+@pytest.mark.timeout(0 if extent.IS_FULL else 300)
 def test_a_history_of_many_wrappers_makes_sense(gateways: list[Gateway], place: Place, tmp_path: Path) -> None:
     seed = extent.SEED
     game = Game(aliases_of(place, gateways[0]), [gateway.port for gateway in gateways], tmp_path)

@@ -5,10 +5,12 @@ import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from django.utils import timezone
 
 from gateway import problems
 from staging import alias_uses, aliases
@@ -76,19 +78,19 @@ def assert_stored(site: Site, place: Place, key: str, file: Path) -> None:
     assert hashlib.sha256(received.stdout).digest() == hashlib.sha256(file.read_bytes()).digest()
 
 
-def expire(alias: Alias) -> None:
-    Alias.objects.filter(pk=alias.pk).update(expires_at=alias.created_at)
-
-
 def revoked(place: Place) -> Alias:
     alias = place.alias("revoked", AliasMode.WRITE)
     aliases.revoke(alias)
     return alias
 
 
+#: One moment for all aliases that have expired, because the answer names it.
+ENDED = timezone.now() - timedelta(hours=1)
+
+
 def expired(place: Place) -> Alias:
     alias = place.alias("expired", AliasMode.WRITE)
-    expire(alias)
+    Alias.objects.filter(pk=alias.pk).update(created_at=ENDED, expires_at=ENDED)
     return alias
 
 

@@ -23,7 +23,7 @@ def test_the_demo_plays_all_steps_on_local_disk_sftp_and_s3(tmp_path: Path) -> N
     environment = {**os.environ, "DATA_DIR": str(tmp_path / "none"), "TMPDIR": str(tmp_path)}
     del environment["DJANGO_SETTINGS_MODULE"]  # the tests' own
     demo = subprocess.run(
-        [sys.executable, "-m", "tests.demo"], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=110
+        [sys.executable, "-m", "tests.demo"], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=240
     )
     if skipped := re.search(r"skipped: (.*not installed.*)", demo.stdout):
         raise ProgramMissing(skipped[1])

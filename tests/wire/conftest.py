@@ -16,8 +16,8 @@ from tests.wire.stage import Stage
 
 @pytest.fixture(scope="session")
 def narrow_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """Two streams, one drain, and a client may stall for one second."""
-    narrow = {"WAYBILL_THREADS": "4", "WAYBILL_MAX_STREAMS": "2", "WAYBILL_CLIENT_STALL_S": "1"}
+    """Two streams, one drain, and a client may stall for five seconds."""
+    narrow = {"WAYBILL_THREADS": "4", "WAYBILL_MAX_STREAMS": "2", "WAYBILL_CLIENT_STALL_S": "5"}
     with Gateway(tmp_path_factory.mktemp("narrow"), settings=narrow, **installation()) as gateway:
         yield gateway
 

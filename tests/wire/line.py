@@ -36,7 +36,7 @@ class Answer:
 class Line:
     """A connection that is kept for as many requests as the server allows."""
 
-    def __init__(self, port: int, *, timeout_s: float = 20, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, *, timeout_s: float = 60, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -46,7 +46,7 @@ class Line:
         except OSError:
             self.socket.close()
             raise
-        self._ahead = b""
+        self._ahead = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -103,8 +103,7 @@ class Line:
         length = int(headers["content-length"])  # Waybill never answers without one.
         while len(self._ahead) < length:
             self._more(head)
-        body, self._ahead = self._ahead[:length], self._ahead[length:]
-        return Answer(status, headers, body)
+        return Answer(status, headers, self._taken(length))
 
     def wait_for_some(self) -> None:
         """Return once a part of the answer has come."""
@@ -120,8 +119,12 @@ class Line:
     def _until(self, end: bytes) -> bytes:
         while end not in self._ahead:
             self._more("")
-        head, _, self._ahead = self._ahead.partition(end)
-        return head + end
+        return self._taken(self._ahead.index(end) + len(end))
+
+    def _taken(self, count: int) -> bytes:
+        taken = bytes(memoryview(self._ahead)[:count])
+        del self._ahead[:count]
+        return taken
 
     def _more(self, head: str) -> None:
         try:
@@ -129,5 +132,5 @@ class Line:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise LineCut(head, self._ahead)
+            raise LineCut(head, bytes(self._ahead))
         self._ahead += data

@@ -31,7 +31,7 @@ def irods(server: Irods, tmp_path: Path) -> Irods:
 
 @pytest.fixture
 def desk(irods: Irods, gateway: Gateway, project: Project) -> Iterator[Desk]:
-    options = irods.options(connect_timeout_s=3, stall_timeout_s=3)
+    options = irods.options(connect_timeout_s=10, stall_timeout_s=10)
     spec = StorageSpec("zone", "irods", options, {"password": PASSWORD}, tier=2)
     yield Desk(gateway, make_place(project, "zone-data", spec, irods.folder / "no-files-here"))
     storages.close_adapters()

@@ -51,7 +51,7 @@ def test_with_all_slots_taken_the_next_is_told_to_come_back_and_health_answers(n
         assert (stream.status, stream["Waybill-Retryable"]) == (422, "false")
         assert narrow.ask("GET", "/live").status == 200
         assert narrow.ask("HEAD", path).status == 200
-        if time.monotonic() - began < 0.9:
+        if time.monotonic() - began < 4.9:
             writer.send(b"0123456789")
             assert writer.answer().status == 201
     wait_until(lambda: narrow.ask("GET", path).status == 200, what="the slots are free again")
@@ -80,7 +80,7 @@ def test_a_slow_reader_that_moves_is_not_cut_off(narrow: Desk) -> None:
     path, received = narrow.stored(LARGE), 0
     with narrow.line(receive_buffer=4096) as line:
         line.begin("GET", path)
-        until = time.monotonic() + 2.5  # longer than a client may stall
+        until = time.monotonic() + 8  # longer than a client may stall
         while time.monotonic() < until:
             received += len(line.socket.recv(16_384))
             time.sleep(0.05)  # the client's own pace

@@ -31,7 +31,7 @@ def adapter(settings: Settings) -> Iterator[Adapter]:
 def network(gridftp: GridFtp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """The same files through a server of the test's own, whose processes suffer what a line would."""
     with GridFtp(tmp_path_factory.mktemp("line"), gridftp.identity, root=gridftp.root) as server:
-        adapter = build(settings_of(server, connect_timeout_s=2, stall_timeout_s=1))
+        adapter = build(settings_of(server, connect_timeout_s=10, stall_timeout_s=5))
         yield Line(adapter, Sessions(server))
         adapter.close()
         server.resume()

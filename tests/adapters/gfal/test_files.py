@@ -164,7 +164,7 @@ def test_server_copies_a_large_object_by_itself(adapter: Adapter) -> None:
 
 
 def test_copy_on_a_server_that_stalls_times_out_and_leaves_nothing(server: GridFtp) -> None:
-    with closing(build(settings_of(server, stall_timeout_s=1, connect_timeout_s=2))) as adapter:
+    with closing(build(settings_of(server, stall_timeout_s=5, connect_timeout_s=10))) as adapter:
         assert isinstance(adapter, CopiesWithin)
         store(adapter, "source", b"data")
         server.stall()

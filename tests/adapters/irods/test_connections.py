@@ -40,7 +40,7 @@ class TestPool:
         assert server.logins() <= 2
 
     def test_waiting_for_a_connection_ends(self, server: Irods) -> None:
-        with closing(build(settings_of(server, max_connections=1, connect_timeout_s=1))) as adapter:
+        with closing(build(settings_of(server, max_connections=1, connect_timeout_s=5))) as adapter:
             with pytest.raises(Busy, match="max_connections"), adapter.open_write("held", size=None):
                 adapter.stat("object")
             with pytest.raises(NotFound):
@@ -74,7 +74,7 @@ class TestPool:
 
     def test_silent_connection_does_not_answer(self, server: Irods) -> None:
         with CuttingProxy(server.port) as proxy:
-            endpoint = replace(endpoint_of(settings_of(server, port=proxy.port)), stall_timeout_s=0.2)
+            endpoint = replace(endpoint_of(settings_of(server, port=proxy.port)), stall_timeout_s=5)
             connection = IrodsConnection(endpoint, make_account(endpoint))
             assert connection.answers()
             proxy.stall()
@@ -122,7 +122,7 @@ class TestCrash:
     def test_replacement_that_is_cut_leaves_the_old_object(self, server: Irods, zone: Adapter) -> None:
         store(zone, "object", b"the old one")
         with CuttingProxy(server.port) as proxy:
-            settings = settings_of(server, port=proxy.port, connect_timeout_s=2, stall_timeout_s=2)
+            settings = settings_of(server, port=proxy.port, connect_timeout_s=5, stall_timeout_s=5)
             with closing(build(settings)) as adapter, pytest.raises(TransientAdapterError):
                 store_cut(adapter, proxy)
         for token in zone.unfinished_writes("object"):

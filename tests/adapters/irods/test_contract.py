@@ -24,7 +24,7 @@ class TestIrods(AdapterContract, OtherProcesses, Network, Documented):
         if settings.options["host"] not in ("127.0.0.1", "localhost"):
             pytest.skip("the proxy of these tests stands before a server on loopback")
         with CuttingProxy(int(str(settings.options["port"]))) as proxy:
-            options = {**settings.options, "port": proxy.port, "connect_timeout_s": 2, "stall_timeout_s": 2}
+            options = {**settings.options, "port": proxy.port, "connect_timeout_s": 5, "stall_timeout_s": 5}
             adapter = build(Settings("irods", options, settings.credential))
             yield Line(adapter, proxy)
             adapter.close()

@@ -96,8 +96,8 @@ class TestReplicas:
 
     def test_object_that_changes_as_it_is_opened_is_looked_at_again(self, server: Irods, zone: Adapter) -> None:
         store(zone, "object", b"one")
-        server.faults.add(OPEN, "wait", seconds=0.5)
-        overwriting = threading.Timer(0.2, server.overwrite, ("object", b"the other"))
+        server.faults.add(OPEN, "wait", seconds=3)
+        overwriting = threading.Timer(1, server.overwrite, ("object", b"the other"))
         overwriting.start()
         try:
             with zone.open_read("object") as stream:
@@ -221,9 +221,9 @@ class TestLines:
             adapter.stat("object")
 
     def test_server_that_computes_for_long_is_waited_for(self, server: Irods) -> None:
-        server.faults.add(CHECKSUM, "wait", seconds=1.5)
-        with closing(build(settings_of(server, stall_timeout_s=1))) as adapter:
-            store(adapter, "large", content(12 * MIB))
+        server.faults.add(CHECKSUM, "wait", seconds=4.5)
+        with closing(build(settings_of(server, stall_timeout_s=3))) as adapter:
+            store(adapter, "large", content(40 * MIB))
             with pytest.raises(TimedOut):
                 store(adapter, "small", b"small")
 

@@ -203,7 +203,7 @@ def test_create_that_comes_into_a_replacement_is_not_overwritten(server: Irods, 
     store(zone, "object", b"old", mode=REPLACE)
     with zone.open_write("object", size=3, mode=REPLACE) as session:
         session.write(b"new")
-        server.faults.add(RENAME, "wait", seconds=0.6, skip=2, times=1)
+        server.faults.add(RENAME, "wait", seconds=4, skip=2, times=1)
         with ThreadPoolExecutor(1) as thread:
             publishing = thread.submit(session.publish)
             wait_until(lambda: "object" not in server.paths(), what="the old object is set aside")

@@ -55,7 +55,7 @@ class TestPool:
         assert logins(server) <= 2
 
     def test_waiting_for_a_connection_ends(self, sshd: Sshd, engine: Engine) -> None:
-        with closing(build(settings_of(sshd, engine, max_connections=1, connect_timeout_s=1))) as adapter:
+        with closing(build(settings_of(sshd, engine, max_connections=1, connect_timeout_s=5))) as adapter:
             with adapter.open_write("held", size=None), pytest.raises(Busy, match="max_connections"):
                 adapter.stat("object")
             with pytest.raises(NotFound):
@@ -83,7 +83,7 @@ class TestPool:
 
     def test_silent_connection_does_not_answer(self, sshd: Sshd, engine: Engine) -> None:
         with CuttingProxy(sshd.port) as proxy:
-            connection = SftpConnection(replace(endpoint_of(sshd, engine), port=proxy.port, stall_timeout_s=0.2))
+            connection = SftpConnection(replace(endpoint_of(sshd, engine), port=proxy.port, stall_timeout_s=5))
             assert connection.answers()
             proxy.stall()
             assert not connection.answers()

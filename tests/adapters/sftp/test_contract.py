@@ -47,7 +47,7 @@ class TestSftp(AdapterContract, OtherProcesses, Network, Documented):
     @pytest.fixture
     def network(self, sshd: Sshd, engine: Engine) -> Iterator[Line]:
         with CuttingProxy(sshd.port) as proxy:
-            adapter = build(settings_of(sshd, engine, port=proxy.port, connect_timeout_s=2, stall_timeout_s=2))
+            adapter = build(settings_of(sshd, engine, port=proxy.port, connect_timeout_s=5, stall_timeout_s=5))
             yield Line(adapter, proxy)
             adapter.close()
 

@@ -49,7 +49,7 @@ class TestApache(AdapterContract, OtherProcesses, Network, Documented):
     @pytest.fixture
     def network(self, apache: Apache, settings: Settings) -> Iterator[Line]:
         with CuttingProxy(apache.port) as proxy:
-            options = {"url": f"http://127.0.0.1:{proxy.port}/", "connect_timeout_s": 2, "stall_timeout_s": 2}
+            options = {"url": f"http://127.0.0.1:{proxy.port}/", "connect_timeout_s": 5, "stall_timeout_s": 5}
             adapter = build(Settings("webdav", {**settings.options, **options}, settings.credential))
             yield Line(adapter, proxy)
             adapter.close()

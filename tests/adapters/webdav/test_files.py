@@ -233,7 +233,7 @@ def test_partial_that_vanishes_is_a_lost_write(apache: Apache) -> None:
 
 def test_connections_are_bounded_and_waited_for(apache: Apache, dav: Adapter) -> None:
     store(dav, "bounded", AdapterContract.content(LARGE))
-    options = {"max_connections": 2, "connect_timeout_s": 1}
+    options = {"max_connections": 2, "connect_timeout_s": 5}
     settings = settings_of(apache.url, username=USER, credential={"password": PASSWORD}, **options)
     with closing(build(settings)) as adapter:
         with adapter.open_read("bounded") as held, adapter.open_read("bounded") as other:
