@@ -7,15 +7,14 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from http.client import CONFLICT, PRECONDITION_FAILED
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from adapters import s3_powers
 from adapters.base import CheckStep
 from adapters.errors import AccessDenied, AdapterError, Offline, TimedOut, Unavailable
 from adapters.s3_bucket import S3Bucket
 from adapters.s3_errors import status_of
-from adapters.s3_multipart import Multipart
 from adapters.s3_read import open_read
 
 _CONTENT = b"Waybill was here"
@@ -30,7 +29,7 @@ _REMEDIES: tuple[tuple[type[AdapterError], str], ...] = (
 
 
 def check(bucket: S3Bucket) -> list[CheckStep]:
-    """As ``Adapter.check``. Leaves nothing in the bucket, and ``bucket.honours_create`` and ``atomic_create`` known."""
+    """As ``Adapter.check``. Leaves nothing in the bucket, and what ``bucket`` can do known."""
     key = f"waybill-check-{secrets.token_hex(8)}"
     trials: tuple[tuple[str, Callable[[], str]], ...] = (
         ("resolve", lambda: _resolve(bucket)),
@@ -38,6 +37,7 @@ def check(bucket: S3Bucket) -> list[CheckStep]:
         ("bucket", lambda: _see_bucket(bucket)),
         ("write", lambda: _write(bucket, key)),
         ("read", lambda: _read(bucket, key)),
+        ("checksums", lambda: _checksums(bucket, key)),
         ("create", lambda: _create(bucket, key)),
         ("delete", lambda: _delete(bucket, key)),
     )
@@ -57,20 +57,15 @@ def check(bucket: S3Bucket) -> list[CheckStep]:
     return steps
 
 
-def _address(bucket: S3Bucket) -> tuple[str, int]:
-    parts = urlsplit(bucket.client.meta.endpoint_url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def _resolve(bucket: S3Bucket) -> str:
-    host, port = _address(bucket)
+    host, port = bucket.address
     with bucket.translating():
         found = {str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     return f"{host} is {', '.join(sorted(found))}"
 
 
 def _connect(bucket: S3Bucket) -> str:
-    host, port = _address(bucket)
+    host, port = bucket.address
     with bucket.translating():
         socket.create_connection((host, port), timeout=bucket.connect_timeout_s).close()
     return f"{host} accepts connections on port {port}"
@@ -94,32 +89,23 @@ def _read(bucket: S3Bucket, key: str) -> str:
     return "they were read back unchanged"
 
 
+def _checksums(bucket: S3Bucket, key: str) -> str:
+    bucket.checks_sums = s3_powers.checks_sums(bucket, key)
+    if bucket.checks_sums:
+        return "the server refuses a part whose CRC-32 is not the one that was sent with it"
+    return "the server compares no CRC-32 of parts; of small objects it is sent the MD5"
+
+
 def _create(bucket: S3Bucket, key: str) -> str:
     """Try to create what exists, and to create the same twice at once; learn whether the server refuses by itself."""
     bucket.atomic_create = False
-    bucket.honours_create = _put_is_refused(bucket, key) and _parts_are_refused(bucket, key)
+    bucket.honours_create = s3_powers.refuses_create(bucket, key)
     if not bucket.honours_create:
         return "the server creates what exists; Waybill looks first, and of two at the same moment the later one wins"
     bucket.atomic_create = _one_of_two_is_refused(bucket, key)
     if not bucket.atomic_create:
         return "the server refuses to create what exists; of two at the same moment the later one wins"
     return "the server refuses to create what exists, and one of two at the same moment"
-
-
-def _put_is_refused(bucket: S3Bucket, key: str) -> bool:
-    return bucket.refuses_create(key, lambda: bucket.put(key, _CONTENT, create=True))
-
-
-def _parts_are_refused(bucket: S3Bucket, key: str) -> bool:
-    upload = Multipart.begin(bucket, key)
-    try:
-        upload.open_part(len(_CONTENT))
-        upload.send(_CONTENT)
-        upload.close_part()
-        upload.settle()
-        return bucket.refuses_create(key, lambda: upload.complete(create=True))
-    finally:
-        upload.abort()
 
 
 def _one_of_two_is_refused(bucket: S3Bucket, key: str) -> bool:
