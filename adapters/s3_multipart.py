@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_PARTS = 10_000
 _MIB = 1024 * 1024
 #: A resumed write sends the part again in which it was interrupted.
-_PARTS_AIMED_AT = 8
+_PARTS_AIMED_AT = 4
 #: 5 TiB, the largest object, is 5,120 of these.
 _MAX_PART_BYTES = 1024 * _MIB
 _MD5 = re.compile("[0-9a-f]{32}")

@@ -39,7 +39,7 @@ def adapter(swift: Swift) -> Iterator[Adapter]:
 
 
 class TestFarS3(Network):
-    network_bytes = SIZE
+    network_bytes = 20 * MIB
 
     @pytest.fixture
     def network(self, swift: Swift, adapter: Adapter) -> Iterator[Line]:

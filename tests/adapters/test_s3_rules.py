@@ -25,9 +25,9 @@ CREDENTIAL = {"access_key": "the-access-key", "secret_key": "the-secret-key"}
     ("declared", "near", "far"),
     [
         (8 * MIB + 1, 8 * MIB, 8 * MIB),
-        (64 * MIB, 8 * MIB, 8 * MIB),
-        (64 * MIB + 1, 9 * MIB, 8 * MIB),
-        (GIB, 128 * MIB, 8 * MIB),
+        (32 * MIB, 8 * MIB, 8 * MIB),
+        (32 * MIB + 1, 9 * MIB, 8 * MIB),
+        (GIB, 256 * MIB, 8 * MIB),
         (5 * 1024 * GIB, GIB, 525 * MIB),
     ],
 )
