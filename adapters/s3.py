@@ -21,17 +21,20 @@ class S3Adapter(Adapter):
     """A version is the object's ETag. ``traits.atomic_create`` is true once ``check`` has seen that it is.
 
     No credential, profile or endpoint of the machine's own is ever used. ``part_bytes`` is what a session collects at
-    most and the least part of a multipart upload; S3 takes none below 5 MiB.
+    most and the least part of a multipart upload; S3 takes none below 5 MiB. ``far`` says how far away the server is,
+    which is measured else: several parts and ranges of what is far away are under way at once.
     """
 
     scheme = "s3"
     title = "S3"
     fields = s3_settings.FIELDS
 
-    def __init__(self, name: str, settings: S3Settings, *, part_bytes: int = PART_BYTES) -> None:
+    def __init__(
+        self, name: str, settings: S3Settings, *, part_bytes: int = PART_BYTES, far: bool | None = None
+    ) -> None:
         self.name = name
         self.traits = Traits(atomic_create=False, atomic_replace=True, resumes=True, strong_versions=True)
-        self._bucket = S3Bucket(settings, storage=name)
+        self._bucket = S3Bucket(settings, storage=name, far=far)
         self._slots = self._bucket.slots
         self._part_bytes = part_bytes
 
@@ -99,7 +102,7 @@ class S3Adapter(Adapter):
         return steps
 
     def close(self) -> None:
-        self._bucket.client.close()
+        self._bucket.close()
 
     def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
         with self._slots.taken():

@@ -1,10 +1,12 @@
-"""One bucket's requests in our words: names, stats, small objects, and publishing so that CREATE never overwrites."""
+"""One bucket in our words: stats, small objects, and publishing so that CREATE never overwrites."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.client import CONFLICT, NOT_IMPLEMENTED
@@ -18,54 +20,41 @@ from adapters.errors import (
     AccessDenied,
     AdapterError,
     AlreadyExists,
-    InvalidKey,
     NotFound,
     SizeMismatch,
     TransientAdapterError,
-    VersionChanged,
     WriteLost,
 )
-from adapters.keys import MAX_KEY_BYTES
-from adapters.s3_put import SignedPut
-from adapters.s3_settings import S3Connection, S3Settings
+from adapters.s3_requests import S3Requests
+from adapters.s3_settings import S3Settings
+from adapters.s3_signed import Stored
 from adapters.slots import Slots
 
-#: A signature is checked when a request arrives; how long its body then takes does not matter.
-_SIGNATURE_LIFETIME_S = 900
 
-
-class S3Bucket:
+class S3Bucket(S3Requests):
     """Thread-safe. Its callers hold one of ``slots`` for each stream, session or request.
 
-    ``honours_create`` is whether the server honours ``If-None-Match: *``, None while that is not known;
-    ``atomic_create`` is whether it is known to do so for two requests at the same moment too.
+    What the server can do is found out by trying (``adapters.s3_powers``). ``honours_create`` is whether it honours
+    ``If-None-Match: *``, None while that is not known; ``atomic_create`` is whether it is known to do so for two
+    requests at the same moment too; ``checks_sums`` is whether it compares the sum behind each part, and
+    ``tells_sums`` whether it may be asked for the sum of what is read.
     """
 
-    def __init__(self, settings: S3Settings, *, storage: str) -> None:
-        self.storage = storage
-        self.name = settings.bucket
-        self.prefix = settings.prefix
+    def __init__(self, settings: S3Settings, *, storage: str, far: bool | None = None) -> None:
+        """``far`` is whether the server counts as far away; None to measure it."""
+        super().__init__(settings, storage=storage, far=far)
         self.honours_create: bool | None = None
         self.atomic_create = False
-        self.connect_timeout_s = settings.connect_timeout_s
         self.slots = Slots(settings.max_connections, storage=storage, wait_s=settings.connect_timeout_s)
-        self._stall_timeout_s = settings.stall_timeout_s
-        self._connection = S3Connection(settings)
-        self.client, self.tls = self._connection.client, self._connection.tls
+        self.checks_sums: bool | None = None
+        self.tells_sums = True
+        self.learning = threading.Lock()
+        self.learn_after = 0.0
 
-    def path(self, key: str) -> str:
-        """The object's name in the bucket; raises InvalidKey for one that S3 cannot hold."""
-        path = self.prefix + key
-        if len(path.encode()) > MAX_KEY_BYTES:
-            raise InvalidKey(
-                f"with the storage's prefix it has more than {MAX_KEY_BYTES} bytes", storage=self.storage, key=key
-            )
-        return path
-
-    def translating(
-        self, key: str = "", *, precondition: type[VersionChanged | AlreadyExists] = VersionChanged
-    ) -> AbstractContextManager[None]:
-        return s3_errors.translating(self.storage, key, precondition=precondition)
+    @property
+    def sends_sums(self) -> bool:
+        """Whether a sum follows each part. Near by it would cost a server more than the line can spoil."""
+        return bool(self.checks_sums) and (self.is_far or self.client.meta.endpoint_url.startswith("https:"))
 
     def stat(self, key: str) -> ObjectStat:
         """Raises NotFound, and AccessDenied where the bucket itself is missing."""
@@ -89,48 +78,38 @@ class S3Bucket:
         with suppress(NotFound), self.translating(key):
             self.client.delete_object(Bucket=self.name, Key=self.path(key))
 
-    def put(self, key: str, data: bytes | bytearray, *, create: bool = False) -> str:
-        """One PutObject, with ``If-None-Match: *`` for ``create``; returns the ETag. Raises what the driver raises."""
-        with closing(self.begin_put("put_object", key, len(data), create=create)) as request:
+    def put(self, key: str, data: bytes | bytearray, *, create: bool = False, md5: str = "") -> Stored:
+        """One PutObject, with ``If-None-Match: *`` for ``create``. Raises what the driver raises.
+
+        With ``md5`` (hexadecimal) the server refuses other bytes than these: one that knows nothing newer does.
+        """
+        headers = {"Content-MD5": base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else {}
+        with closing(self.begin_put("put_object", key, len(data), create=create, headers=headers)) as request:
             request.send(data)
             return request.finish()
 
-    def begin_put(
-        self, operation: str, key: str, size: int, *, create: bool = False, ask: bool = False, **params: Any
-    ) -> SignedPut:
-        """Open a connection of its own for one body of ``size`` bytes. Raises what the driver raises.
-
-        With ``ask`` the server may be waited for until it has looked at the request: ``SignedPut.may_go_on``.
-        """
-        headers = {"Expect": "100-continue"} if ask else {}
-        if create:
-            params["IfNoneMatch"] = headers["If-None-Match"] = "*"
-        return SignedPut(
-            self.sign(operation, key, lifetime_s=_SIGNATURE_LIFETIME_S, **params),
-            size,
-            operation=operation,
-            headers=headers,
-            tls=self.tls,
-            connect_timeout_s=self.connect_timeout_s,
-            stall_timeout_s=self._stall_timeout_s,
-        )
-
-    def sign(self, operation: str, key: str, *, lifetime_s: int, **params: Any) -> str:
-        return self.client.generate_presigned_url(
-            operation, Params={"Bucket": self.name, "Key": self.path(key), **params}, ExpiresIn=lifetime_s
-        )
-
     def publish(
-        self, key: str, mode: WriteMode, attempt: Callable[[bool], str], *, size: int, version: str | None
+        self,
+        key: str,
+        mode: WriteMode,
+        attempt: Callable[[bool], Stored],
+        *,
+        size: int,
+        version: str | None,
+        digest: bool = False,
     ) -> ObjectStat:
         """Run ``attempt(create)``, which makes ``size`` bytes visible at ``key`` in one step, and return their stat.
 
-        ``create`` asks it to send ``If-None-Match: *``; it returns the ETag that the server told, if any. ``version``
-        is the one that the object will have, as far as it can be known: where the answer is lost, it tells whether the
-        object there is ours. Raises AlreadyExists, and SizeMismatch after removing what does not have the size.
+        ``create`` asks it to send ``If-None-Match: *``. ``version`` is the one that the object will have, as far as it
+        can be known: where the answer is lost, it tells whether the object there is ours. With ``digest`` it is a
+        digest of the bytes, and an answer that tells the same proves that they have arrived. Raises AlreadyExists,
+        and SizeMismatch after removing what does not have the size.
         """
         try:
-            told = self._attempt(key, mode, attempt) or version
+            stored = self._attempt(key, mode, attempt)
+            if digest and stored.etag == version and (mode is WriteMode.REPLACE or self.honours_create):
+                return ObjectStat(key, size, stored.modified, version=stored.etag, version_is_strong=True)
+            told = stored.etag or version
         except (TransientAdapterError, WriteLost):
             if version is None or not self._is_there(key, size=size, version=version):
                 raise
@@ -146,7 +125,7 @@ class S3Bucket:
             raise SizeMismatch(f"{size} bytes were sent, {stat.size} arrived", storage=self.storage, key=key)
         return stat
 
-    def _attempt(self, key: str, mode: WriteMode, attempt: Callable[[bool], str]) -> str:
+    def _attempt(self, key: str, mode: WriteMode, attempt: Callable[[bool], Stored]) -> Stored:
         create = mode is WriteMode.CREATE
         # A server that ignores the condition would overwrite, so only one that has proved to honour it is trusted.
         if create and self.honours_create is not True:
@@ -163,7 +142,7 @@ class S3Bucket:
                     self.refuse_existing(key)
                 raise
 
-    def refuses_create(self, key: str, attempt: Callable[[], str]) -> bool:
+    def refuses_create(self, key: str, attempt: Callable[[], Stored]) -> bool:
         """Whether the server by itself refuses ``attempt``, which creates at a key where there is an object."""
         try:
             with self.translating(key, precondition=AlreadyExists):
@@ -171,9 +150,8 @@ class S3Bucket:
         except AlreadyExists:
             return True
         except AdapterError as exc:
-            if isinstance(exc.__cause__, ClientError) and s3_errors.status_of(exc.__cause__) == NOT_IMPLEMENTED:
-                return False
-            raise
+            if not s3_errors.is_not_implemented(exc):
+                raise
         return False
 
     def refuse_existing(self, key: str) -> None:

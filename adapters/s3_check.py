@@ -7,15 +7,14 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from http.client import CONFLICT, PRECONDITION_FAILED
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from adapters import s3_powers
 from adapters.base import CheckStep
 from adapters.errors import AdapterError, Unavailable
 from adapters.s3_bucket import S3Bucket
 from adapters.s3_errors import status_of
-from adapters.s3_multipart import Multipart
 from adapters.s3_read import open_read
 from adapters.trials import run
 
@@ -28,13 +27,14 @@ _REMEDIES = {
     "bucket": "check access key, secret key, bucket and region, and that the key may list the bucket",
     "write": "check that the key may put objects below the prefix, and that there is space",
     "read": "check that the key may get objects below the prefix",
+    "checksums": "check that the key may put and get objects below the prefix",
     "create": "check that the key may begin and abort uploads in parts below the prefix",
     "delete": "check that the key may delete objects below the prefix",
 }
 
 
 def check(bucket: S3Bucket) -> list[CheckStep]:
-    """As ``Adapter.check``. Leaves nothing in the bucket, and ``bucket.honours_create`` and ``atomic_create`` known."""
+    """As ``Adapter.check``. Leaves nothing in the bucket, and what ``bucket`` can do known."""
     key = f"waybill-check-{secrets.token_hex(8)}"
 
     def attempt(passed: Callable[[str], None]) -> None:
@@ -43,6 +43,7 @@ def check(bucket: S3Bucket) -> list[CheckStep]:
         passed(_see_bucket(bucket))
         passed(_write(bucket, key))
         passed(_read(bucket, key))
+        passed(_checksums(bucket, key))
         passed(_create(bucket, key))
         passed(_delete(bucket, key))
 
@@ -53,20 +54,15 @@ def check(bucket: S3Bucket) -> list[CheckStep]:
             _delete(bucket, key)
 
 
-def _address(bucket: S3Bucket) -> tuple[str, int]:
-    parts = urlsplit(bucket.client.meta.endpoint_url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def _resolve(bucket: S3Bucket) -> str:
-    host, port = _address(bucket)
+    host, port = bucket.address
     with bucket.translating():
         found = {str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     return f"{host} is {', '.join(sorted(found))}"
 
 
 def _connect(bucket: S3Bucket) -> str:
-    host, port = _address(bucket)
+    host, port = bucket.address
     with bucket.translating(), socket.create_connection((host, port), timeout=bucket.connect_timeout_s) as line:
         if not bucket.client.meta.endpoint_url.startswith("https:"):
             return f"{host} accepts connections on port {port}, without TLS"
@@ -92,32 +88,23 @@ def _read(bucket: S3Bucket, key: str) -> str:
     return "they were read back unchanged"
 
 
+def _checksums(bucket: S3Bucket, key: str) -> str:
+    bucket.checks_sums = s3_powers.checks_sums(bucket, key)
+    if bucket.checks_sums:
+        return "the server refuses a part whose CRC-32 is not the one that was sent with it"
+    return "the server compares no CRC-32 of parts; of small objects it is sent the MD5"
+
+
 def _create(bucket: S3Bucket, key: str) -> str:
     """Try to create what exists, and to create the same twice at once; learn whether the server refuses by itself."""
     bucket.atomic_create = False
-    bucket.honours_create = _put_is_refused(bucket, key) and _parts_are_refused(bucket, key)
+    bucket.honours_create = s3_powers.refuses_create(bucket, key)
     if not bucket.honours_create:
         return "the server creates what exists; Waybill looks first, and of two at the same moment the later one wins"
     bucket.atomic_create = _one_of_two_is_refused(bucket, _other(key))
     if not bucket.atomic_create:
         return "the server refuses to create what exists; of two at the same moment the later one wins"
     return "the server refuses to create what exists, and one of two at the same moment"
-
-
-def _put_is_refused(bucket: S3Bucket, key: str) -> bool:
-    return bucket.refuses_create(key, lambda: bucket.put(key, _CONTENT, create=True))
-
-
-def _parts_are_refused(bucket: S3Bucket, key: str) -> bool:
-    upload = Multipart.begin(bucket, key)
-    try:
-        upload.open_part(len(_CONTENT))
-        upload.send(_CONTENT)
-        upload.close_part()
-        upload.settle()
-        return bucket.refuses_create(key, lambda: upload.complete(create=True))
-    finally:
-        upload.abort()
 
 
 def _one_of_two_is_refused(bucket: S3Bucket, key: str) -> bool:

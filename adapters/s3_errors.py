@@ -33,6 +33,7 @@ _BY_CODE: dict[str, type[AdapterError]] = {
     "InvalidRange": RangeInvalid,
     "KeyTooLongError": InvalidKey,
     "BadDigest": ChecksumMismatch,
+    "XAmzContentChecksumMismatch": ChecksumMismatch,
     "QuotaExceeded": OutOfSpace,
     "XAmzQuotaExceeded": OutOfSpace,
     "XMinioStorageFull": OutOfSpace,
@@ -78,6 +79,11 @@ def status_of(error: botocore.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
+def is_not_implemented(error: AdapterError) -> bool:
+    """Whether the server said that it has no such thing, which by its status alone might pass."""
+    return isinstance(error.__cause__, botocore.ClientError) and status_of(error.__cause__) == 501
+
+
 def _from_answer(error: botocore.ClientError, precondition: type[AdapterError]) -> type[AdapterError]:
     code, status = error.response.get("Error", {}).get("Code", ""), status_of(error)
     if status == 412 or code == "PreconditionFailed":
@@ -99,6 +105,8 @@ def _from_connection(error: Exception) -> tuple[type[AdapterError], str]:
     match error:
         case botocore.ConnectTimeoutError() | botocore.ReadTimeoutError() | urllib3.TimeoutError() | TimeoutError():
             return TimedOut, ""
+        case botocore.FlexibleChecksumError():
+            return Unavailable, "what it sent does not have the checksum that it told"
         case botocore.IncompleteReadError() | botocore.ResponseStreamingError() | urllib3.ProtocolError():
             return Truncated, ""
         case botocore.EndpointConnectionError() | botocore.SSLError() | ConnectionRefusedError():

@@ -1,4 +1,4 @@
-"""Reading from S3: one request, whose answer tells the version, the whole size and the bytes."""
+"""Reading from S3: the answer to one request tells the version, the whole size and, unless it is far, all bytes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
-from adapters.errors import RangeInvalid, Truncated, Unavailable, VersionChanged
+from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable, VersionChanged
+from adapters.s3_ahead import RANGE_BYTES, AheadRead
 from adapters.s3_bucket import S3Bucket, stat_of
+from adapters.s3_errors import is_not_implemented
 from adapters.slots import Slot
 
 if TYPE_CHECKING:
@@ -26,13 +28,17 @@ def _open(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str
     if start == stop:
         return _open_empty(bucket, key, start, stop, version, slot)
     params: dict[str, Any] = {"Bucket": bucket.name, "Key": bucket.path(key)}
-    if start or stop is not None:
-        params["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+    asked = stop
+    if (stop is None or stop - start > RANGE_BYTES) and bucket.is_far:
+        asked = start + RANGE_BYTES
+    if start or asked is not None:
+        params["Range"] = f"bytes={start}-{'' if asked is None else asked - 1}"
+    elif bucket.tells_sums:
+        params["ChecksumMode"] = "ENABLED"  # Where one is told of the whole, the driver compares it at the end.
     if version is not None:
         params["IfMatch"] = f'"{version}"'
     try:
-        with bucket.translating(key):
-            answer = bucket.client.get_object(**params)
+        answer = _ask(bucket, key, params)
     except RangeInvalid:
         # ``start`` is at the end or behind it; at the end, nothing is what was asked for.
         return _open_empty(bucket, key, start, stop, version, slot)
@@ -41,10 +47,24 @@ def _open(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str
         size = _whole_size(bucket, key, answer, start, ranged="Range" in params)
         stat = stat_of(key, answer, size=size)
         _require_within(bucket, stat, start, stop)
-        return _S3Read(bucket, stat, start, size if stop is None else stop, body, slot)
+        end = size if stop is None else stop
+        if asked is not None and asked < end:
+            return AheadRead(bucket, stat, start, end, body, asked, slot)
+        return _S3Read(bucket, stat, start, end, body, slot)
     except BaseException:
         body.close()
         raise
+
+
+def _ask(bucket: S3Bucket, key: str, params: dict[str, Any]) -> Any:
+    try:
+        with bucket.translating(key):
+            return bucket.client.get_object(**params)
+    except AdapterError as exc:
+        if "ChecksumMode" not in params or not is_not_implemented(exc):
+            raise
+        bucket.tells_sums = False
+        return _ask(bucket, key, {name: value for name, value in params.items() if name != "ChecksumMode"})
 
 
 def _open_empty(
@@ -93,6 +113,9 @@ class _S3Read(ReadStream):
         if not data:
             raise Truncated(f"{self._left} bytes are missing", storage=self._bucket.storage, key=self.stat.key)
         self._left -= len(data)
+        if not self._left:
+            with self._bucket.translating(self.stat.key):
+                self._body.read(1)  # The driver compares when it meets the end, which is before the last bytes are out.
         return data
 
     def close(self) -> None:

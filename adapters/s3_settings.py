@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
 from adapters.base import Field
 from adapters.errors import InvalidKey
 from adapters.keys import check_key
+from adapters.s3_signed import CHECKSUM_TRAILER
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,8 +52,8 @@ FIELDS = (
     Field(
         "max_connections",
         "integer",
-        "How many streams, uploads and requests may run at once; each has one connection, an upload in parts at times"
-        " two",
+        "How many streams, uploads and requests may run at once; each has one connection, a large one a few, and up to"
+        " eight where the server is far away",
         default=64,
     ),
     Field("idle_connections", "integer", "How many connections are kept open for the next request", default=10),
@@ -182,6 +186,9 @@ class S3Connection:
             response_checksum_validation="when_required",
             proxies={},
         )
+        self._signer = S3SigV4Auth(
+            Credentials(settings.access_key, settings.secret_key, settings.session_token or None), "s3", settings.region
+        )
         with _making_clients:
             self.client = _session().client(
                 "s3",
@@ -193,6 +200,18 @@ class S3Connection:
                 verify=certificates,
                 config=config,
             )
+
+    def sign_chunked(self, url: str, size: int) -> dict[str, str]:
+        """The headers of a PUT of ``size`` bytes in chunks whose CRC-32 follows them."""
+        headers = {
+            "Content-Encoding": "aws-chunked",
+            "X-Amz-Decoded-Content-Length": str(size),
+            "X-Amz-Trailer": CHECKSUM_TRAILER,
+        }
+        request = AWSRequest(method="PUT", url=url, headers=headers)
+        request.context["checksum"] = {"request_algorithm": {"in": "trailer"}}
+        self._signer.add_auth(request)
+        return dict(request.headers.items())
 
 
 #: boto3 makes clients in one thread at a time; the clients themselves are thread-safe.

@@ -1,6 +1,7 @@
 """Writing to S3: small objects are put in one request, large ones go straight into the parts of a multipart upload.
 
-A session holds no byte where a size above ``PART_BYTES`` was declared, and at most ``PART_BYTES`` else.
+What a session holds does not depend on the object's size: what waits to be sent (``adapters.s3_parts``), and at most
+``PART_BYTES`` more where no size was declared or a small one.
 
 Beside an unfinished write that could be resumed lies a small object under a partial's name, as on every other
 storage. Its first line is ``<offset> <upload id>``, the id empty where no upload was begun; behind it are the bytes
@@ -12,10 +13,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Self
 
+from adapters import s3_powers
 from adapters.base import ObjectStat, WriteSession
 from adapters.errors import AdapterError, NotFound, SizeMismatch, WriteLost
 from adapters.s3_bucket import S3Bucket, md5_hex
-from adapters.s3_multipart import Multipart, part_size
+from adapters.s3_multipart import Multipart
 from adapters.slots import Slot
 from adapters.tokens import WriteToken
 
@@ -75,7 +77,8 @@ class S3Write(WriteSession):
         if declared is not None and self.offset + len(left) > declared:
             raise self._wrong_size(self.offset + len(left))
         if declared is not None and declared > self._part_bytes and not self._collected:
-            self._stream(left, declared)
+            # What is sent later must be nobody's to change.
+            self._stream(memoryview(data if isinstance(data, bytes) else bytes(data)), declared)
         else:
             self._collect(left)
 
@@ -84,6 +87,7 @@ class S3Write(WriteSession):
             raise self._wrong_size(self.offset)
         stat = self._publish_parts(self._upload) if self._upload else self._publish_collected()
         self._over = True
+        s3_powers.learn(self._bucket)
         with suppress(AdapterError):  # A mark without its upload does no harm: resuming it is WriteLost.
             self._unmark()
         self._slot.give_back()
@@ -92,8 +96,9 @@ class S3Write(WriteSession):
     def suspend(self) -> str:
         try:
             if self._upload is not None:
-                self._upload.settle()
-                self._upload.disconnect()
+                self._upload.disconnect(patience_s=self._bucket.stall_timeout_s)
+                if self._upload.size + len(self._collected) != self.offset:
+                    self._collected = bytearray()  # A part before these bytes has not arrived.
             if self._collected or not self._marked:
                 self._mark()
             self._over = True
@@ -115,15 +120,13 @@ class S3Write(WriteSession):
         upload = self._upload or self._begin_upload()
         while left:
             if not self._room:
-                self._room = min(declared - self.offset, part_size(declared, least=self._part_bytes))
+                self._room = min(declared - self.offset, upload.part_bytes(declared, least=self._part_bytes))
                 upload.open_part(self._room)
             piece = left[: self._room]
             upload.send(piece)
             self.offset += len(piece)
             self._room -= len(piece)
             left = left[len(piece) :]
-            if not self._room:
-                upload.close_part()
 
     def _collect(self, left: memoryview) -> None:
         while left:
@@ -137,8 +140,7 @@ class S3Write(WriteSession):
     def _send_collected(self, upload: Multipart) -> None:
         upload.open_part(len(self._collected))
         upload.send(self._collected)
-        upload.close_part()
-        self._collected.clear()
+        self._collected = bytearray()
 
     def _publish_parts(self, upload: Multipart) -> ObjectStat:
         if self._collected:
@@ -146,17 +148,19 @@ class S3Write(WriteSession):
         return upload.publish(self._token.mode)
 
     def _publish_collected(self) -> ObjectStat:
-        data = self._collected
+        data, md5 = self._collected, md5_hex(self._collected)
         return self._bucket.publish(
             self.key,
             self._token.mode,
-            lambda create: self._bucket.put(self.key, data, create=create),
+            lambda create: self._bucket.put(self.key, data, create=create, md5=md5),
             size=len(data),
-            version=md5_hex(data),
+            version=md5,
+            digest=True,
         )
 
     def _begin_upload(self) -> Multipart:
-        self._upload = upload = Multipart.begin(self._bucket, self.key)
+        s3_powers.learn(self._bucket)
+        self._upload = upload = Multipart.begin(self._bucket, self.key, checked=self._bucket.sends_sums)
         self._mark(collected=b"")
         return upload
 

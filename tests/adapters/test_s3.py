@@ -15,7 +15,9 @@ from adapters.guard import guard
 from adapters.s3 import S3Adapter
 from adapters.s3_bucket import S3Bucket
 from adapters.s3_copy import copy_within
+from adapters.s3_parts import FAR, NEAR
 from adapters.s3_settings import S3Settings
+from adapters.s3_signed import Stored
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
 from adapters.tokens import WriteToken
 from tests.adapters.guarantees import Documented
@@ -56,12 +58,16 @@ class TestS3(AdapterContract, OtherProcesses, Network, Documented):
             adapter.close()
 
 
+def settings_of_own(swift: Swift) -> S3Settings:
+    options = {"endpoint": swift.endpoint, "bucket": "own", "prefix": "/the/prefix/"}
+    return S3Settings.read(options, CREDENTIAL)
+
+
 @pytest.fixture(scope="module")
 def own(swift: Swift) -> Iterator[S3Adapter]:
     """A bucket of these tests' own, below a prefix, written in parts as small as S3 has them."""
     swift.create_bucket("own")
-    options = {"endpoint": swift.endpoint, "bucket": "own", "prefix": "/the/prefix/"}
-    adapter = S3Adapter("own", S3Settings.read(options, CREDENTIAL), part_bytes=PART)
+    adapter = S3Adapter("own", settings_of_own(swift), part_bytes=PART)
     yield adapter
     assert uploads(adapter) == []
     adapter.close()
@@ -122,18 +128,24 @@ def test_object_has_as_few_parts_as_it_can(own: S3Adapter, size: int, parts: int
     assert uploads(own) == []
 
 
-@pytest.mark.parametrize("size", [40 * MIB, None], ids=["declared", "undeclared"])
-def test_session_holds_no_more_than_its_part(own: S3Adapter, size: int | None) -> None:
-    chunk = AdapterContract.content(CHUNK_BYTES)
-    with own.open_write("large", size=size) as session:
-        session.write(chunk)
-        tracemalloc.start()
-        try:
-            for _ in range(39):
-                session.write(chunk)
-            assert tracemalloc.get_traced_memory()[1] < (2 * MIB if size else 2 * PART)
-        finally:
-            tracemalloc.stop()
+@pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+@pytest.mark.usefixtures("own")
+def test_session_holds_few_bytes_however_large_the_object(swift: Swift, declared: bool, far: bool) -> None:
+    adapter = S3Adapter("own", settings_of_own(swift), part_bytes=PART, far=far)
+    lanes = FAR if far else NEAR
+    size = lanes.ahead_bytes + 40 * MIB
+    tracemalloc.start()
+    try:
+        with adapter.open_write("large", size=size if declared else None) as session:
+            for _ in range(size // CHUNK_BYTES):
+                session.write(bytes(CHUNK_BYTES))
+            # What waits, a chunk for each part that is being sent and some more, and what is being collected.
+            most = lanes.ahead_bytes + (lanes.count + 3) * CHUNK_BYTES
+            assert tracemalloc.get_traced_memory()[1] < most + (0 if declared else 2 * PART)
+    finally:
+        tracemalloc.stop()
+    adapter.close()
 
 
 def test_abort_leaves_no_multipart_upload(own: S3Adapter) -> None:
@@ -171,7 +183,16 @@ def test_check_finds_out_what_the_server_can_refuse(swift: Swift) -> None:
     swift.create_bucket("checked")
     adapter = S3Adapter.build("s3", {"endpoint": swift.endpoint, "bucket": "checked"}, CREDENTIAL)
     steps = adapter.check()
-    assert [step.step for step in steps] == ["resolve", "connect", "bucket", "write", "read", "create", "delete"]
+    assert [step.step for step in steps] == [
+        "resolve",
+        "connect",
+        "bucket",
+        "write",
+        "read",
+        "checksums",
+        "create",
+        "delete",
+    ]
     assert adapter._bucket.honours_create
     assert not adapter.traits.atomic_create  # Swift looks when a request begins, and not when it ends.
     AdapterContract.store(adapter, "object", b"old")
@@ -188,7 +209,7 @@ def test_object_of_another_size_than_sent_is_removed(bucket: S3Bucket, own: S3Ad
 
 
 def test_object_of_a_later_writer_is_not_taken_for_ours(bucket: S3Bucket, own: S3Adapter) -> None:
-    def overtaken(create: bool) -> str:
+    def overtaken(create: bool) -> Stored:
         version = bucket.put("raced", b"one")
         bucket.put("raced", b"the other")
         return version

@@ -22,12 +22,19 @@ CREDENTIAL = {"access_key": "the-access-key", "secret_key": "the-secret-key"}
 
 
 @pytest.mark.parametrize(
-    ("declared", "expected"),
-    [(8 * MIB + 1, 8 * MIB), (64 * MIB, 8 * MIB), (64 * MIB + 1, 9 * MIB), (GIB, 128 * MIB), (5 * 1024 * GIB, GIB)],
+    ("declared", "near", "far"),
+    [
+        (8 * MIB + 1, 8 * MIB, 8 * MIB),
+        (32 * MIB, 8 * MIB, 8 * MIB),
+        (32 * MIB + 1, 9 * MIB, 8 * MIB),
+        (GIB, 256 * MIB, 8 * MIB),
+        (5 * 1024 * GIB, GIB, 525 * MIB),
+    ],
 )
-def test_parts_grow_with_the_declared_size(declared: int, expected: int) -> None:
-    assert part_size(declared, least=8 * MIB) == expected
-    assert declared <= MAX_PARTS * expected
+def test_parts_are_few_near_by_and_small_far_away(declared: int, near: int, far: int) -> None:
+    assert part_size(declared, least=8 * MIB, far=False) == near
+    assert part_size(declared, least=8 * MIB, far=True) == far
+    assert declared <= MAX_PARTS * far
 
 
 @pytest.mark.parametrize(

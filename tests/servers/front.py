@@ -29,7 +29,8 @@ class Front:
     """Stands before ``127.0.0.1:target_port``; its own port is ``port``. With ``tls`` it speaks HTTPS.
 
     What matches ``refused`` gets a 501, what matches ``denied`` a 403 as a policy has it. What matches ``dropped`` is
-    not done and not answered; what matches ``lost`` is done, and its answer is lost.
+    not done and not answered; what matches ``lost`` is done, and its answer is lost. What matches ``spoiled`` has
+    another byte in the midst of its body. ``told`` are headers that each answer to a GET has besides its own.
     """
 
     def __init__(self, target_port: int, *, tls: ssl.SSLContext | None = None) -> None:
@@ -37,6 +38,8 @@ class Front:
         self.denied: Matches = never
         self.dropped: Matches = never
         self.lost: Matches = never
+        self.spoiled: Matches = never
+        self.told: dict[str, str] = {}
         self.target_port = target_port
         front = self
 
@@ -82,6 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.owner.dropped(self.command, self.path, headers):
             return
+        if self.owner.spoiled(self.command, self.path, headers):
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
         connection = http.client.HTTPConnection("127.0.0.1", self.owner.target_port, timeout=30)
         try:
             connection.request(self.command, self.path, body, dict(self.headers.items()))
@@ -90,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
         if not self.owner.lost(self.command, self.path, headers):
-            self._answer(answer.status, answer.getheaders(), content)
+            told = list(self.owner.told.items()) if self.command == "GET" else []
+            self._answer(answer.status, answer.getheaders() + told, content)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_any
 
