@@ -8,13 +8,16 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import F, Max, Q, Sum
+from django.db.models import F, Max, Q, Sum, Value
+from django.db.models.functions import Concat, Substr
 from django.utils import timezone
 
+from adapters.keys import check_key
 from staging import aliases, events, policies, replicas, replication, reservations
 from staging.batch import Arrival, choose
-from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, TooLarge
+from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, NameTaken, TooLarge
 from staging.models import Alias, BrokenStream, Bucket, Object, Replica, Storage, Upload
+from staging.models.fields import behind
 from staging.policies import Policy
 from staging.prepared import Prepared
 from staging.purging import purge
@@ -46,6 +49,15 @@ class Registered:
 
     object: Object
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An object as it was, and its key and version after it was renamed."""
+
+    object: Object
+    key: str
+    version: int
 
 
 def current(bucket: Bucket, key: str) -> Object | None:
@@ -235,6 +247,41 @@ def retire(target: Object, *, keep_s: int) -> bool:
         else:
             replicas.schedule_removal(replica, target, now + timedelta(seconds=keep_s))
     return True
+
+
+def rename(bucket: Bucket, source: str, target: str, *, limit: int) -> list[Moved]:
+    """Let the next objects whose keys begin with ``source`` begin with ``target``; only in a transaction.
+
+    Each counts as new at its new key: the version gets the next number and the present as its time, so that nobody
+    takes it for what was there before, nor for what it was elsewhere. The old key keeps a tombstone, as if the object
+    had been deleted there. Raises NameTaken where an object stands at a new key already, and InvalidKey.
+    """
+    below = Object.objects.filter(bucket=bucket, current=True, key__gte=source)
+    # A folder's end is the end of its keys; an object's name stands for itself alone.
+    chosen = below.filter(key__lt=behind(source)) if source.endswith("/") else below.filter(key=source)
+    moving = list(chosen.select_for_update().order_by("key")[:limit])
+    now, new = timezone.now(), {one.pk: check_key(target + one.key[len(source) :]) for one in moving}
+    there = Object.objects.filter(bucket=bucket, key__in=new.values())
+    if standing := there.filter(current=True).first():
+        raise NameTaken(f"There is an object {standing.key!r} in the bucket {bucket}.")
+    last = there.aggregate(last=Max("version"))["last"] or 0
+    Object.objects.filter(pk__in=new).update(
+        key=Concat(Value(target), Substr("key", len(source) + 1)), version=F("version") + last + 1, created_at=now
+    )
+    Object.objects.bulk_create(
+        Object(
+            bucket=bucket,
+            key=one.key,
+            version=one.version + 1,
+            current=False,
+            state=ObjectState.DELETING,
+            size=one.size,
+            sha256=one.sha256,
+            retired_at=now,
+        )
+        for one in moving
+    )
+    return [Moved(one, new[one.pk], one.version + last + 1) for one in moving]
 
 
 def drop_bucket(bucket: Bucket) -> None:

@@ -84,7 +84,8 @@ class _Copy:
             else:
                 self._resumed = True
                 return session
-        key = placement.copy_key(self._target.bucket, str(self._target.pk), self._transfer.fence)
+        mine = str(self._transfer.pk), self._transfer.fence
+        key = placement.copy_key(self._target.bucket, str(self._target.pk), *mine)
         if self._planned is None:
             self._planned = replicas.plan_copy(self._target, self._transfer.target, key)
             release()

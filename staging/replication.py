@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from staging import placement, policies, queue, replicas
@@ -69,8 +70,7 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
         policy = policies.of(locked)
         copies = list(locked.replicas.select_related("storage__drain_to"))
         planned = plan(locked, policy, copies, storages_of(locked, policy), is_new=is_new)
-        live = set(locked.transfers.filter(state__in=LIVE).values_list("kind", "target"))
-        return [queue_step(locked, step) for step in planned.steps if (step.kind, step.storage.pk) not in live]
+        return [queue_step(locked, step) for step in planned.steps if not _under_way(locked, step).exists()]
 
 
 def storages_of(target: Object, policy: Policy) -> list[Storage]:
@@ -102,7 +102,7 @@ def queue_step(target: Object, step: Step) -> Transfer:
 
 def ask(target: Object, step: Step) -> Transfer:
     """The transfer that does the step: one that is under way, or a new one."""
-    under_way = target.transfers.filter(kind=step.kind, target=step.storage, state__in=LIVE)
+    under_way = _under_way(target, step)
     try:
         with transaction.atomic():
             return under_way.first() or queue_step(target, step)
@@ -146,6 +146,12 @@ def reconcile(after: str, *, limit: int) -> tuple[int, str]:
 def is_late(policy: Policy, transfer: Transfer) -> bool:
     """Whether a flush has not been done in the time that the policy gives it."""
     return timezone.now() > transfer.created_at + timedelta(seconds=policy.flush_within_s)
+
+
+def _under_way(target: Object, step: Step) -> QuerySet[Transfer]:
+    """What does the step already. A copy is a copy, whatever it is made for: two to one storage would meet there."""
+    kinds = [kind for kind in TransferKind if kind.copies] if step.kind.copies else [step.kind]
+    return Transfer.objects.filter(object=target, kind__in=kinds, target=step.storage, state__in=LIVE)
 
 
 def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Replica], named: Sequence[Storage]) -> None:
