@@ -19,8 +19,9 @@ from tests.servers.process import wait_until
 
 WSGI = "tests.servers.faulty_wsgi:application"
 
-#: What can fail; ``published`` comes after the bytes became visible and before anybody is told.
-STEPS = ("stat", "open_read", "read", "open_write", "write", "publish", "published", "abort", "delete")
+#: What can fail; ``published`` comes after the bytes became visible, ``deleted`` after they are gone, and both before
+#: anybody is told.
+STEPS = ("stat", "open_read", "read", "open_write", "write", "publish", "published", "abort", "delete", "deleted")
 
 
 def install() -> None:
@@ -106,6 +107,7 @@ class FaultyAdapter(LocalAdapter):
     def delete(self, key: str) -> None:
         self.faults.meet("delete", key)
         super().delete(key)
+        self.faults.meet("deleted", key)
 
 
 class FaultyRead(ReadStream):
