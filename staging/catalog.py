@@ -249,14 +249,14 @@ def retire(target: Object, *, keep_s: int) -> bool:
     return True
 
 
-def rename(bucket: Bucket, source: str, target: str, *, limit: int) -> list[Moved]:
-    """Let the next objects whose keys begin with ``source`` begin with ``target``; only in a transaction.
+def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) -> list[Moved]:
+    """Let the next objects behind ``after`` whose keys begin with ``source`` begin with ``target``; in a transaction.
 
     Each counts as new at its new key: the version gets the next number and the present as its time, so that nobody
     takes it for what was there before, nor for what it was elsewhere. The old key keeps a tombstone, as if the object
     had been deleted there. Raises NameTaken where an object stands at a new key already, and InvalidKey.
     """
-    below = Object.objects.filter(bucket=bucket, current=True, key__gte=source)
+    below = Object.objects.filter(bucket=bucket, current=True, key__gt=after)
     # A folder's end is the end of its keys; an object's name stands for itself alone.
     chosen = below.filter(key__lt=behind(source)) if source.endswith("/") else below.filter(key=source)
     moving = list(chosen.select_for_update().order_by("key")[:limit])

@@ -16,8 +16,9 @@ from staging.errors import InvalidRequest, NameTaken, NotFound
 from staging.models import Bucket, Object
 from staging.models.fields import behind
 
-#: The most objects that one call renames; the bucket's writers wait meanwhile.
-MOST = 100_000
+#: The most objects that one call renames. A thousand take some 0.2 s, in which those who replace objects of the bucket
+#: wait, and on SQLite all who write: they give up after 20 s.
+MOST = 20_000
 #: Rows that are asked for and written at a time.
 _BATCH = 500
 
@@ -61,7 +62,9 @@ def rename(bucket: Bucket, source: str, target: str) -> Renamed:
 
 def _rename(bucket: Bucket, source: str, target: str) -> Renamed:
     objects = size = 0
-    while moves := catalog.rename(bucket, source, target, limit=_BATCH):
+    after = source if source.endswith("/") else ""
+    while moves := catalog.rename(bucket, source, target, after=after, limit=_BATCH):
+        after = moves[-1].object.key
         events.record_renamed(bucket, moves)
         objects += len(moves)
         size += sum(move.object.size for move in moves)

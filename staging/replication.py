@@ -107,7 +107,7 @@ def ask(target: Object, step: Step) -> Transfer:
         with transaction.atomic():
             return under_way.first() or queue_step(target, step)
     except IntegrityError:  # Somebody asked at the same moment.
-        return under_way.get()
+        return under_way.get(kind=step.kind)
 
 
 def verify(replica: Replica, *, reason: str, priority: int = ROUTINE, not_before: datetime | None = None) -> Transfer:

@@ -41,7 +41,7 @@ class Rename(Endpoint):
     def post(self, request: Request, name: str) -> Response:
         """Give an object, or all of a folder, another key in its bucket: all or nothing, and no byte moves.
 
-        At most 100,000 objects a call. Aliases name keys, not objects: those of the old key find nothing there now.
+        At most 20,000 objects a call. Aliases name keys, not objects: those of the old key find nothing there now.
         """
         body = RenameBody.of(request)
         bucket = one(self.project.buckets.all(), name=name)

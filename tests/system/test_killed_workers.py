@@ -144,7 +144,7 @@ def test_workers_killed_anywhere_lose_nothing_and_leave_nothing(yard: Yard, mort
     buckets = [yard.bucket("back", **BACK, **TWO), yard.bucket("two", **TWO), yard.bucket("through", lands_on="fast")]
     acknowledged: dict[tuple[Bucket, str], bytes] = {}
     workers: list[int] = []
-    for turn in range(25):
+    for turn in range(15):
         while len(workers) < (3 if hung else 1):
             workers.append(mortals.start())
         bucket, key = dice.choice(buckets), f"k{dice.randrange(8)}"
