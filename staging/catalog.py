@@ -1,7 +1,10 @@
-"""The catalog: the one place that writes objects, with the first replica of each; ``replicas`` writes the others."""
+"""The catalog: the one place that writes objects, with the first replica of each.
+
+``replicas`` writes the others, and ``versions`` what may change of a version that stands.
+"""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -14,7 +17,7 @@ from django.utils import timezone
 from staging import aliases, events, policies, replicas, replication, reservations
 from staging.batch import Arrival, choose
 from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
-from staging.errors import AliasUsedUp, ContentDiffers, InUse, InvalidRequest, LeaseLost, TooLarge
+from staging.errors import AliasUsedUp, ContentDiffers, InUse, LeaseLost, TooLarge
 from staging.models import Alias, BlockSums, BrokenStream, Bucket, Object, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.prepared import Prepared
@@ -25,8 +28,6 @@ T = TypeVar("T")
 
 #: How often a registration is tried when other versions of its keys are registered at the same moment.
 _RACES = 5
-#: The most bytes that an object's metadata may take, names and values together.
-MAX_METADATA_BYTES = 16 * 1024
 
 _CURRENT_REPLICAS = Prepared(
     lambda bucket_id, key: Replica.objects.select_related("object", "storage__credential").filter(
@@ -201,32 +202,6 @@ def delete(target: Object) -> None:
             events.record(
                 target.bucket.project_id, "object.deleted", f"{target.bucket}/{target.key}", object=str(target.id)
             )
-
-
-def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> bool:
-    """Set the metadata that is given on the current version, take away what is None, keep the rest.
-
-    False where the key has no current version. Raises InvalidRequest where it becomes too much.
-    """
-    with transaction.atomic():
-        target = Object.objects.select_for_update().filter(bucket=bucket, key=key, current=True).first()
-        if target is None:
-            return False
-        kept = {name: value for name, value in {**target.metadata, **changed}.items() if value is not None}
-        if sum(len(f"{name}{value}".encode()) for name, value in kept.items()) > MAX_METADATA_BYTES:
-            problem = f"at most {MAX_METADATA_BYTES} bytes, names and values together"
-            raise InvalidRequest("The metadata is too large.", fields={"metadata": problem})
-        target.metadata = kept
-        target.save(update_fields=["metadata"])
-    return True
-
-
-def set_policy(target: Object, policy: Mapping[str, object]) -> None:
-    """Replace what the version has of its own besides its bucket's policy."""
-    target.policy = dict(policy)
-    whole = policies.of(target)
-    target.expires_at = target.created_at + timedelta(seconds=whole.ttl_s) if whole.ttl_s else None
-    target.save(update_fields=["policy", "expires_at"])
 
 
 def retire(target: Object, *, keep_s: int) -> bool:

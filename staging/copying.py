@@ -85,7 +85,8 @@ class _Copy:
             else:
                 self._resumed = True
                 return session
-        key = placement.copy_key(self._target, self._transfer)
+        mine = str(self._transfer.pk), self._transfer.fence
+        key = placement.copy_key(self._target.bucket, str(self._target.pk), *mine)
         if self._planned is None:
             most = settings.HARD_WATER if self._transfer.kind == TransferKind.PROMOTE else 100
             self._planned = replicas.plan_copy(self._target, self._transfer.target, key, up_to_percent=most)

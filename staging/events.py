@@ -1,11 +1,15 @@
 """Events: rows in the outbox, in the transaction of their cause."""
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from django.db import connection
 
 from staging import arrivals
 from staging.models import Alias, Bucket, Event, Object, Project
+
+if TYPE_CHECKING:
+    from staging.versions import Moved
 
 
 def record(project: Project | int, kind: str, subject: str, **facts: object) -> None:
@@ -30,6 +34,21 @@ def record_objects(kinds: Mapping[str, str], bucket: Bucket, made: Iterable[Obje
                 facts={"object": str(o.id), "version": o.version, "size": o.size, "sha256": o.sha256},
             )
             for o in made
+        ]
+    )
+
+
+def record_renamed(bucket: Bucket, moves: Iterable["Moved"]) -> None:
+    """Write of each object what it was called and what it is called now."""
+    _write(
+        [
+            Event(
+                project_id=bucket.project_id,
+                kind="object.renamed",
+                subject=f"{bucket}/{move.key}",
+                facts={"object": str(move.object.pk), "from": move.object.key, "version": move.version},
+            )
+            for move in moves
         ]
     )
 

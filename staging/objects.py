@@ -9,7 +9,7 @@ from django.db import transaction
 from adapters.errors import InvalidKey
 from adapters.errors import NotFound as NothingThere
 from adapters.keys import check_key
-from staging import catalog, events, explaining, placement, policies, replication
+from staging import catalog, events, explaining, placement, policies, replication, versions
 from staging.connections import release
 from staging.errors import InvalidRequest, NotFound
 from staging.explaining import Explanation
@@ -67,7 +67,7 @@ def look(bucket: Bucket, key: str) -> Known:
 def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> Known:
     """Set the metadata that is given, take away what is None, keep the rest. Raises NotFound and InvalidRequest."""
     _check(bucket, key)
-    if not catalog.describe(bucket, key, changed):
+    if not versions.describe(bucket, key, changed):
         raise NotFound(f"The catalog has no object {key!r} in the bucket {bucket}, so it cannot be described.")
     return look(bucket, key)
 
@@ -79,7 +79,7 @@ def set_policy(bucket: Bucket, key: str, policy: Mapping[str, object]) -> None:
     """
     target = _managed(bucket, key)
     policies.check(bucket, {**bucket.policy, **policy}, Storage.objects.filter(project=bucket.project_id))
-    catalog.set_policy(target, policy)
+    versions.set_policy(target, policy)
     replication.settle(target)
 
 

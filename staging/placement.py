@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from adapters.base import ObjectStat
 from staging.errors import StorageClosed
-from staging.models import Bucket, Object, Replica, Storage, Transfer, Upload
+from staging.models import Bucket, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.states import Durability, ReplicaState, Spread, StorageState, WritePolicy
 
@@ -18,9 +18,12 @@ def planned_key(bucket: Bucket, key: str, object_id: str) -> str:
     return f"{bucket.prefix}{key}" if bucket.mounted else _managed_key(bucket, object_id)
 
 
-def copy_key(version: Object, transfer: Transfer) -> str:
-    """Where an attempt to copy a version puts its bytes. Two storages may be one place, so each has its own."""
-    return f"{_managed_key(version.bucket, str(version.pk))}.{transfer.pk.hex[:12]}-{transfer.fence}"
+def copy_key(bucket: Bucket, object_id: str, transfer_id: str, attempt: int) -> str:
+    """Where a transfer's attempt to copy a version puts its bytes. No other attempt ever writes there, on any storage.
+
+    Two storages may be one place, and what a late worker removes or leaves behind must be its own.
+    """
+    return f"{_managed_key(bucket, object_id)}.{transfer_id.replace('-', '')}.{attempt}"
 
 
 def parked_key(bucket: Bucket, object_id: str) -> str:

@@ -2,12 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from adapters.base import ObjectStat
 from staging import events, placement, policies, queue, reservations
+from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.policies import Policy
 from staging.states import ObjectState, ReplicaState, StorageState, TransferKind
@@ -17,27 +18,38 @@ _NOTED_EVERY = timedelta(minutes=1)
 
 
 def plan_copy(target: Object, storage: Storage, key: str, *, up_to_percent: int = 100) -> Replica:
-    """The row before the bytes of a copy: its place and its space, taken. Raises NoSpace."""
-    with transaction.atomic():
-        reservations.take_space(storage, target.size, up_to_percent=up_to_percent)
-        return Replica.objects.create(
-            object=target, storage=storage, key=key, size=target.size, state=ReplicaState.COPYING
-        )
+    """The row before the bytes of a copy: its place and its space, taken.
+
+    Raises NoSpace, and StorageClosed where another transfer has just planned one there.
+    """
+    try:
+        with transaction.atomic():
+            reservations.take_space(storage, target.size, up_to_percent=up_to_percent)
+            return Replica.objects.create(
+                object=target, storage=storage, key=key, size=target.size, state=ReplicaState.COPYING
+            )
+    except IntegrityError as exc:
+        raise StorageClosed(f"Another transfer brings a copy to {storage} already.") from exc
 
 
 def move_plan(copy: Replica, key: str) -> None:
-    """Another attempt writes the copy to a key of its own, so that a late writer of the last one harms nothing."""
-    Replica.objects.filter(pk=copy.pk, state=ReplicaState.COPYING).update(key=key)
+    """Another attempt writes the copy to a key of its own, so that a late writer of the last one harms nothing.
+
+    Raises LeaseLost where it is we who are late.
+    """
+    if not Replica.objects.filter(pk=copy.pk, key=copy.key, state=ReplicaState.COPYING).update(key=key):
+        raise LeaseLost("Another attempt makes the copy, or it is made.")
     copy.key = key
 
 
 def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
-    """The row after the bytes; only in the transaction that ends the transfer. False where nobody knows the copy.
+    """The row after the bytes; only in the transaction that ends the transfer. False where nobody knows the copy, or
+    another attempt has made its key the copy's.
 
     A version that was deleted meanwhile has its new copy removed with the others.
     """
     target = Object.objects.select_for_update().select_related("bucket").get(pk=copy.object_id)
-    published = Replica.objects.filter(pk=copy.pk, state=ReplicaState.COPYING).update(
+    published = Replica.objects.filter(pk=copy.pk, key=copy.key, state=ReplicaState.COPYING).update(
         state=ReplicaState.AVAILABLE, storage_version=stat.version, verified_at=timezone.now(), read_at=timezone.now()
     )
     if not published:

@@ -25,6 +25,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "", "viewer", None),
     ("GET", "whoami", "viewer", None),
     ("GET", "schemes", "viewer", None),
+    ("GET", "schemes/local", "viewer", None),
     ("GET", "storages", "viewer", None),
     ("POST", "storages", "admin", {"name": "more", "scheme": "memory"}),
     ("GET", "storages/disk", "viewer", None),
@@ -49,6 +50,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "buckets/data/objects/a", "viewer", None),
     ("PATCH", "buckets/data/objects/a", "operator", {"metadata": {"a": "b"}}),
     ("DELETE", "buckets/data/objects/a", "operator", None),
+    ("POST", "buckets/data/rename", "operator", {"from": "a", "to": "z"}),
     ("GET", "buckets/data/explain/a", "viewer", None),
     ("POST", "buckets/data/verify/a", "operator", None),
     ("GET", "aliases", "viewer", None),
@@ -71,8 +73,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "keys/{key}", "admin", None),
 ]
 #: Routes that name one thing, by the words that are theirs alone in the other project.
-GROUPS = ("aliases/revoke", "aliases/extend", "aliases/fail")
-NAMED = [route for route in ROUTES if "/" in route[1] and not route[1].startswith(GROUPS)]
+EVERYBODYS = ("aliases/revoke", "aliases/extend", "aliases/fail", "schemes/")
+NAMED = [route for route in ROUTES if "/" in route[1] and not route[1].startswith(EVERYBODYS)]
 
 
 def furnish(lab: Lab) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def state() -> Any:
         list(ApiKey.objects.order_by("pk").values_list("pk", "revoked_at")),
         list(Bucket.objects.order_by("pk").values_list("pk", "policy")),
         list(Credential.objects.order_by("pk").values_list("pk", "revision")),
-        list(Object.objects.order_by("pk").values_list("pk", "state", "metadata")),
+        list(Object.objects.order_by("pk").values_list("pk", "key", "state", "metadata")),
         list(Storage.objects.order_by("pk").values_list("pk", "tier", "revision", "state")),
         list(Transfer.objects.order_by("pk").values_list("pk", "state")),
         Event.objects.count(),
@@ -136,6 +138,7 @@ def test_every_route_is_listed_here() -> None:
         for word, pattern in words.items():
             path = path.replace(word, pattern)
         path = re.sub("/(objects|explain|verify)/a", r"/\1/<path:key>", path)
+        path = path.replace("/local", "/<name:scheme>")
         for name in ("disk", "leaving", "shared", "data"):
             path = path.replace(f"/{name}", "/<name:name>")
         listed.add(path)

@@ -124,3 +124,18 @@ def test_a_storage_is_drained(lab: Lab) -> None:
     assert (done["state"], done["replicas"], done["mounted"]) == ("drained", 0, ["raw"])
     assert lab.admin("DELETE", "storages/disk/drain").json()["state"] == "active"
     assert Storage.objects.get(name="next", project=lab.project).used_bytes == 100
+
+
+def test_objects_and_folders_are_renamed(lab: Lab) -> None:
+    for key in ("run/a", "run/b", "taken"):
+        lab.upload(key, b"x" * 10)
+    rename = "buckets/data/rename"
+    assert lab.operator("POST", rename, {"from": "run/", "to": "done/"}).json() == {"objects": 2, "bytes": 20}
+    assert [row["key"] for row in lab.viewer.get("buckets/data/objects")["items"]] == ["done/a", "done/b", "taken"]
+    assert lab.viewer.get("events?kind=object.renamed")["items"][0]["facts"]["from"] == "run/a"
+    taken = lab.operator.refused("POST", rename, {"from": "done/a", "to": "taken"}, status=409)
+    assert taken["code"] == "name_taken"
+    lab.operator.refused("POST", rename, {"from": "run/", "to": "x/"}, status=404)
+    refused = lab.operator.refused("POST", rename, {"from": "done/", "to": "x"}, status=400)
+    assert list(refused["fields"]) == ["to"]
+    lab.operator.refused("POST", "buckets/raw/rename", {"from": "a", "to": "b"}, status=400)

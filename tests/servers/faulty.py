@@ -19,7 +19,8 @@ from tests.servers.process import wait_until
 
 WSGI = "tests.servers.faulty_wsgi:application"
 
-#: What can fail; ``published`` comes after the bytes became visible and before anybody is told.
+#: What can fail; ``published`` comes after the bytes became visible, ``deleted`` after they are gone, and both before
+#: anybody is told.
 STEPS = (
     "stat",
     "open_read",
@@ -30,6 +31,7 @@ STEPS = (
     "published",
     "abort",
     "delete",
+    "deleted",
     "resume",
     "flip",
 )
@@ -131,6 +133,7 @@ class FaultyAdapter(LocalAdapter):
     def delete(self, key: str) -> None:
         self.faults.meet("delete", key)
         super().delete(key)
+        self.faults.meet("deleted", key)
 
 
 class FaultyRead(ReadStream):

@@ -3,15 +3,19 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
+from adapters.base import ObjectStat
 from adapters.errors import AccessDenied, Offline
-from staging import catalog, claims, transfers
+from staging import catalog, claims, replicas, replication, transfers
+from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
-from staging.states import OnExists, TransferState
+from staging.states import OnExists, ReplicaState, TransferKind, TransferState
 from tests.place import Place
 from tests.servers.faulty import Faults
 from tests.staging.bodies import put
+from tests.staging.yard import Yard
 
 
 def deleted(place: Place) -> Transfer:
@@ -124,3 +128,29 @@ def test_waits_double_up_to_their_cap(attempt: int, most: float) -> None:
     assert transfers.retry_delay_s(attempt, chance=0) == 0
     assert transfers.retry_delay_s(attempt, chance=1) == most
     assert 0 <= transfers.retry_delay_s(attempt) <= most
+
+
+def test_of_two_attempts_at_one_copy_only_the_one_whose_key_it_has_makes_it(yard: Yard) -> None:
+    made = yard.put(yard.bucket(), "x", b"data")
+    mine = replicas.plan_copy(made, yard["far"], "k1")
+    with pytest.raises(StorageClosed, match="already"):
+        replicas.plan_copy(made, yard["far"], "k2")
+    replicas.move_plan(Replica.objects.get(pk=mine.pk), "k2")
+    with transaction.atomic():
+        assert not replicas.publish_copy(mine, ObjectStat("k1", 4, None, "1", True))
+    with pytest.raises(LeaseLost):
+        replicas.move_plan(mine, "k3")
+    left = Replica.objects.get(pk=mine.pk)
+    assert (left.key, left.state, yard["far"].reserved_bytes) == ("k2", ReplicaState.COPYING, 4)
+
+
+def test_one_copy_to_a_storage_is_enough_whatever_it_is_made_for(yard: Yard) -> None:
+    policy = {"write": "back", "lands_on": "fast", "replicate_to": ["far"], "min_replicas": 2}
+    made = yard.put(yard.bucket(**policy), "x", b"data")
+    flush, further = Transfer.objects.order_by("priority")
+    assert (flush.target, further.target) == (yard["home"], yard["far"])
+    transfers.run(str(further.pk))
+    replication.settle(made)
+    assert Transfer.objects.filter(target=yard["home"]).count() == 1
+    step = replication.Step(TransferKind.PROMOTE, yard["home"], "asked", 10)
+    assert replication.ask(made, step) == flush

@@ -56,10 +56,11 @@ class Yard:
         return writing.receive(alias, Offer(len(data)), Body(data)).object
 
     def work(self, *, most: int = 50) -> list[Transfer]:
-        """Do what is due, and what that leads to, until nothing is; returns what was done, in order."""
-        done = []
+        """Do what is due, and what that leads to, each once, until nothing is; returns what was done, in order."""
+        done: list[Transfer] = []
         for _ in range(most):
             due = Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=timezone.now())
+            due = due.exclude(pk__in=[one.pk for one in done])
             transfer = due.order_by("priority", "not_before").first()
             if transfer is None:
                 return done

@@ -1,0 +1,90 @@
+"""Versions: what the catalog changes of a version that stands: its metadata, its own policy, and its key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F, Max, Value
+from django.db.models.functions import Concat, Substr
+from django.utils import timezone
+
+from adapters.keys import check_key
+from staging import policies
+from staging.errors import InvalidRequest, NameTaken
+from staging.models import Bucket, Object
+from staging.models.fields import behind
+from staging.states import ObjectState
+
+#: The most bytes that an object's metadata may take, names and values together.
+MAX_METADATA_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An object as it was, and its key and version after it was renamed."""
+
+    object: Object
+    key: str
+    version: int
+
+
+def describe(bucket: Bucket, key: str, changed: Mapping[str, str | None]) -> bool:
+    """Set the metadata that is given on the current version, take away what is None, keep the rest.
+
+    False where the key has no current version. Raises InvalidRequest where it becomes too much.
+    """
+    with transaction.atomic():
+        target = Object.objects.select_for_update().filter(bucket=bucket, key=key, current=True).first()
+        if target is None:
+            return False
+        kept = {name: value for name, value in {**target.metadata, **changed}.items() if value is not None}
+        if sum(len(f"{name}{value}".encode()) for name, value in kept.items()) > MAX_METADATA_BYTES:
+            problem = f"at most {MAX_METADATA_BYTES} bytes, names and values together"
+            raise InvalidRequest("The metadata is too large.", fields={"metadata": problem})
+        target.metadata = kept
+        target.save(update_fields=["metadata"])
+    return True
+
+
+def set_policy(target: Object, policy: Mapping[str, object]) -> None:
+    """Replace what the version has of its own besides its bucket's policy."""
+    target.policy = dict(policy)
+    whole = policies.of(target)
+    target.expires_at = target.created_at + timedelta(seconds=whole.ttl_s) if whole.ttl_s else None
+    target.save(update_fields=["policy", "expires_at"])
+
+
+def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) -> list[Moved]:
+    """Let the next objects behind ``after`` whose keys begin with ``source`` begin with ``target``; in a transaction.
+
+    Each counts as new at its new key: the version gets the next number and the present as its time, so that nobody
+    takes it for what was there before, nor for what it was elsewhere. The old key keeps a tombstone, as if the object
+    had been deleted there. Raises NameTaken where an object stands at a new key already, and InvalidKey.
+    """
+    below = Object.objects.filter(bucket=bucket, current=True, key__gt=after)
+    # A folder's end is the end of its keys; an object's name stands for itself alone.
+    chosen = below.filter(key__lt=behind(source)) if source.endswith("/") else below.filter(key=source)
+    moving = list(chosen.select_for_update().order_by("key")[:limit])
+    now, new = timezone.now(), {one.pk: check_key(target + one.key[len(source) :]) for one in moving}
+    there = Object.objects.filter(bucket=bucket, key__in=new.values())
+    if standing := there.filter(current=True).first():
+        raise NameTaken(f"There is an object {standing.key!r} in the bucket {bucket}.")
+    last = there.aggregate(last=Max("version"))["last"] or 0
+    Object.objects.filter(pk__in=new).update(
+        key=Concat(Value(target), Substr("key", len(source) + 1)), version=F("version") + last + 1, created_at=now
+    )
+    Object.objects.bulk_create(
+        Object(
+            bucket=bucket,
+            key=one.key,
+            version=one.version + 1,
+            current=False,
+            state=ObjectState.DELETING,
+            size=one.size,
+            sha256=one.sha256,
+            retired_at=now,
+        )
+        for one in moving
+    )
+    return [Moved(one, new[one.pk], one.version + last + 1) for one in moving]
