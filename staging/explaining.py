@@ -7,7 +7,7 @@ from django.utils import timezone
 from staging import placement, policies, replication
 from staging.models import Object, Replica, Transfer
 from staging.policies import Policy
-from staging.states import Durability, ReplicaState, StorageState, TransferKind, WritePolicy
+from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
 _DONE_BY = {
     TransferKind.FLUSH: "bring it to",
@@ -48,8 +48,14 @@ def explain(target: Object) -> Explanation:
         f"Waybill will {_DONE_BY[step.kind]} {step.storage}: {step.reason}."
         for step in planned.steps
         if not replication.under_way(target, step.kind, step.storage)
+        and not replication.failed(target, step.kind, step.storage)
     ]
     coming += [f"The policy is not met: {missing}." for missing in planned.missing]
+    failed = target.transfers.filter(state=TransferState.FAILED).select_related("target")
+    coming += [
+        f"Waybill could not {_DONE_BY[TransferKind(one.kind)]} {one.target}: {one.error_detail or one.error_code}"
+        for one in failed
+    ]
     if target.expires_at:
         coming.append(f"Its time to live ends at {target.expires_at:%Y-%m-%d %H:%M:%S} UTC; then it is deleted.")
     return Explanation(

@@ -17,6 +17,8 @@ URGENT, UNSAFE, MISSING, FASTER, ROUTINE = 10, 30, 50, 70, 90
 
 #: A copy that was read whole within this time is good.
 _LATELY = timedelta(hours=1)
+#: So long nobody but a person has a transfer tried again that failed for good.
+_REST = timedelta(hours=6)
 COPYING = [kind for kind in TransferKind if kind.copies]
 LIVE = (TransferState.QUEUED, TransferState.RUNNING)
 
@@ -73,7 +75,7 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
         policy = policies.of(locked)
         copies = list(locked.replicas.select_related("storage__drain_to"))
         planned = plan(locked, policy, copies, storages_of(locked, policy), is_new=is_new)
-        return [queue_step(locked, step) for step in planned.steps if not under_way(locked, step.kind, step.storage)]
+        return [made for step in planned.steps if (made := _do(locked, step))]
 
 
 def storages_of(target: Object, policy: Policy) -> list[Storage]:
@@ -97,6 +99,40 @@ def under_way(target: Object, kind: TransferKind, storage: Storage) -> Transfer 
     return target.transfers.filter(kind__in=alike, target=storage, state__in=LIVE).first()
 
 
+def failed(target: Object, kind: TransferKind, storage: Storage) -> Transfer | None:
+    """The transfer that was to do this and failed for good; one that would fail alike is not made beside it."""
+    alike = COPYING if kind.copies else [kind]
+    ended = target.transfers.filter(kind__in=alike, target=storage, state=TransferState.FAILED)
+    return ended.order_by("-finished_at").first()
+
+
+def revive(transfer: Transfer) -> bool:
+    """Queue a transfer anew that failed for good. False where it did not, or is queued already."""
+    again = Transfer.objects.filter(pk=transfer.pk, state=TransferState.FAILED).update(
+        state=TransferState.QUEUED,
+        attempts=0,
+        not_before=timezone.now(),
+        finished_at=None,
+        cancelled_at=None,
+        error_code="",
+        error_detail="",
+    )
+    if again:
+        transfer.refresh_from_db()
+        queue.enqueue_transfer(transfer)
+    return bool(again)
+
+
+def _do(target: Object, step: Step) -> Transfer | None:
+    """Queue the step, unless somebody does it, or it failed for good not long ago."""
+    if under_way(target, step.kind, step.storage):
+        return None
+    if past := failed(target, step.kind, step.storage):
+        is_rested = past.finished_at is None or timezone.now() - past.finished_at > _REST
+        return past if is_rested and revive(past) else None
+    return queue_step(target, step)
+
+
 def _queue(target: Object, step: Step) -> Transfer:
     transfer = Transfer.objects.create(
         project_id=target.bucket.project_id,
@@ -115,18 +151,21 @@ def _queue(target: Object, step: Step) -> Transfer:
 
 
 def ask(target: Object, step: Step) -> Transfer:
-    """The transfer that does the step: one that is under way, or a new one."""
+    """The transfer that does the step: one that is under way, one that failed for good, or a new one."""
     with transaction.atomic():
         Object.objects.select_for_update().get(pk=target.pk)
-        return under_way(target, step.kind, step.storage) or queue_step(target, step)
+        found = under_way(target, step.kind, step.storage) or failed(target, step.kind, step.storage)
+        return found or queue_step(target, step)
 
 
 def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfer:
-    """Have a worker read the copy whole."""
+    """Have a worker read the copy whole. One that could not be read is tried anew."""
     target, kind = replica.object, TransferKind.VERIFY
     with transaction.atomic():
         Object.objects.select_for_update().get(pk=target.pk)
         found = under_way(target, kind, replica.storage)
+        if found is None and (found := failed(target, kind, replica.storage)):
+            revive(found)
         return found or _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
 
 

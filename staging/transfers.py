@@ -91,24 +91,13 @@ def hasten(transfer: Transfer) -> None:
 
 def retry(transfer: Transfer) -> None:
     """Try a transfer again that failed for good. Raises InvalidRequest where it did not, or another does its work."""
-    failed = Transfer.objects.filter(pk=transfer.pk, state=TransferState.FAILED)
     try:
         with transaction.atomic():
-            again = failed.update(
-                state=TransferState.QUEUED,
-                attempts=0,
-                not_before=timezone.now(),
-                finished_at=None,
-                cancelled_at=None,
-                error_code="",
-                error_detail="",
-            )
+            again = replication.revive(transfer)
     except IntegrityError as exc:
         raise InvalidRequest("Another transfer does the same work already.") from exc
     if not again:
         raise InvalidRequest(f"Only a transfer that failed can be tried again; this one is {transfer.state}.")
-    transfer.refresh_from_db()
-    queue.enqueue_transfer(transfer)
 
 
 def purge(before: datetime) -> int:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, Sum
 from django.utils import timezone
 
 from staging import catalog, chores, policies, replication, transfers
@@ -32,6 +32,9 @@ def scrub(*, for_s: float) -> int:
         state=ReplicaState.AVAILABLE, verified_at__lt=old, object__current=True, object__bucket__mounted=False
     )
     count = 0
+    # What could not be read is a person's business: it stands among the transfers that failed.
+    failed = Transfer.objects.filter(kind=TransferKind.VERIFY, state=TransferState.FAILED, source=OuterRef("pk"))
+    due = due.exclude(Exists(failed))
     for replica in due.select_related("object__bucket", "storage").order_by("verified_at")[:_AT_ONCE]:
         if budget <= 0:
             break

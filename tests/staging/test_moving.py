@@ -83,6 +83,11 @@ def test_a_copy_that_fails_for_good_leaves_nothing_and_can_be_tried_again(yard: 
     assert (flush.state, flush.error_code) == ("failed", "access_denied")
     assert yard.where(made) == {"fast": "dirty"}, "the only copy stays"
     yard.assert_all_is_counted()
+    assert not replication.settle(made), "what failed for good is not made again and again"
+    assert explaining.explain(made).next[0].startswith("Waybill could not bring it to home: ")
+    Transfer.objects.update(finished_at=timezone.now() - timedelta(hours=7))
+    assert replication.settle(made) == [flush], "but after a rest"
+    assert [one.state for one in yard.work()] == ["failed"]
     yard.faults("home").heal()
     transfers.retry(flush)
     assert kinds(yard.work()) == [("flush", "home", "done")]
