@@ -76,12 +76,19 @@ class Policy:
 
 def of_bucket(bucket: Bucket) -> Policy:
     """The bucket's policy."""
-    return Policy.parse(bucket.policy)
+    return _stored(bucket, bucket.policy)
 
 
 def of(target: Object) -> Policy:
     """The object's policy: its bucket's, with what the object has of its own."""
-    return Policy.parse({**target.bucket.policy, **target.policy})
+    return _stored(target.bucket, {**target.bucket.policy, **target.policy})
+
+
+def _stored(bucket: Bucket, raw: Mapping[str, object]) -> Policy:
+    try:
+        return Policy.parse(raw)
+    except InvalidRequest as exc:  # It was checked when it was stored: the caller's request is not to blame.
+        raise ValueError(f"the catalog holds a policy for {bucket} that is not understood: {exc.fields}") from exc
 
 
 def check(bucket: Bucket, raw: Mapping[str, object], storages: Iterable[Storage]) -> Policy:

@@ -1,6 +1,7 @@
 """What all tests share: a project with a local storage, aliases in it, and a real gateway over the test database."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if group is not None and getattr(config.option, "loadgroup", False):
             # The name is what xdist goes by, and its own way to change it is lost on pytest 9.2 (pytest-xdist#1386).
             item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")
+    # What one process does alone begins first, so that nobody waits for it at the end.
+    sizes = Counter(map(_group_of, items))
+    items.sort(key=lambda item: -sizes[_group_of(item)] if _group_of(item) else 0)
+
+
+def _group_of(item: pytest.Item) -> str:
+    group = item.get_closest_marker("xdist_group")
+    return group.args[0] if group else ""
 
 
 @pytest.hookimpl(hookwrapper=True)

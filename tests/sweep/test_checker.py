@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from django.db.models import F
 
-from staging.models import Replica, Storage
+from staging.models import BlockSums, Object, Replica, Storage
 from tests.servers.cutting_line import Direction, How
 from tests.sweep import checker, runner
 from tests.sweep.cases import At, Case, Client, Fault, Form
@@ -35,8 +36,15 @@ def test_bytes_that_changed_on_the_disk_are_found(desk: Desk) -> None:
 
 
 def test_a_download_of_wrong_bytes_is_found(desk: Desk, tmp_path: Path) -> None:
+    def lie() -> None:
+        """Have the catalog vouch for the changed bytes, or else Waybill would not hand them out."""
+        flip(desk)
+        changed = (desk.place.root / Replica.objects.get().key).read_bytes()
+        Object.objects.update(sha256=hashlib.sha256(changed).hexdigest())
+        BlockSums.objects.all().delete()
+
     with pytest.raises(AssertionError, match=f"{GET.id}.*wrong bytes"):
-        run(desk, [GET], tmp_path, begin=lambda: flip(desk))
+        run(desk, [GET], tmp_path, begin=lie)
 
 
 @pytest.mark.parametrize("versions", [[], [b"other"], [b"old", b"right"], [b"righ"]])
