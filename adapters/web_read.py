@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http.client import GONE, INTERNAL_SERVER_ERROR, NOT_FOUND, NOT_IMPLEMENTED
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
 from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable, VersionChanged
 from adapters.web_client import Exchange, WebClient
-from adapters.web_errors import HttpBroken, translated
+from adapters.web_errors import HttpBroken, HttpRefusal, translated
 from adapters.web_versions import Told, checksum, sent_range
 
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
@@ -31,7 +32,7 @@ def open_read(
         try:
             exchange.finish(OK, PARTIAL, UNSATISFIABLE)
             if exchange.status != UNSATISFIABLE:
-                return _opened(client, exchange, key, start, stop, version, ranged=bool(headers))
+                return _opened(client, exchange, path, key, start, stop, version, ranged=bool(headers))
         except BaseException:
             exchange.drop()
             raise
@@ -63,7 +64,15 @@ def refuse_encoded(exchange: Exchange) -> None:
 
 
 def _opened(
-    client: WebClient, exchange: Exchange, key: str, start: int, stop: int | None, version: str | None, *, ranged: bool
+    client: WebClient,
+    exchange: Exchange,
+    path: str,
+    key: str,
+    start: int,
+    stop: int | None,
+    version: str | None,
+    *,
+    ranged: bool,
 ) -> ReadStream:
     storage = client.origin.storage
     refuse_encoded(exchange)
@@ -80,7 +89,28 @@ def _opened(
         raise VersionChanged(storage=storage, key=key)
     _require_within(told.size, start, stop, storage=storage, key=key)
     stat = told.stat(key, asked_for=version)
-    return WebRead(storage, stat, start, told.size if stop is None else stop, exchange, skip=skip)
+    end = told.size if stop is None else stop
+    return WebRead(storage, stat, start, end, exchange, skip=skip, confirm=lambda: _confirm(client, path, key, told))
+
+
+def _confirm(client: WebClient, path: str, key: str, told: Told) -> None:
+    """Raises VersionChanged where another version is there now than was told before the bytes came.
+
+    Some servers (Apache) tell of a file, then open it, and send the bytes of another that has taken its place in
+    between. A server that will not say is believed.
+    """
+    storage = client.origin.storage
+    try:
+        with client.asking("HEAD", path, OK) as exchange:
+            now = told_by_headers(exchange, told.size if (size := exchange.length()) is None else size)
+    except HttpRefusal as exc:
+        if exc.status in (NOT_FOUND, GONE):
+            raise VersionChanged("it vanished", storage=storage, key=key) from exc
+        if exc.status >= INTERNAL_SERVER_ERROR and exc.status != NOT_IMPLEMENTED:
+            raise Unavailable(exc.words, storage=storage, key=key) from exc
+        return
+    if not now.is_same(told):
+        raise VersionChanged(storage=storage, key=key)
 
 
 def _whole_size(exchange: Exchange, start: int, stop: int | None, *, ranged: bool) -> int:
@@ -111,15 +141,27 @@ class WebRead(ReadStream):
     """Holds its connection until the last byte was read or it is closed."""
 
     def __init__(
-        self, storage: str, stat: ObjectStat, start: int, stop: int, exchange: Exchange | None, *, skip: int
+        self,
+        storage: str,
+        stat: ObjectStat,
+        start: int,
+        stop: int,
+        exchange: Exchange | None,
+        *,
+        skip: int,
+        confirm: Callable[[], None] = lambda: None,
     ) -> None:
-        """``exchange`` is its own from here on, None for an empty range; ``skip`` bytes of it come before ``start``."""
+        """``exchange`` is its own from here on, None for an empty range; ``skip`` bytes of it come before ``start``.
+
+        ``confirm`` is called before the last bytes are given out, and raises what keeps them from being that.
+        """
         self.stat = stat
         self.start = start
         self.stop = stop
         self._storage = storage
         self._exchange = exchange
         self._skip = skip
+        self._confirm = confirm
         self._left = stop - start
         if not self._left:
             self.close()
@@ -131,9 +173,10 @@ class WebRead(ReadStream):
             while self._skip:
                 self._skip -= len(self._some(min(CHUNK_BYTES, self._skip)))
             data = self._some(min(max_bytes, self._left))
-        self._left -= len(data)
-        if not self._left:
-            self.close()
+            self._left -= len(data)
+            if not self._left:
+                self.close()
+                self._confirm()
         return data
 
     def close(self) -> None:

@@ -66,6 +66,12 @@ class Told:
         """Whether this is the version, whichever way it was told."""
         return version in (self.version, self.dated_version)
 
+    def is_same(self, other: Told) -> bool:
+        """Whether both are of one version, as far as both tell."""
+        if self.etag and other.etag:
+            return self.version == other.version
+        return self.dated_version == other.dated_version
+
     def stat(self, key: str, *, asked_for: str | None = None) -> ObjectStat:
         """Under the version that was asked for, where it was told in another way, which is a weak one then."""
         modified = None if self.modified is None else self.modified.astimezone(UTC)

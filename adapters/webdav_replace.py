@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, VersionChanged
 from adapters.keys import partial_key
 from adapters.web_client import WebClient
 from adapters.web_errors import translated
@@ -84,7 +84,7 @@ class PuttingTrial:
             return False
         finally:
             exchange.drop()
-        return self._content(key) == _OLD
+        return self._is_old(key)
 
     def _keeps_the_old(self, key: str) -> bool:
         with translated(self._client.origin.storage, key):
@@ -94,12 +94,15 @@ class PuttingTrial:
                 if not exchange.connection.may_go_on():
                     return False
                 exchange.send(_NEW[:-1])
-                stays = self._content(key) == _OLD
+                stays = self._is_old(key)
             finally:
                 exchange.break_off()
-        return stays and self._content(key) == _OLD
+        return stays and self._is_old(key)
 
-    def _content(self, key: str) -> bytes:
+    def _is_old(self, key: str) -> bool:
         path = self._client.origin.path(key)
-        with open_read(self._client, path, key, 0, None, None, look=lambda: self._look.look(key)) as stream:
-            return stream.read()
+        try:
+            with open_read(self._client, path, key, 0, None, None, look=lambda: self._look.look(key)) as stream:
+                return stream.read() == _OLD
+        except VersionChanged:
+            return False

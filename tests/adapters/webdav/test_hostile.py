@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from adapters.base import Adapter, WriteMode
-from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable
+from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable, VersionChanged
 from adapters.testkit import AdapterContract
 from adapters.web_errors import HttpBroken
 from adapters.webdav_xml import MOST_BYTES_OF_A_MEMBER, members
@@ -253,3 +253,24 @@ def test_stream_that_a_server_takes_for_empty_replaces_nothing() -> None:
             session.publish()
         assert files == {"/object": b"the newer one"}
         assert not adapter.traits.atomic_replace
+
+
+def test_bytes_of_a_file_that_took_the_place_of_the_one_that_was_told_are_not_given_out() -> None:
+    """As Apache does it where a file is replaced between its look at it and its opening it."""
+    heads = iter(['"old"', '"new"', '"new"', '"new"'])
+
+    def answer(_: Asked) -> Said:
+        return Said(200, b"new bytes", {"ETag": next(heads)})
+
+    with Scripted(answer) as server, closing(adapter_of(server)) as adapter:
+        with pytest.raises(VersionChanged):
+            AdapterContract.fetch(adapter, "object")
+        assert AdapterContract.fetch(adapter, "object") == b"new bytes"
+
+
+def test_a_server_that_does_not_answer_head_is_believed() -> None:
+    def answer(asked: Asked) -> Said:
+        return Said(405, b"") if asked.method == "HEAD" else Said(200, b"bytes", {"ETag": '"1"'})
+
+    with Scripted(answer) as server, closing(adapter_of(server)) as adapter:
+        assert AdapterContract.fetch(adapter, "object") == b"bytes"
