@@ -135,7 +135,8 @@ def test_a_new_writer_takes_over_from_a_stalled_one(desk: Desk) -> None:
         stalled.begin("PUT", path, {"Content-Length": str(len(DATA))})
         stalled.send(DATA[:CUT])
         wait_until(lambda: desk.ask("HEAD", path)["Upload-Offset"] != "0", what="some bytes are there")
-        moved_on = rest(desk, path, int(desk.ask("HEAD", path)["Upload-Offset"]))
+        noted = int(desk.ask("HEAD", path)["Upload-Offset"])  # On a busy machine all may have been noted already.
+        moved_on = rest(desk, path, min(noted, CUT - 1))
         assert (moved_on.code, moved_on["Upload-Offset"]) == ("wrong_offset", str(CUT)), "those under way were kept"
         assert rest(desk, path, CUT).status == 201
         assert stalled.answer().status in (400, 503)
