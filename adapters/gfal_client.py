@@ -23,6 +23,9 @@ from adapters.gfal_settings import Endpoint
 #: Debian's packages: the library, and the plugin for each kind of storage.
 APT = "apt-get install libgfal2-2 gfal2-plugin-{plugin}"
 _GFALS_OWN_LIMIT_S = 7 * 86_400
+#: Orders of an open file. Where one fails, gfal2 2.21 does not wait for Globus to end the transfer, which may call back
+#: into memory that gfal2 has given up: then what is asked next is refused, aborts, or is never answered.
+_TRANSFERS = {"open", "read", "write", "close"}
 #: What an operator may set for gfal2 itself; nothing else of our environment is passed on.
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "GFAL_PLUGIN_DIR", "GFAL_CONFIG_DIR", "GLOBUS_TCP_PORT_RANGE", "TMPDIR")
 
@@ -113,7 +116,11 @@ class GfalProcess:
         while not self._is_readable(limit_s):
             if not goes_on():
                 raise self._stalled(limit_s)
-        return self._receive(limit_s)
+        try:
+            return self._receive(limit_s)
+        except GfalError:
+            self.intact = self.intact and order not in _TRANSFERS
+            raise
 
     def close(self) -> None:
         """End it. Idempotent; it is killed, because nothing in it needs an end and gfal2's own may abort or hang."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
 from adapters.errors import Truncated, Unavailable, VersionChanged
@@ -15,6 +15,9 @@ from adapters.gfal_tree import object_stat
 
 #: Above this a whole object is one transfer: pieces cost a data connection each, and giving up a stream costs more.
 STREAM_FROM_BYTES = 16 * 1024 * 1024
+
+#: Said where Globus had ended a transfer that the server refused before gfal2 asked for its bytes: why is not told.
+_REASON_LOST = "GLOBUS_FTP_CLIENT_IDLE not allowed here"
 
 
 class GfalReadStream(ReadStream):
@@ -86,11 +89,16 @@ class GfalReadStream(ReadStream):
             )
         wanted = min(CHUNK_BYTES if self._streams else PIECE_BYTES, self.stop - self._next)
         looks = not self._streams or self._next + wanted == self.stop
-        head, data = process.ask("read", count=wanted, url=self._url if looks else "")
+        try:
+            head, data = process.ask("read", count=wanted, url=self._url if looks else "")
+        except GfalError as exc:
+            if _REASON_LOST in exc.text:
+                with closing(self._pool.start()) as other:
+                    self._refuse_changed(other.look(self._url))
+            raise
         self._next += len(data)
-        if head["look"] and object_stat(self.stat.key, Look(*head["look"])).version != self.stat.version:
-            self._process.close()
-            raise VersionChanged("it was changed as it was read", storage=process.endpoint.storage, key=self.stat.key)
+        if head["look"]:
+            self._refuse_changed(Look(*head["look"]))
         if not data:
             # gfal2 tells a connection that was cut by nothing but an early end.
             self._process.close()
@@ -101,3 +109,9 @@ class GfalReadStream(ReadStream):
             detail = f"{len(data)} bytes came for {wanted}"
             raise Unavailable(detail, storage=process.endpoint.storage, key=self.stat.key)
         return data
+
+    def _refuse_changed(self, look: Look) -> None:
+        if object_stat(self.stat.key, look).version != self.stat.version:
+            self._process.close()
+            storage = self._process.endpoint.storage
+            raise VersionChanged("it was changed as it was read", storage=storage, key=self.stat.key)

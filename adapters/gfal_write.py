@@ -95,11 +95,7 @@ class GfalWriteSession(WriteSession):
 
     def _finish(self) -> None:
         self._finished = True
-        try:
-            self._process.ask("close", drain=False)
-        except GfalError:
-            self._process.intact = False
-            raise
+        self._process.ask("close", drain=False)
 
     def _send(self, piece: memoryview) -> None:
         try:
@@ -108,7 +104,6 @@ class GfalWriteSession(WriteSession):
             # The end of the transfer often tells why it broke, where the write only says that it is over.
             with suppress(ProcessEnded, ProcessStalled):
                 self._finish()
-            self._process.intact = False
             raise
 
     def _look_at_partial(self) -> Look:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,12 +12,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from adapters.base import Adapter
-from adapters.errors import AdapterError, Busy, TimedOut, Unavailable
+from adapters.errors import AdapterError, Busy, TimedOut, Unavailable, VersionChanged
 from adapters.gfal_client import GfalProcess
+from adapters.gfal_library import GfalError
 from adapters.gfal_pool import GfalPool
 from adapters.testkit import AdapterContract
 from tests.adapters.gfal.storages import assert_works, build, inner, settings_of
@@ -93,6 +96,34 @@ def test_process_that_hangs_is_killed_in_time_and_replaced(adapter: Adapter, lar
             stream.read() if order == "read" else adapter.stat(large)
     assert is_gone(process.pid)
     assert adapter.stat(large).size == len(LARGE)
+
+
+def test_process_whose_transfer_failed_is_not_used_again(adapter: Adapter, gridftp: GridFtp) -> None:
+    (gridftp.root / "removed").write_bytes(LARGE[: 9 * 1024 * 1024])
+    with pytest.raises(VersionChanged), adapter.open_read("removed") as stream:
+        process = process_of(stream)
+        stream.read()
+        (gridftp.root / "removed").unlink()
+        while stream.read():
+            pass
+    assert is_gone(process.pid), "Globus may not have ended the transfer on its session yet"
+    assert_works(adapter)
+
+
+@pytest.mark.parametrize(("is_there", "kind"), [(True, Unavailable), (False, VersionChanged)])
+def test_transfer_that_broke_without_a_reason_is_looked_into(
+    adapter: Adapter, gridftp: GridFtp, monkeypatch: pytest.MonkeyPatch, is_there: bool, kind: type[AdapterError]
+) -> None:
+    (gridftp.root / "broken").write_bytes(b"data")
+    with pytest.raises(kind), adapter.open_read("broken") as stream:
+        if not is_there:
+            (gridftp.root / "broken").unlink()
+        process = process_of(stream)
+        lost = GfalError(errno.ECOMM, "globus_ftp_client: GLOBUS_FTP_CLIENT_IDLE not allowed here")
+        monkeypatch.setattr(process, "ask", Mock(side_effect=[({}, b""), lost, ({}, b"")]))
+        stream.read()
+    process.close()
+    (gridftp.root / "broken").unlink(missing_ok=True)
 
 
 def test_process_that_is_said_to_go_on_is_waited_for(adapter: Adapter, large: str) -> None:
