@@ -1,6 +1,6 @@
 """Admission: whether an upload would be refused by what is known of it before its first byte."""
 
-from staging import catalog, health, reservations, resuming, tiers
+from staging import catalog, health, resuming, tiers
 from staging.errors import StreamInterrupted
 from staging.models import Alias
 from staging.offers import Offer
@@ -30,4 +30,3 @@ def admit(alias: Alias, offer: Offer) -> None:
     adapter_for(storage)
     if offer.whole is not None:
         health.check(storage)
-    reservations.check_space(storage, offer.whole or 0)

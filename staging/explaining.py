@@ -72,6 +72,8 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
         said = [f"New objects are answered for once they are on {home}."]
     else:
         said = [_WRITTEN[policy.write].format(home=home, fast=fast, flush=policy.flush_within_s)]
+    if policy.write == WritePolicy.BACK and policy.dirty_budget_bytes:
+        said.append(f"Once {policy.dirty_budget_bytes:,} bytes of the bucket wait for that, further ones go to {home}.")
     if policy.min_replicas > 1:
         spread = ", each on another site" if policy.spread == "sites" else ""
         places = ", ".join([home, *policy.replicate_to])

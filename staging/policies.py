@@ -20,9 +20,10 @@ class Policy:
     """The rules for an object's bytes. Storages are named; the bucket's own one is always where they persist.
 
     ``lands_on`` is a fast storage (tier 0 or 1) for new bytes and cached copies, ``replicate_to`` are storages for
-    copies besides the bucket's. ``max_replicas`` and ``max_object_bytes`` 0: no limit of its own. ``ttl_s`` 0: for
-    ever. Bytes that were written ``back`` are made safe within ``flush_within_s``. ``pin`` keeps the fast copy, and
-    ``spill`` lets ephemeral bytes go to the bucket's storage when the fast one fills up.
+    copies besides the bucket's. ``max_replicas``, ``max_object_bytes`` and ``dirty_budget_bytes`` 0: no limit of its
+    own. ``ttl_s`` 0: for ever. Bytes that were written ``back`` are made safe within ``flush_within_s``, and no more
+    than ``dirty_budget_bytes`` wait for that. ``pin`` keeps the fast copy, and ``spill`` lets ephemeral bytes go to the
+    bucket's storage when the fast one fills up.
     """
 
     write: WritePolicy = WritePolicy.THROUGH
@@ -36,6 +37,7 @@ class Policy:
     pin: bool = False
     spill: bool = True
     flush_within_s: int = 300
+    dirty_budget_bytes: int = 0
     verify: VerifyMode = VerifyMode.SIZE
     max_object_bytes: int = 0
 
@@ -58,6 +60,11 @@ class Policy:
     def lands_fast(self) -> bool:
         """Whether new bytes go to ``lands_on`` first."""
         return self.write in (WritePolicy.BACK, WritePolicy.EPHEMERAL)
+
+    @property
+    def stays_fast(self) -> bool:
+        """Whether bytes may lie on ``lands_on`` alone."""
+        return self.write == WritePolicy.EPHEMERAL and not self.spill
 
     @property
     def asks_for_copies(self) -> bool:
@@ -189,6 +196,7 @@ _READERS: Mapping[str, Any] = {
     "pin": _flag,
     "spill": _flag,
     "flush_within_s": _whole(_MOST_SECONDS),
+    "dirty_budget_bytes": _whole(2**63 - 1),
     "verify": _choice(VerifyMode),
     "max_object_bytes": _whole(2**63 - 1),
 }

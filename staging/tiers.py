@@ -4,23 +4,24 @@ A fast storage is one of tier 0 or 1 with a capacity. Its fill counts what is us
 mark dirty bytes are flushed and clean copies evicted until the low one; above the hard one it takes nothing new.
 """
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db import DatabaseError, transaction
+from django.db.models import Case, IntegerField, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from adapters.base import ReadStream
-from staging import placement, policies, reading, replicas, replication, transfers
+from staging import dirty_bytes, placement, policies, reading, replicas, replication, reservations, transfers
 from staging.errors import NoSpace
 from staging.models import Bucket, Object, Replica, Storage
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
 from staging.replication import FASTER, URGENT, Step
-from staging.states import CacheMode, ReplicaState, StorageState, TransferKind, WritePolicy
+from staging.states import CacheMode, ReplicaState, StorageState, TransferKind
 
 T = TypeVar("T")
 
@@ -33,37 +34,37 @@ _HOT_READS = 2
 
 
 def landing(bucket: Bucket, size: int | None) -> Storage:
-    """The storage that takes new bytes of the bucket. Clean copies make room for them; bytes of unknown ``size`` (None)
-    come only where there is much room.
+    """Where new bytes of the bucket would land at this moment, as far as a look tells; ``reserve`` decides.
 
-    Where the fast storage that the policy names is full or takes nothing, bytes that would be flushed go to the
-    bucket's own storage, as do ephemeral ones that may spill. Raises StorageClosed and NoSpace.
+    ``size`` None: it is not known. Raises StorageClosed, and NoSpace where they would land nowhere.
     """
-    policy = Policy() if bucket.mounted else policies.of_bucket(bucket)
+    policy = _policy(bucket)
     if policy.lands_fast:
         fast = _fast(bucket, policy)
-        if fast and (_takes(fast, size) if size is not None else _is_relaxed(fast)):
+        if fast and dirty_bytes.may_grow(bucket, policy, fast, size) and _could_take(fast, size):
             return fast
-        if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
-            raise NoSpace(f"The storage {policy.lands_on} is full, and the policy lets nothing spill from it.")
-    return placement.open_home(bucket)
+        if policy.stays_fast:
+            raise _full(policy)
+    home = placement.open_home(bucket)
+    reservations.check_space(home, size or 0)
+    return home
 
 
 def reserve(bucket: Bucket, size: int | None, take: Callable[[Storage, int], T]) -> T:
     """Let ``take`` reserve room on the storage that takes new bytes, up to a percentage of its capacity.
 
-    Where others were faster on a fast storage, the bucket's own takes them. Raises what ``landing`` and ``take`` do.
+    Clean copies make room for them on the fast storage that the policy names; bytes of unknown ``size`` (None) come
+    there only where there is much room. Where it is full or takes nothing, or the bucket has too many dirty bytes
+    there, the bucket's own storage takes them, unless they may lie nowhere else. Raises StorageClosed and NoSpace.
     """
-    storage = landing(bucket, size)
-    if bucket.mounted or storage.pk == placement.home(bucket).pk:
-        return take(storage, 100)
-    try:
-        return take(storage, settings.HARD_WATER)
-    except NoSpace:
-        policy = policies.of_bucket(bucket)
-        if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
-            raise
-        return take(placement.open_home(bucket), 100)
+    policy = _policy(bucket)
+    if policy.lands_fast:
+        try:
+            return _reserve_fast(bucket, policy, size, take)
+        except NoSpace:
+            if policy.stays_fast:
+                raise
+    return take(placement.open_home(bucket), 100)
 
 
 def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStream:
@@ -76,19 +77,22 @@ def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStre
 def relieve() -> int:
     """Bring every fast storage that is above its high mark below its low one; returns how many transfers that made."""
     fast = Storage.objects.filter(tier__lte=SLOWEST_FAST_TIER, capacity_bytes__gt=0, state=StorageState.ACTIVE)
-    full = fast.filter(Q(used_bytes__gt=F("capacity_bytes") * settings.HIGH_WATER / 100 - F("reserved_bytes")))
-    return sum(_relieve(storage) for storage in full)
+    return sum(_relieve(storage) for storage in fast if _room(storage, settings.HIGH_WATER) < 0)
 
 
 def make_room(storage: Storage, count: int) -> bool:
     """Evict clean copies, the least read first, until so many bytes more fit below the hard mark; whether they do."""
     for replica in _evictable(storage)[:_AT_ONCE]:
-        if _fits(storage, count):
+        if _has_room(storage, count):
             return True
         if transfer := replicas.let_go(replica, reason="to make room for new data"):
             transfers.run(str(transfer.pk))
             storage.refresh_from_db(fields=["used_bytes", "reserved_bytes"])
-    return _fits(storage, count)
+    return _has_room(storage, count)
+
+
+def _policy(bucket: Bucket) -> Policy:
+    return Policy() if bucket.mounted else policies.of_bucket(bucket)
 
 
 def _fast(bucket: Bucket, policy: Policy) -> Storage | None:
@@ -96,25 +100,53 @@ def _fast(bucket: Bucket, policy: Policy) -> Storage | None:
     return named.select_related("credential").first()
 
 
-def _takes(storage: Storage, count: int) -> bool:
-    return _fits(storage, count) or make_room(storage, count)
+def _reserve_fast(bucket: Bucket, policy: Policy, size: int | None, take: Callable[[Storage, int], T]) -> T:
+    fast = _fast(bucket, policy)
+    if fast is None:
+        raise _full(policy)
+    if not dirty_bytes.may_grow(bucket, policy, fast, size):
+        dirty_bytes.hurry(bucket)
+        raise _full(policy)
+    if not _takes(fast, size):
+        raise _full(policy)
+    with transaction.atomic():
+        taken = take(fast, settings.HARD_WATER)
+        # It has changed the storage's row, so that from here on those who reserve there take turns.
+        if not dirty_bytes.may_grow(bucket, policy, fast, 0):
+            raise _full(policy)
+    return taken
 
 
-def _fits(storage: Storage, count: int) -> bool:
+def _takes(storage: Storage, size: int | None) -> bool:
+    """Whether it has room for new bytes, perhaps once clean copies have made some."""
+    return _has_room(storage, size) or (size is not None and make_room(storage, size))
+
+
+def _could_take(storage: Storage, size: int | None) -> bool:
+    """The same by a look at the clean copies."""
+    if size is None or _has_room(storage, size):
+        return _has_room(storage, size)
+    clean = _evictable(storage)[:_AT_ONCE].aggregate(bytes=Sum("size", default=0))["bytes"]
+    return bool(_room(storage, settings.HARD_WATER) + clean >= size)
+
+
+def _has_room(storage: Storage, size: int | None) -> bool:
+    return _room(storage, settings.HIGH_WATER) >= 0 if size is None else _room(storage, settings.HARD_WATER) >= size
+
+
+def _room(storage: Storage, mark: int) -> float:
+    """How many bytes more fit below a mark, in percent of the capacity; below 0 where it is passed."""
     if storage.capacity_bytes is None:
-        return True
-    return storage.used_bytes + storage.reserved_bytes + count <= storage.capacity_bytes * settings.HARD_WATER // 100
+        return math.inf
+    return storage.capacity_bytes * mark // 100 - storage.used_bytes - storage.reserved_bytes
 
 
-def _is_relaxed(storage: Storage) -> bool:
-    filled = storage.used_bytes + storage.reserved_bytes
-    return storage.capacity_bytes is None or filled <= storage.capacity_bytes * settings.HIGH_WATER // 100
+def _full(policy: Policy) -> NoSpace:
+    return NoSpace(f"The storage {policy.lands_on} is full, and the policy lets nothing spill from it.")
 
 
 def _relieve(storage: Storage) -> int:
-    assert storage.capacity_bytes is not None
-    goal = storage.capacity_bytes * settings.LOW_WATER // 100
-    excess, made = storage.used_bytes + storage.reserved_bytes - goal, 0
+    excess, made = -_room(storage, settings.LOW_WATER), 0
     for replica in _evictable(storage)[:_AT_ONCE]:
         if excess <= 0:
             return made
@@ -124,23 +156,24 @@ def _relieve(storage: Storage) -> int:
     for replica in _keeping(storage).filter(object__current=True).order_by("created_at")[:_AT_ONCE]:
         if excess <= 0:
             break
-        made += _flush(replica)
-        excess -= replica.size
+        if _flush(replica):
+            excess -= replica.size
+            made += 1
     return made
 
 
 def _flush(replica: Replica) -> bool:
     """Make the only good copy of bytes safe elsewhere, where the policy lets it, and soon; then it can be evicted."""
     target = replica.object
-    policy = policies.of(target)
-    if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
+    if policies.of(target).stays_fast:
         return False
     place = placement.home(target.bucket)
     if place.state != StorageState.ACTIVE or target.replicas.filter(storage=place).exists():
         return False
     step = Step(TransferKind.FLUSH, place, f"{replica.storage} fills up", URGENT)
-    transfers.hasten(replication.ask(target, step))
-    return True
+    transfer = replication.ask(target, step)
+    transfers.hasten(transfer)
+    return transfer.state in replication.LIVE
 
 
 def _evictable(storage: Storage) -> QuerySet[Replica]:

@@ -54,6 +54,10 @@ class PolicyForm(ServiceForm):
         initial=_USUAL["flush_within_s"],
         help_text="Of back: how long the only copies may be on the fast storage.",
     )
+    dirty_budget_bytes = SizeField(
+        label="At most unsafe",
+        help_text="Of back: how much may wait to be flushed; more goes to the bucket's storage. Empty for no limit.",
+    )
     spill = forms.TypedChoiceField(
         label="Once it is full",
         choices=[("yes" if spills else "no", sentence(text)) for spills, text in SPILLS.items()],
@@ -109,7 +113,7 @@ class PolicyForm(ServiceForm):
 
 def shown(policy: Policy) -> dict[str, Any]:
     """The policy as the form's fields show it; what is without a limit is empty."""
-    limits = ("ttl_s", "max_object_bytes", "max_replicas")
+    limits = ("ttl_s", "dirty_budget_bytes", "max_object_bytes", "max_replicas")
     values = {name: value or None if name in limits else value for name, value in asdict(policy).items()}
     return {**values, "spill": "yes" if policy.spill else "no", "replicate_to": list(policy.replicate_to)}
 
@@ -117,7 +121,7 @@ def shown(policy: Policy) -> dict[str, Any]:
 def fieldsets(*, folded: bool) -> list[tuple[str, dict[str, Any]]]:
     """How the form is laid out; ``folded``: what a new bucket seldom needs."""
     classes = {"classes": ["collapse"]} if folded else {}
-    first = ["write", "lands_on", "flush_within_s", "spill", "ttl_s", "max_object_bytes"]
+    first = ["write", "lands_on", "flush_within_s", "dirty_budget_bytes", "spill", "ttl_s", "max_object_bytes"]
     copies = ["replicate_to", "min_replicas", "max_replicas", "spread", "verify"]
     return [
         ("New objects", {"fields": first}),

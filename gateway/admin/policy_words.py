@@ -57,6 +57,7 @@ def table(bucket: Bucket) -> str:
         ("New objects", f"{policy.write}: {WRITES[policy.write]}"),
         ("Fast storage", policy.lands_on or "none"),
         ("Flushed within", words.duration(policy.flush_within_s) if policy.write == WritePolicy.BACK else ""),
+        ("At most unsafe", words.size(policy.dirty_budget_bytes) if policy.dirty_budget_bytes else ""),
         ("Once that is full", SPILLS[policy.spill] if policy.write == WritePolicy.EPHEMERAL else ""),
         ("Kept", f"for {words.duration(policy.ttl_s)}" if policy.ttl_s else "until deleted"),
         ("Largest object", limit(policy)),

@@ -38,6 +38,7 @@ class Replica(models.Model):
         ]
         indexes = [
             models.Index(fields=["storage", "state"], name="replica_by_storage_state"),
+            models.Index(fields=["storage"], condition=Q(dirty=True), name="replica_by_dirty"),
             models.Index(fields=["verified_at"], condition=Q(state=ReplicaState.AVAILABLE), name="replica_by_verified"),
         ]
 

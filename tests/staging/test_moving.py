@@ -230,10 +230,11 @@ def test_a_flush_that_is_late_goes_first(yard: Yard) -> None:
 
 
 def test_explain_says_why_each_copy_is_there_and_what_comes_next(yard: Yard) -> None:
-    made = yard.put(yard.bucket(**BACK, **TWO), "x", DATA)
+    made = yard.put(yard.bucket(**BACK, **TWO, dirty_budget_bytes=10**6), "x", DATA)
     before = explaining.explain(made)
     assert before.durability == "local"
     assert "flushed to home within 300 s" in before.policy[0]
+    assert "Once 1,000,000 bytes of the bucket wait" in before.policy[1]
     assert before.replicas == ["fast (tier 1): where new bytes land; it is not safe elsewhere yet, so that it stays."]
     assert (
         "Waybill is to bring it to home: the first copy where the policy wants the bytes to be safe" in before.next[0]

@@ -30,6 +30,7 @@ SHUT = Storage(pk=5, name="shut", scheme="local", tier=0, state=StorageState.COR
         ({"min_replicas": True}, "min_replicas"),
         ({"ttl_s": -1}, "ttl_s"),
         ({"pin": "yes"}, "pin"),
+        ({"dirty_budget_bytes": -1}, "dirty_budget_bytes"),
         ({"max_object_bytes": 2**63}, "max_object_bytes"),
         ({"tier": 1}, "tier"),
     ],
@@ -69,7 +70,7 @@ def test_a_policy_that_cannot_be_met_is_refused_with_the_reason(raw: dict[str, A
     "raw",
     [
         {},
-        {"write": "back", "lands_on": "fast", "flush_within_s": 10},
+        {"write": "back", "lands_on": "fast", "flush_within_s": 10, "dirty_budget_bytes": 5},
         {"write": "ephemeral", "lands_on": "fast", "ttl_s": 60, "spill": False},
         {"replicate_to": ["far"], "min_replicas": 2, "spread": "sites", "verify": "read"},
         {"lands_on": "fast", "cache": "promote", "pin": True, "max_object_bytes": 5},

@@ -1,17 +1,20 @@
 """Fast storages: what makes room there, what comes there, and what never goes."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from staging import (
-    reading,
-    tiers,
-    transfers,
-)
+from staging import admission, aliases, reading, tiers, transfers
+from staging.alias_terms import AliasSpec
 from staging.errors import NoSpace
 from staging.models import Replica, Storage, Transfer
+from staging.offers import Offer
+from staging.replication import UNSAFE, URGENT
+from staging.states import AliasMode
 from tests.staging.yard import BACK, DATA, Yard, kinds
 
 
@@ -73,7 +76,64 @@ def test_new_bytes_that_others_were_faster_than_go_to_the_buckets_storage(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Storage.objects.filter(name="fast").update(capacity_bytes=100)
-    monkeypatch.setattr(tiers, "_fits", lambda *_: True)
+    monkeypatch.setattr(tiers, "_takes", lambda *_: True)
     bucket = yard.bucket(**BACK)
     assert [yard.where(yard.put(bucket, key, bytes(60))) for key in "ab"] == [{"fast": "dirty"}, {"home": "available"}]
     assert yard["fast"].used_bytes == 60
+
+
+def test_admission_looks_for_room_and_the_reservation_makes_it(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    bucket = yard.bucket(**BACK)
+    clean = yard.put(bucket, "clean", bytes(60))
+    yard.work()
+    alias = aliases.create(bucket, [AliasSpec(AliasMode.WRITE, "new")])[0]
+    admission.admit(alias, Offer(60))
+    assert tiers.landing(bucket, 60).name == "fast"
+    assert yard.where(clean) == {"home": "available", "fast": "available"}
+    assert yard.where(yard.put(bucket, "new", bytes(60))) == {"fast": "dirty"}
+    assert yard.where(clean) == {"home": "available"}
+
+
+def test_what_may_not_leave_a_fast_storage_is_no_relief_for_it(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    stays = yard.put(yard.bucket("a", write="ephemeral", lands_on="fast", spill=False), "x", bytes(45))
+    dirty = yard.put(yard.bucket("b", **BACK), "x", bytes(40))
+    assert tiers.relieve() == 1
+    assert Transfer.objects.get(object=dirty).priority == URGENT
+    assert not Transfer.objects.filter(object=stays).exists()
+
+
+def test_dirty_bytes_beyond_the_budget_go_to_the_buckets_storage_and_the_others_are_hurried(yard: Yard) -> None:
+    bucket = yard.bucket(**BACK, dirty_budget_bytes=100)
+    other = yard.put(yard.bucket("other", **BACK), "x", bytes(90))
+    first = yard.put(bucket, "first", bytes(60))
+    assert Transfer.objects.get(object=first).priority == UNSAFE
+    assert yard.where(yard.put(bucket, "second", bytes(41))) == {"home": "available"}
+    assert yard.where(yard.put(bucket, "third", bytes(40))) == {"fast": "dirty"}, (
+        "the budget is used up to its last byte"
+    )
+    assert Transfer.objects.get(object=first).priority == URGENT
+    assert Transfer.objects.get(object=other).priority == UNSAFE
+    yard.work()
+    assert yard.where(yard.put(bucket, "fourth", bytes(100))) == {"fast": "dirty"}, "what is safe does not count"
+    assert tiers.landing(bucket, None).name == "home"
+    yard.assert_all_is_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_at_the_same_moment_keep_the_budget_of_dirty_bytes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, count = yard.bucket(**BACK, dirty_budget_bytes=100), 5
+    looked = threading.Barrier(count, timeout=60)
+    monkeypatch.setattr(tiers, "_takes", lambda *_: looked.wait() >= 0)
+
+    def put(key: str) -> dict[str, str]:
+        try:
+            return yard.where(yard.put(bucket, key, bytes(40)))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as writers:
+        landed = list(writers.map(put, "abcde"))
+    assert sorted(map(str, landed)) == sorted(map(str, 2 * [{"fast": "dirty"}] + 3 * [{"home": "available"}]))
+    yard.assert_all_is_counted()

@@ -17,6 +17,7 @@ USUAL = {
     "write": "through",
     "lands_on": "",
     "flush_within_s": "5 min",
+    "dirty_budget_bytes": "",
     "spill": "yes",
     "ttl_s": "",
     "max_object_bytes": "",
@@ -39,6 +40,7 @@ ASKED = {
     "pin": True,
     "spill": False,
     "flush_within_s": 90,
+    "dirty_budget_bytes": 3 * 2**30,
     "verify": "read",
     "max_object_bytes": 10 * 2**30,
 }
@@ -96,6 +98,7 @@ def test_a_new_bucket_has_its_policy_at_once(yard: Lab, people: People) -> None:
         ({"min_replicas": "0"}, "min_replicas"),
         ({"replicate_to": ["far", "copy"], "min_replicas": "3", "max_replicas": "2"}, "max_replicas"),
         ({"flush_within_s": "soon"}, "flush_within_s"),
+        ({"dirty_budget_bytes": "-1"}, "dirty_budget_bytes"),
         ({"ttl_s": "200000 d"}, "ttl_s"),
         ({"write": "sideways"}, "write"),
     ],
@@ -133,6 +136,7 @@ def test_viewers_read_the_policy_in_words(yard: Lab, people: People) -> None:
         "90 s",
         "for 7 d",
         "10.0 GiB",
+        "3.0 GiB",
         "2, on disk, far, copy",
         "pinned",
     ):
