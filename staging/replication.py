@@ -172,12 +172,21 @@ def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfe
 def reconcile(after: str, *, limit: int) -> tuple[int, str]:
     """Settle the next objects behind the id ``after``; returns how many transfers that made, and where to go on.
 
-    An empty place is the beginning, and the end.
+    An empty place is the beginning, and the end. Objects that lack nothing cost no query of their own.
     """
-    rows = Object.objects.filter(current=True, bucket__mounted=False).order_by("pk").select_related("bucket__storage")
+    rows = Object.objects.filter(current=True, bucket__mounted=False).order_by("pk")
+    rows = rows.select_related("bucket__storage__drain_to").prefetch_related("replicas__storage__drain_to")
     chosen = list((rows.filter(pk__gt=after) if after else rows)[:limit])
-    made = sum(len(settle(target)) for target in chosen)
+    projects = {target.bucket.project_id for target in chosen}
+    storages = list(Storage.objects.filter(project__in=projects).select_related("drain_to"))
+    made = sum(len(settle(target)) for target in chosen if _lacks_something(target, storages))
     return made, str(chosen[-1].pk) if len(chosen) == limit else ""
+
+
+def _lacks_something(target: Object, storages: Iterable[Storage]) -> bool:
+    policy, project_id = policies.of(target), target.bucket.project_id
+    named = [one for one in storages if one.project_id == project_id and one.name in policy.names]
+    return bool(plan(target, policy, list(target.replicas.all()), named).steps)
 
 
 def is_late(policy: Policy, transfer: Transfer) -> bool:

@@ -11,13 +11,13 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import Case, IntegerField, QuerySet, Sum, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet, Sum
 
 from adapters.base import ReadStream
 from staging import dirty_bytes, placement, policies, reading, replicas, replication, reservations, transfers
 from staging.errors import NoSpace
 from staging.models import Bucket, Object, Replica, Storage
+from staging.models.replica import IS_HOT, LAST_READ
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
 from staging.replication import FASTER, URGENT, Step
@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 
 #: Copies that are considered at a time.
 _AT_ONCE = 200
-#: What was read so often is hot: a pass over many objects, each read once, evicts only what was read once.
-_HOT_READS = 2
 
 
 def landing(bucket: Bucket, size: int | None) -> Storage:
@@ -177,9 +175,7 @@ def _flush(replica: Replica) -> bool:
 
 
 def _evictable(storage: Storage) -> QuerySet[Replica]:
-    hot = Case(When(reads__gte=_HOT_READS, then=Value(1)), default=Value(0), output_field=IntegerField())
-    clean = _keeping(storage).filter(dirty=False)
-    return clean.order_by(hot, Coalesce("read_at", "created_at"))
+    return _keeping(storage).filter(dirty=False).order_by(IS_HOT, LAST_READ)
 
 
 def _keeping(storage: Storage) -> QuerySet[Replica]:

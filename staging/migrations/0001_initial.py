@@ -12,7 +12,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -21,427 +20,757 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Bucket',
+            name="Bucket",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64)),
-                ('mounted', models.BooleanField(default=False)),
-                ('prefix', staging.models.fields.KeyField(blank=True, default='', help_text="Of a mounted bucket: its folder, ending in '/'.", max_length=1100)),
-                ('policy', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=64)),
+                ("mounted", models.BooleanField(default=False)),
+                (
+                    "prefix",
+                    staging.models.fields.KeyField(
+                        blank=True,
+                        default="",
+                        help_text="Of a mounted bucket: its folder, ending in '/'.",
+                        max_length=1100,
+                    ),
+                ),
+                ("policy", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Project',
+            name="Project",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}$', "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")])),
-                ('title', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=63,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}$",
+                                "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(max_length=16, unique=True)),
-                ('secret_sha256', models.CharField(max_length=64)),
-                ('role', models.CharField(choices=[('viewer', 'Viewer'), ('operator', 'Operator'), ('admin', 'Admin')], default='operator', max_length=16)),
-                ('label', models.CharField(blank=True, max_length=100)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='staging.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("public_id", models.CharField(max_length=16, unique=True)),
+                ("secret_sha256", models.CharField(max_length=64)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("viewer", "Viewer"), ("operator", "Operator"), ("admin", "Admin")],
+                        default="operator",
+                        max_length=16,
+                    ),
+                ),
+                ("label", models.CharField(blank=True, max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="api_keys", to="staging.project"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ['-created_at'],
+                "verbose_name": "API key",
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Object',
+            name="Object",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('key', staging.models.fields.KeyField(max_length=1100)),
-                ('version', models.PositiveIntegerField()),
-                ('current', models.BooleanField(default=True)),
-                ('state', models.CharField(choices=[('available', 'Available'), ('unavailable', 'Unavailable'), ('lost', 'Lost'), ('deleting', 'Deleting')], default='available', max_length=16)),
-                ('size', models.BigIntegerField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('content_type', models.CharField(default='application/octet-stream', max_length=255)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('retired_at', models.DateTimeField(blank=True, help_text='When it was deleted or replaced.', null=True)),
-                ('bucket', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contents', to='staging.bucket')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("key", staging.models.fields.KeyField(max_length=1100)),
+                ("version", models.PositiveIntegerField()),
+                ("current", models.BooleanField(default=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("available", "Available"),
+                            ("unavailable", "Unavailable"),
+                            ("lost", "Lost"),
+                            ("deleting", "Deleting"),
+                        ],
+                        default="available",
+                        max_length=16,
+                    ),
+                ),
+                ("size", models.BigIntegerField()),
+                ("sha256", models.CharField(max_length=64)),
+                ("content_type", models.CharField(default="application/octet-stream", max_length=255)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "retired_at",
+                    models.DateTimeField(blank=True, help_text="When it was deleted or replaced.", null=True),
+                ),
+                (
+                    "bucket",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="contents", to="staging.bucket"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['bucket_id', 'key', '-version'],
+                "ordering": ["bucket_id", "key", "-version"],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('viewer', 'Viewer'), ('operator', 'Operator'), ('admin', 'Admin')], default='viewer', max_length=16)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='staging.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("viewer", "Viewer"), ("operator", "Operator"), ("admin", "Admin")],
+                        default="viewer",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="staging.project"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('subject', models.CharField(max_length=1200)),
-                ('facts', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='staging.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=40)),
+                ("subject", models.CharField(max_length=1200)),
+                ("facts", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="staging.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Credential',
+            name="Credential",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=63, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}$', "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")])),
-                ('sealed', models.BinaryField()),
-                ('field_names', models.JSONField(default=list, editable=False)),
-                ('revision', models.PositiveIntegerField(default=1, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('rotated_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='credentials', to='staging.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}$",
+                                "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+                            )
+                        ],
+                    ),
+                ),
+                ("sealed", models.BinaryField()),
+                ("field_names", models.JSONField(default=list, editable=False)),
+                ("revision", models.PositiveIntegerField(default=1, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("rotated_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="credentials", to="staging.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.AddField(
-            model_name='bucket',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='buckets', to='staging.project'),
+            model_name="bucket",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="buckets", to="staging.project"
+            ),
         ),
         migrations.CreateModel(
-            name='Alias',
+            name="Alias",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('token_sha256', models.CharField(editable=False, max_length=64, unique=True)),
-                ('token_key_id', models.CharField(editable=False, max_length=8)),
-                ('key', staging.models.fields.KeyField(max_length=1100)),
-                ('mode', models.CharField(choices=[('read', 'Read'), ('write', 'Write')], max_length=16)),
-                ('on_exists', models.CharField(choices=[('fail', 'Fail'), ('replace', 'Replace')], default='fail', max_length=16)),
-                ('allow_empty_stream', models.BooleanField(default=False)),
-                ('expires_at', models.DateTimeField()),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('max_uses', models.PositiveIntegerField(blank=True, null=True)),
-                ('uses', models.PositiveIntegerField(default=0, editable=False)),
-                ('max_bytes', models.BigIntegerField(blank=True, null=True)),
-                ('sha256', models.CharField(blank=True, default='', max_length=64)),
-                ('size', models.BigIntegerField(blank=True, null=True)),
-                ('content_type', models.CharField(blank=True, default='', max_length=255)),
-                ('labels', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('stream_cut_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='aliases', to='staging.apikey')),
-                ('bucket', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aliases', to='staging.bucket')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aliases', to='staging.project')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("token_sha256", models.CharField(editable=False, max_length=64, unique=True)),
+                ("token_key_id", models.CharField(editable=False, max_length=8)),
+                ("key", staging.models.fields.KeyField(max_length=1100)),
+                ("mode", models.CharField(choices=[("read", "Read"), ("write", "Write")], max_length=16)),
+                (
+                    "on_exists",
+                    models.CharField(choices=[("fail", "Fail"), ("replace", "Replace")], default="fail", max_length=16),
+                ),
+                ("allow_empty_stream", models.BooleanField(default=False)),
+                ("expires_at", models.DateTimeField()),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("max_uses", models.PositiveIntegerField(blank=True, null=True)),
+                ("uses", models.PositiveIntegerField(default=0, editable=False)),
+                ("max_bytes", models.BigIntegerField(blank=True, null=True)),
+                ("sha256", models.CharField(blank=True, default="", max_length=64)),
+                ("size", models.BigIntegerField(blank=True, null=True)),
+                ("content_type", models.CharField(blank=True, default="", max_length=255)),
+                ("labels", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("stream_cut_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="aliases",
+                        to="staging.apikey",
+                    ),
+                ),
+                (
+                    "bucket",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="aliases", to="staging.bucket"
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="aliases", to="staging.project"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'aliases',
-                'ordering': ['-created_at', '-id'],
+                "verbose_name_plural": "aliases",
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Storage',
+            name="Storage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=63, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,62}$', "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")])),
-                ('scheme', models.CharField(max_length=16)),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('tier', models.PositiveSmallIntegerField(choices=[(0, '0: memory'), (1, '1: fast disk'), (2, '2: persistent')], default=2)),
-                ('state', models.CharField(choices=[('active', 'Active'), ('cordoned', 'Cordoned'), ('draining', 'Draining'), ('drained', 'Drained'), ('suspect', 'Suspect'), ('lost', 'Lost')], default='active', max_length=16)),
-                ('capacity_bytes', models.BigIntegerField(blank=True, help_text='Empty: no limit known to Waybill.', null=True)),
-                ('used_bytes', models.BigIntegerField(default=0, editable=False)),
-                ('reserved_bytes', models.BigIntegerField(default=0, editable=False)),
-                ('revision', models.PositiveIntegerField(default=1, editable=False)),
-                ('tested_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('test_steps', models.JSONField(blank=True, default=list, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('credential', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='storages', to='staging.credential')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='storages', to='staging.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,62}$",
+                                "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+                            )
+                        ],
+                    ),
+                ),
+                ("scheme", models.CharField(max_length=16)),
+                ("options", models.JSONField(blank=True, default=dict)),
+                (
+                    "tier",
+                    models.PositiveSmallIntegerField(
+                        choices=[(0, "0: memory"), (1, "1: fast disk"), (2, "2: persistent")], default=2
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("cordoned", "Cordoned"),
+                            ("draining", "Draining"),
+                            ("drained", "Drained"),
+                            ("suspect", "Suspect"),
+                            ("lost", "Lost"),
+                        ],
+                        default="active",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "capacity_bytes",
+                    models.BigIntegerField(blank=True, help_text="Empty: no limit known to Waybill.", null=True),
+                ),
+                ("used_bytes", models.BigIntegerField(default=0, editable=False)),
+                ("reserved_bytes", models.BigIntegerField(default=0, editable=False)),
+                ("revision", models.PositiveIntegerField(default=1, editable=False)),
+                ("tested_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("test_steps", models.JSONField(blank=True, default=list, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="storages",
+                        to="staging.credential",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="storages", to="staging.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Replica',
+            name="Replica",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', staging.models.fields.KeyField(max_length=1100)),
-                ('size', models.BigIntegerField()),
-                ('state', models.CharField(choices=[('copying', 'Copying'), ('available', 'Available'), ('suspect', 'Suspect'), ('bad', 'Bad'), ('deleting', 'Deleting')], default='available', max_length=16)),
-                ('dirty', models.BooleanField(default=False)),
-                ('storage_version', models.CharField(blank=True, max_length=255)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('verified_at', models.DateTimeField(blank=True, null=True)),
-                ('object', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='replicas', to='staging.object')),
-                ('storage', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='replicas', to='staging.storage')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", staging.models.fields.KeyField(max_length=1100)),
+                ("size", models.BigIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("copying", "Copying"),
+                            ("available", "Available"),
+                            ("suspect", "Suspect"),
+                            ("bad", "Bad"),
+                            ("deleting", "Deleting"),
+                        ],
+                        default="available",
+                        max_length=16,
+                    ),
+                ),
+                ("dirty", models.BooleanField(default=False)),
+                ("storage_version", models.CharField(blank=True, max_length=255)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("verified_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "object",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="replicas", to="staging.object"
+                    ),
+                ),
+                (
+                    "storage",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="replicas", to="staging.storage"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.AddField(
-            model_name='bucket',
-            name='storage',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='buckets', to='staging.storage'),
+            model_name="bucket",
+            name="storage",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="buckets", to="staging.storage"
+            ),
         ),
         migrations.CreateModel(
-            name='Transfer',
+            name="Transfer",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('delete', 'Delete')], max_length=16)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=16)),
-                ('label', models.CharField(blank=True, max_length=1200)),
-                ('size', models.BigIntegerField(default=0)),
-                ('bytes_done', models.BigIntegerField(default=0)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('max_attempts', models.PositiveIntegerField(default=12)),
-                ('not_before', models.DateTimeField()),
-                ('fence', models.PositiveIntegerField(default=0)),
-                ('lease_expires_at', models.DateTimeField(blank=True, null=True)),
-                ('error_code', models.CharField(blank=True, max_length=40)),
-                ('error_detail', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('object', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='transfers', to='staging.object')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transfers', to='staging.project')),
-                ('source', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='staging.replica')),
-                ('target', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transfers', to='staging.storage')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("kind", models.CharField(choices=[("delete", "Delete")], max_length=16)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=16,
+                    ),
+                ),
+                ("label", models.CharField(blank=True, max_length=1200)),
+                ("size", models.BigIntegerField(default=0)),
+                ("bytes_done", models.BigIntegerField(default=0)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("max_attempts", models.PositiveIntegerField(default=12)),
+                ("not_before", models.DateTimeField()),
+                ("fence", models.PositiveIntegerField(default=0)),
+                ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
+                ("error_code", models.CharField(blank=True, max_length=40)),
+                ("error_detail", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "object",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="transfers",
+                        to="staging.object",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="transfers", to="staging.project"
+                    ),
+                ),
+                (
+                    "source",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="staging.replica",
+                    ),
+                ),
+                (
+                    "target",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="transfers", to="staging.storage"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Upload',
+            name="Upload",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('key', staging.models.fields.KeyField(max_length=1100)),
-                ('token', models.CharField(blank=True, max_length=1400)),
-                ('declared_size', models.BigIntegerField(null=True)),
-                ('reserved_bytes', models.BigIntegerField(default=0)),
-                ('size', models.BigIntegerField(null=True)),
-                ('sha256', models.CharField(blank=True, default='', max_length=64)),
-                ('content_type', models.CharField(default='application/octet-stream', max_length=255)),
-                ('fence', models.PositiveIntegerField(default=1)),
-                ('lease_expires_at', models.DateTimeField()),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('alias', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploads', to='staging.alias')),
-                ('storage', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='uploads', to='staging.storage')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("key", staging.models.fields.KeyField(max_length=1100)),
+                ("token", models.CharField(blank=True, max_length=1400)),
+                ("declared_size", models.BigIntegerField(null=True)),
+                ("reserved_bytes", models.BigIntegerField(default=0)),
+                ("size", models.BigIntegerField(null=True)),
+                ("sha256", models.CharField(blank=True, default="", max_length=64)),
+                ("content_type", models.CharField(default="application/octet-stream", max_length=255)),
+                ("fence", models.PositiveIntegerField(default=1)),
+                ("lease_expires_at", models.DateTimeField()),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "alias",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="uploads", to="staging.alias"
+                    ),
+                ),
+                (
+                    "storage",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="uploads", to="staging.storage"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['created_at'],
+                "ordering": ["created_at"],
             },
         ),
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=255)),
-                ('route', models.CharField(max_length=100)),
-                ('request_sha256', models.CharField(max_length=64)),
-                ('made_ids', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('api_key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='staging.apikey')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=255)),
+                ("route", models.CharField(max_length=100)),
+                ("request_sha256", models.CharField(max_length=64)),
+                ("made_ids", models.JSONField(default=list)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="staging.apikey"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['created_at'], name='idempotency_by_age')],
-                'constraints': [models.UniqueConstraint(fields=('api_key', 'key'), name='idempotency_key_once')],
+                "indexes": [models.Index(fields=["created_at"], name="idempotency_by_age")],
+                "constraints": [models.UniqueConstraint(fields=("api_key", "key"), name="idempotency_key_once")],
             },
         ),
         migrations.AddIndex(
-            model_name='object',
-            index=models.Index(condition=models.Q(('current', False)), fields=['retired_at'], name='object_tombstones'),
+            model_name="object",
+            index=models.Index(condition=models.Q(("current", False)), fields=["retired_at"], name="object_tombstones"),
         ),
         migrations.AddConstraint(
-            model_name='object',
-            constraint=models.UniqueConstraint(fields=('bucket', 'key', 'version'), name='object_version_once'),
+            model_name="object",
+            constraint=models.UniqueConstraint(fields=("bucket", "key", "version"), name="object_version_once"),
         ),
         migrations.AddConstraint(
-            model_name='object',
-            constraint=models.UniqueConstraint(condition=models.Q(('current', True)), fields=('bucket', 'key'), name='object_one_current'),
+            model_name="object",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("current", True)), fields=("bucket", "key"), name="object_one_current"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='object',
-            constraint=models.CheckConstraint(condition=models.Q(('size__gte', 0)), name='object_size_positive'),
+            model_name="object",
+            constraint=models.CheckConstraint(condition=models.Q(("size__gte", 0)), name="object_size_positive"),
         ),
         migrations.AddConstraint(
-            model_name='object',
-            constraint=models.CheckConstraint(condition=models.Q(django.db.models.lookups.Exact(django.db.models.functions.text.Length('sha256'), 64), django.db.models.lookups.Exact(models.F('sha256'), django.db.models.functions.text.Lower('sha256'))), name='object_sha256_is_whole'),
+            model_name="object",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    django.db.models.lookups.Exact(django.db.models.functions.text.Length("sha256"), 64),
+                    django.db.models.lookups.Exact(models.F("sha256"), django.db.models.functions.text.Lower("sha256")),
+                ),
+                name="object_sha256_is_whole",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='object',
-            constraint=models.CheckConstraint(condition=models.Q(('current', False), models.Q(('state', 'deleting'), _negated=True), _connector='OR'), name='object_deleting_is_not_current'),
+            model_name="object",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("current", False), models.Q(("state", "deleting"), _negated=True), _connector="OR"),
+                name="object_deleting_is_not_current",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='object',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['available', 'unavailable', 'lost', 'deleting'])), name='object_state_known'),
+            model_name="object",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["available", "unavailable", "lost", "deleting"])),
+                name="object_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('project', 'user'), name='membership_once'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("project", "user"), name="membership_once"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'operator', 'admin'])), name='membership_role_known'),
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("role__in", ["viewer", "operator", "admin"])), name="membership_role_known"
+            ),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['project', 'id'], name='event_by_project'),
+            model_name="event",
+            index=models.Index(fields=["project", "id"], name="event_by_project"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['created_at'], name='event_by_age'),
+            model_name="event",
+            index=models.Index(fields=["created_at"], name="event_by_age"),
         ),
         migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='credential_name_once'),
+            model_name="credential",
+            constraint=models.UniqueConstraint(fields=("project", "name"), name="credential_name_once"),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'operator', 'admin'])), name='api_key_role_known'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("role__in", ["viewer", "operator", "admin"])), name="api_key_role_known"
+            ),
         ),
         migrations.AddIndex(
-            model_name='alias',
-            index=models.Index(fields=['project', '-created_at', '-id'], name='alias_by_project'),
+            model_name="alias",
+            index=models.Index(fields=["project", "-created_at", "-id"], name="alias_by_project"),
         ),
         migrations.AddIndex(
-            model_name='alias',
-            index=models.Index(fields=['bucket', 'key', 'mode'], name='alias_by_target'),
+            model_name="alias",
+            index=models.Index(fields=["bucket", "key", "mode"], name="alias_by_target"),
         ),
         migrations.AddIndex(
-            model_name='alias',
-            index=models.Index(fields=['expires_at'], name='alias_by_expiry'),
+            model_name="alias",
+            index=models.Index(fields=["expires_at"], name="alias_by_expiry"),
         ),
         migrations.AddIndex(
-            model_name='alias',
-            index=models.Index(condition=models.Q(('revoked_at__isnull', False)), fields=['revoked_at'], name='alias_revoked'),
+            model_name="alias",
+            index=models.Index(
+                condition=models.Q(("revoked_at__isnull", False)), fields=["revoked_at"], name="alias_revoked"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('mode__in', ['read', 'write'])), name='alias_mode_known'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("mode__in", ["read", "write"])), name="alias_mode_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('on_exists__in', ['fail', 'replace'])), name='alias_on_exists_known'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("on_exists__in", ["fail", "replace"])), name="alias_on_exists_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('sha256', ''), models.Q(django.db.models.lookups.Exact(django.db.models.functions.text.Length('sha256'), 64), django.db.models.lookups.Exact(models.F('sha256'), django.db.models.functions.text.Lower('sha256'))), _connector='OR'), name='alias_sha256_is_whole'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("sha256", ""),
+                    models.Q(
+                        django.db.models.lookups.Exact(django.db.models.functions.text.Length("sha256"), 64),
+                        django.db.models.lookups.Exact(
+                            models.F("sha256"), django.db.models.functions.text.Lower("sha256")
+                        ),
+                    ),
+                    _connector="OR",
+                ),
+                name="alias_sha256_is_whole",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('size__isnull', True), ('size__gte', 0), _connector='OR'), name='alias_size_positive'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("size__isnull", True), ("size__gte", 0), _connector="OR"),
+                name="alias_size_positive",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('max_bytes__isnull', True), ('max_bytes__gte', 0), _connector='OR'), name='alias_max_bytes_positive'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("max_bytes__isnull", True), ("max_bytes__gte", 0), _connector="OR"),
+                name="alias_max_bytes_positive",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='storage',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='storage_name_once'),
+            model_name="storage",
+            constraint=models.UniqueConstraint(fields=("project", "name"), name="storage_name_once"),
         ),
         migrations.AddConstraint(
-            model_name='storage',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['active', 'cordoned', 'draining', 'drained', 'suspect', 'lost'])), name='storage_state_known'),
+            model_name="storage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["active", "cordoned", "draining", "drained", "suspect", "lost"])),
+                name="storage_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='storage',
-            constraint=models.CheckConstraint(condition=models.Q(('tier__in', [0, 1, 2])), name='storage_tier_known'),
+            model_name="storage",
+            constraint=models.CheckConstraint(condition=models.Q(("tier__in", [0, 1, 2])), name="storage_tier_known"),
         ),
         migrations.AddConstraint(
-            model_name='storage',
-            constraint=models.CheckConstraint(condition=models.Q(('reserved_bytes__gte', 0), ('used_bytes__gte', 0)), name='storage_counts_positive'),
+            model_name="storage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("reserved_bytes__gte", 0), ("used_bytes__gte", 0)), name="storage_counts_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='storage',
-            constraint=models.CheckConstraint(condition=models.Q(('capacity_bytes__isnull', True), ('capacity_bytes__gte', django.db.models.expressions.CombinedExpression(models.F('used_bytes'), '+', models.F('reserved_bytes'))), _connector='OR'), name='storage_within_capacity'),
+            model_name="storage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("capacity_bytes__isnull", True),
+                    (
+                        "capacity_bytes__gte",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("used_bytes"), "+", models.F("reserved_bytes")
+                        ),
+                    ),
+                    _connector="OR",
+                ),
+                name="storage_within_capacity",
+            ),
         ),
         migrations.AddIndex(
-            model_name='replica',
-            index=models.Index(fields=['storage', 'state'], name='replica_by_storage_state'),
+            model_name="replica",
+            index=models.Index(fields=["storage", "state"], name="replica_by_storage_state"),
         ),
         migrations.AddConstraint(
-            model_name='replica',
-            constraint=models.UniqueConstraint(fields=('storage', 'key'), name='replica_place_once'),
+            model_name="replica",
+            constraint=models.UniqueConstraint(fields=("storage", "key"), name="replica_place_once"),
         ),
         migrations.AddConstraint(
-            model_name='replica',
-            constraint=models.UniqueConstraint(fields=('object', 'storage'), name='replica_once_a_storage'),
+            model_name="replica",
+            constraint=models.UniqueConstraint(fields=("object", "storage"), name="replica_once_a_storage"),
         ),
         migrations.AddConstraint(
-            model_name='replica',
-            constraint=models.CheckConstraint(condition=models.Q(('size__gte', 0)), name='replica_size_positive'),
+            model_name="replica",
+            constraint=models.CheckConstraint(condition=models.Q(("size__gte", 0)), name="replica_size_positive"),
         ),
         migrations.AddConstraint(
-            model_name='replica',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['copying', 'available', 'suspect', 'bad', 'deleting'])), name='replica_state_known'),
+            model_name="replica",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["copying", "available", "suspect", "bad", "deleting"])),
+                name="replica_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='bucket',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='bucket_name_once'),
+            model_name="bucket",
+            constraint=models.UniqueConstraint(fields=("project", "name"), name="bucket_name_once"),
         ),
         migrations.AddConstraint(
-            model_name='bucket',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('mounted', True), ('prefix', '')), models.Q(('mounted', True), ('prefix__endswith', '/')), models.Q(('mounted', False), ('prefix', '')), _connector='OR'), name='bucket_prefix_is_a_folder'),
+            model_name="bucket",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("mounted", True), ("prefix", "")),
+                    models.Q(("mounted", True), ("prefix__endswith", "/")),
+                    models.Q(("mounted", False), ("prefix", "")),
+                    _connector="OR",
+                ),
+                name="bucket_prefix_is_a_folder",
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(fields=['project', '-created_at', '-id'], name='transfer_by_project'),
+            model_name="transfer",
+            index=models.Index(fields=["project", "-created_at", "-id"], name="transfer_by_project"),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('state', 'queued')), fields=['not_before'], name='transfer_next'),
+            model_name="transfer",
+            index=models.Index(condition=models.Q(("state", "queued")), fields=["not_before"], name="transfer_next"),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('state', 'running')), fields=['lease_expires_at'], name='transfer_leases'),
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("state", "running")), fields=["lease_expires_at"], name="transfer_leases"
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('state', 'done')), fields=['finished_at'], name='transfer_ended'),
+            model_name="transfer",
+            index=models.Index(condition=models.Q(("state", "done")), fields=["finished_at"], name="transfer_ended"),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['delete'])), name='transfer_kind_known'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(condition=models.Q(("kind__in", ["delete"])), name="transfer_kind_known"),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'done', 'failed', 'cancelled'])), name='transfer_state_known'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["queued", "running", "done", "failed", "cancelled"])),
+                name="transfer_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), ('lease_expires_at__isnull', False), _connector='OR'), name='transfer_running_has_lease'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "running"), _negated=True), ("lease_expires_at__isnull", False), _connector="OR"
+                ),
+                name="transfer_running_has_lease",
+            ),
         ),
         migrations.AddIndex(
-            model_name='upload',
-            index=models.Index(fields=['lease_expires_at'], name='upload_by_lease'),
+            model_name="upload",
+            index=models.Index(fields=["lease_expires_at"], name="upload_by_lease"),
         ),
         migrations.AddConstraint(
-            model_name='upload',
-            constraint=models.CheckConstraint(condition=models.Q(('reserved_bytes__gte', 0)), name='upload_reserved_positive'),
+            model_name="upload",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("reserved_bytes__gte", 0)), name="upload_reserved_positive"
+            ),
         ),
     ]

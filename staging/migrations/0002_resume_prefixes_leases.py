@@ -7,153 +7,175 @@ from django.db import migrations, models
 
 def carry_over(apps, schema_editor):
     """Uploads that run know their object's key, and streams that broke off are remembered by key."""
-    uploads, aliases = apps.get_model('staging', 'Upload'), apps.get_model('staging', 'Alias')
-    for upload in uploads.objects.select_related('alias'):
+    uploads, aliases = apps.get_model("staging", "Upload"), apps.get_model("staging", "Alias")
+    for upload in uploads.objects.select_related("alias"):
         uploads.objects.filter(pk=upload.pk).update(target_key=upload.alias.key)
-    broken = apps.get_model('staging', 'BrokenStream')
+    broken = apps.get_model("staging", "BrokenStream")
     for alias in aliases.objects.filter(stream_cut_at__isnull=False):
         broken.objects.create(alias=alias, key=alias.key)
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('staging', '0001_initial'),
+        ("staging", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BrokenStream',
+            name="BrokenStream",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', staging.models.fields.KeyField(max_length=1100)),
-                ('at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", staging.models.fields.KeyField(max_length=1100)),
+                ("at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.RemoveConstraint(
-            model_name='alias',
-            name='alias_mode_known',
+            model_name="alias",
+            name="alias_mode_known",
         ),
         migrations.AddField(
-            model_name='alias',
-            name='delivered',
+            model_name="alias",
+            name="delivered",
             field=models.JSONField(blank=True, default=list, editable=False),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='delivered_version',
-            field=models.CharField(blank=True, default='', editable=False, max_length=64),
+            model_name="alias",
+            name="delivered_version",
+            field=models.CharField(blank=True, default="", editable=False, max_length=64),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='failed_at',
+            model_name="alias",
+            name="failed_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='failure',
-            field=models.CharField(blank=True, default='', max_length=255),
+            model_name="alias",
+            name="failure",
+            field=models.CharField(blank=True, default="", max_length=255),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='first_used_at',
+            model_name="alias",
+            name="first_used_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='idle_s',
+            model_name="alias",
+            name="idle_s",
             field=models.PositiveIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='idle_until',
+            model_name="alias",
+            name="idle_until",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='lifetime_s',
+            model_name="alias",
+            name="lifetime_s",
             field=models.PositiveIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='max_rate',
-            field=models.BigIntegerField(blank=True, help_text='Bytes a second of one request.', null=True),
+            model_name="alias",
+            name="max_rate",
+            field=models.BigIntegerField(blank=True, help_text="Bytes a second of one request.", null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='max_requests',
-            field=models.PositiveIntegerField(blank=True, help_text='Streams at a time.', null=True),
+            model_name="alias",
+            name="max_requests",
+            field=models.PositiveIntegerField(blank=True, help_text="Streams at a time.", null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='max_total_bytes',
+            model_name="alias",
+            name="max_total_bytes",
             field=models.BigIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='networks',
-            field=models.JSONField(blank=True, default=list, help_text='The client networks it may be used from.'),
+            model_name="alias",
+            name="networks",
+            field=models.JSONField(blank=True, default=list, help_text="The client networks it may be used from."),
         ),
         migrations.AddField(
-            model_name='alias',
-            name='written_bytes',
+            model_name="alias",
+            name="written_bytes",
             field=models.BigIntegerField(default=0, editable=False),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='batch',
+            model_name="upload",
+            name="batch",
             field=models.UUIDField(editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='offset',
+            model_name="upload",
+            name="offset",
             field=models.BigIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='promised',
+            model_name="upload",
+            name="promised",
             field=models.JSONField(default=dict),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='suspended_at',
+            model_name="upload",
+            name="suspended_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='target_key',
-            field=staging.models.fields.KeyField(default='', max_length=1100),
+            model_name="upload",
+            name="target_key",
+            field=staging.models.fields.KeyField(default="", max_length=1100),
             preserve_default=False,
         ),
         migrations.AlterField(
-            model_name='alias',
-            name='mode',
-            field=models.CharField(choices=[('read', 'Read'), ('write', 'Write'), ('read-prefix', 'Read Prefix'), ('write-prefix', 'Write Prefix')], max_length=16),
+            model_name="alias",
+            name="mode",
+            field=models.CharField(
+                choices=[
+                    ("read", "Read"),
+                    ("write", "Write"),
+                    ("read-prefix", "Read Prefix"),
+                    ("write-prefix", "Write Prefix"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('mode__in', ['read', 'write', 'read-prefix', 'write-prefix'])), name='alias_mode_known'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("mode__in", ["read", "write", "read-prefix", "write-prefix"])),
+                name="alias_mode_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(('written_bytes__gte', 0)), name='alias_written_positive'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("written_bytes__gte", 0)), name="alias_written_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='alias',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('mode__in', ['read-prefix', 'write-prefix']), _negated=True), ('key', ''), ('key__endswith', '/'), _connector='OR'), name='alias_prefix_is_a_folder'),
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("mode__in", ["read-prefix", "write-prefix"]), _negated=True),
+                    ("key", ""),
+                    ("key__endswith", "/"),
+                    _connector="OR",
+                ),
+                name="alias_prefix_is_a_folder",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='upload',
-            constraint=models.CheckConstraint(condition=models.Q(('offset__gte', 0)), name='upload_offset_positive'),
+            model_name="upload",
+            constraint=models.CheckConstraint(condition=models.Q(("offset__gte", 0)), name="upload_offset_positive"),
         ),
         migrations.AddField(
-            model_name='brokenstream',
-            name='alias',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='broken_streams', to='staging.alias'),
+            model_name="brokenstream",
+            name="alias",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="broken_streams", to="staging.alias"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='brokenstream',
-            constraint=models.UniqueConstraint(fields=('alias', 'key'), name='broken_stream_once'),
+            model_name="brokenstream",
+            constraint=models.UniqueConstraint(fields=("alias", "key"), name="broken_stream_once"),
         ),
         migrations.RunPython(carry_over, migrations.RunPython.noop),
     ]

@@ -2,14 +2,13 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('staging', '0002_resume_prefixes_leases'),
+        ("staging", "0002_resume_prefixes_leases"),
     ]
 
     operations = [
         migrations.RemoveField(
-            model_name='alias',
-            name='stream_cut_at',
+            model_name="alias",
+            name="stream_cut_at",
         ),
     ]

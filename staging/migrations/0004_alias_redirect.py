@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('staging', '0003_streams_by_key'),
+        ("staging", "0003_streams_by_key"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='alias',
-            name='redirect',
-            field=models.BooleanField(default=False, help_text='A request may be sent on to the storage itself.'),
+            model_name="alias",
+            name="redirect",
+            field=models.BooleanField(default=False, help_text="A request may be sent on to the storage itself."),
         ),
     ]

@@ -5,157 +5,207 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('staging', '0004_alias_redirect'),
+        ("staging", "0004_alias_redirect"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BlockSums',
+            name="BlockSums",
             fields=[
-                ('object', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='block_sums', serialize=False, to='staging.object')),
-                ('sums', models.BinaryField()),
+                (
+                    "object",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="block_sums",
+                        serialize=False,
+                        to="staging.object",
+                    ),
+                ),
+                ("sums", models.BinaryField()),
             ],
             options={
-                'verbose_name_plural': 'block sums',
+                "verbose_name_plural": "block sums",
             },
         ),
         migrations.CreateModel(
-            name='Chore',
+            name="Chore",
             fields=[
-                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('begun_at', models.DateTimeField()),
-                ('place', models.CharField(blank=True, max_length=64)),
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("begun_at", models.DateTimeField()),
+                ("place", models.CharField(blank=True, max_length=64)),
             ],
         ),
         migrations.RemoveConstraint(
-            model_name='transfer',
-            name='transfer_kind_known',
+            model_name="transfer",
+            name="transfer_kind_known",
         ),
         migrations.RemoveIndex(
-            model_name='transfer',
-            name='transfer_next',
+            model_name="transfer",
+            name="transfer_next",
         ),
         migrations.RemoveIndex(
-            model_name='transfer',
-            name='transfer_ended',
+            model_name="transfer",
+            name="transfer_ended",
         ),
         migrations.AddField(
-            model_name='credential',
-            name='last_used_at',
+            model_name="credential",
+            name="last_used_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='object',
-            name='expires_at',
-            field=models.DateTimeField(blank=True, help_text='When its time to live is over.', null=True),
+            model_name="object",
+            name="expires_at",
+            field=models.DateTimeField(blank=True, help_text="When its time to live is over.", null=True),
         ),
         migrations.AddField(
-            model_name='object',
-            name='policy',
+            model_name="object",
+            name="policy",
             field=models.JSONField(blank=True, default=dict),
         ),
         migrations.AddField(
-            model_name='replica',
-            name='read_at',
-            field=models.DateTimeField(blank=True, help_text='About when it was last read.', null=True),
+            model_name="replica",
+            name="read_at",
+            field=models.DateTimeField(blank=True, help_text="About when it was last read.", null=True),
         ),
         migrations.AddField(
-            model_name='replica',
-            name='reads',
-            field=models.PositiveIntegerField(default=0, help_text='About how often it was read.'),
+            model_name="replica",
+            name="reads",
+            field=models.PositiveIntegerField(default=0, help_text="About how often it was read."),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='drain_to',
-            field=models.ForeignKey(blank=True, help_text='Where a drain moves copies.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='staging.storage'),
+            model_name="storage",
+            name="drain_to",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="Where a drain moves copies.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="staging.storage",
+            ),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='failing_code',
-            field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=32),
+            model_name="storage",
+            name="failing_code",
+            field=models.CharField(blank=True, db_default="", default="", editable=False, max_length=32),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='failing_detail',
-            field=models.TextField(blank=True, db_default='', default='', editable=False),
+            model_name="storage",
+            name="failing_detail",
+            field=models.TextField(blank=True, db_default="", default="", editable=False),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='failing_since',
+            model_name="storage",
+            name="failing_since",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='max_transfers',
-            field=models.PositiveSmallIntegerField(default=4, help_text='How many transfers may run here at once.'),
+            model_name="storage",
+            name="max_transfers",
+            field=models.PositiveSmallIntegerField(default=4, help_text="How many transfers may run here at once."),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='site',
-            field=models.CharField(blank=True, help_text='Where it stands, for policies that spread copies.', max_length=63),
+            model_name="storage",
+            name="site",
+            field=models.CharField(
+                blank=True, help_text="Where it stands, for policies that spread copies.", max_length=63
+            ),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='cancelled_at',
-            field=models.DateTimeField(blank=True, help_text='When somebody asked for it to stop.', null=True),
+            model_name="transfer",
+            name="cancelled_at",
+            field=models.DateTimeField(blank=True, help_text="When somebody asked for it to stop.", null=True),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='priority',
+            model_name="transfer",
+            name="priority",
             field=models.PositiveSmallIntegerField(default=50),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='reason',
+            model_name="transfer",
+            name="reason",
             field=models.CharField(blank=True, max_length=200),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='start_offset',
+            model_name="transfer",
+            name="start_offset",
             field=models.BigIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='token',
+            model_name="transfer",
+            name="token",
             field=models.CharField(blank=True, max_length=1400),
         ),
         migrations.AlterField(
-            model_name='transfer',
-            name='kind',
-            field=models.CharField(choices=[('flush', 'Flush'), ('replicate', 'Replicate'), ('promote', 'Promote'), ('verify', 'Verify'), ('evict', 'Evict'), ('delete', 'Delete')], max_length=16),
+            model_name="transfer",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("flush", "Flush"),
+                    ("replicate", "Replicate"),
+                    ("promote", "Promote"),
+                    ("verify", "Verify"),
+                    ("evict", "Evict"),
+                    ("delete", "Delete"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AddIndex(
-            model_name='object',
-            index=models.Index(condition=models.Q(('current', True), ('expires_at__isnull', False)), fields=['expires_at'], name='object_ends'),
+            model_name="object",
+            index=models.Index(
+                condition=models.Q(("current", True), ("expires_at__isnull", False)),
+                fields=["expires_at"],
+                name="object_ends",
+            ),
         ),
         migrations.AddIndex(
-            model_name='replica',
-            index=models.Index(condition=models.Q(('state', 'available')), fields=['verified_at'], name='replica_by_verified'),
+            model_name="replica",
+            index=models.Index(
+                condition=models.Q(("state", "available")), fields=["verified_at"], name="replica_by_verified"
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('state', 'queued')), fields=['priority', 'not_before'], name='transfer_next'),
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("state", "queued")), fields=["priority", "not_before"], name="transfer_next"
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('state', 'running')), fields=['target'], name='transfer_running_at'),
+            model_name="transfer",
+            index=models.Index(condition=models.Q(("state", "running")), fields=["target"], name="transfer_running_at"),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('state__in', ['done', 'cancelled'])), fields=['finished_at'], name='transfer_ended'),
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("state__in", ["done", "cancelled"])), fields=["finished_at"], name="transfer_ended"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['flush', 'replicate', 'promote', 'verify', 'evict', 'delete'])), name='transfer_kind_known'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["flush", "replicate", "promote", "verify", "evict", "delete"])),
+                name="transfer_kind_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind__in', ['flush', 'replicate', 'promote']), ('state__in', ['queued', 'running'])), fields=('object', 'target'), name='transfer_one_copy'),
+            model_name="transfer",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("kind__in", ["flush", "replicate", "promote"]), ("state__in", ["queued", "running"])
+                ),
+                fields=("object", "target"),
+                name="transfer_one_copy",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running'])), fields=('object', 'target', 'kind'), name='transfer_one_live'),
+            model_name="transfer",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["queued", "running"])),
+                fields=("object", "target", "kind"),
+                name="transfer_one_live",
+            ),
         ),
     ]

@@ -1,12 +1,19 @@
 """Replicas: the copies of object versions on storages."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, IntegerField, Q, Value, When
+from django.db.models.functions import Coalesce
 
 from staging.models.fields import KeyField, state_check
 from staging.models.object import Object
 from staging.models.storage import Storage
 from staging.states import ReplicaState
+
+#: What was read so often is hot: a pass over many objects, each read once, evicts only what was read once.
+HOT_READS = 2
+#: By these two columns the copies of a storage make room, the first one first; an index has them ready.
+IS_HOT = Case(When(reads__gte=HOT_READS, then=Value(1)), default=Value(0), output_field=IntegerField())
+LAST_READ = Coalesce("read_at", "created_at")
 
 
 class Replica(models.Model):
@@ -39,6 +46,16 @@ class Replica(models.Model):
         indexes = [
             models.Index(fields=["storage", "state"], name="replica_by_storage_state"),
             models.Index(fields=["storage"], condition=Q(dirty=True), name="replica_by_dirty"),
+            models.Index(
+                "storage",
+                IS_HOT,
+                LAST_READ,
+                condition=Q(state=ReplicaState.AVAILABLE, dirty=False),
+                name="replica_to_evict",
+            ),
+            models.Index(
+                fields=["storage", "created_at"], condition=Q(state=ReplicaState.AVAILABLE), name="replica_to_flush"
+            ),
             models.Index(fields=["verified_at"], condition=Q(state=ReplicaState.AVAILABLE), name="replica_by_verified"),
         ]
 

@@ -77,6 +77,16 @@ class Transfer(models.Model):
             models.Index(
                 fields=["priority", "not_before"], condition=Q(state=TransferState.QUEUED), name="transfer_next"
             ),
+            models.Index(
+                fields=["target", "priority", "not_before"],
+                condition=Q(state=TransferState.QUEUED),
+                name="transfer_next_at",
+            ),
+            models.Index(
+                fields=["project", "-created_at", "-id"],
+                condition=Q(state=TransferState.FAILED),
+                name="transfer_failed",
+            ),
             models.Index(fields=["target"], condition=Q(state=TransferState.RUNNING), name="transfer_running_at"),
             models.Index(fields=["lease_expires_at"], condition=Q(state=TransferState.RUNNING), name="transfer_leases"),
             models.Index(

@@ -20,7 +20,7 @@ from tests.servers.install import install_packages
 PROGRAMS = {"globus-url-copy": "globus-gass-copy-progs", "wrk": "wrk"}
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-PARTS = ("local", "sftp", "s3", "small", "grid", "waiting")
+PARTS = ("local", "sftp", "s3", "small", "grid", "waiting", "catalog")
 #: Of the grid.
 STORAGES = ("local", "sftp", "s3", "webdav", "gridftp", "irods")
 #: The source, what is stored, what the rivals store and what is still to be removed lie there at once.
@@ -108,7 +108,7 @@ def _set_up_django(data: Path) -> None:
 
 def _measure(options: argparse.Namespace, folder: Path) -> int:
     # These import the models, for which Django has to be set up.
-    from tests.bench import clients, page, programme, waiting
+    from tests.bench import catalog, clients, page, programme, waiting
     from tests.bench.grid import programme as grid
     from tests.bench.grid import table
 
@@ -137,10 +137,12 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
             report=report,
         )
     waits = waiting.run(folder / "waiting", report=report) if "waiting" in options.only else []
+    sizes = catalog.SIZES[:2] if options.quick else catalog.SIZES
+    grown = catalog.run(folder / "catalog", sizes=sizes, report=report) if "catalog" in options.only else []
     machine |= {"rounds": f"{options.rounds}, of each adapter by itself {options.grid_rounds}"}
     method = table.method(options.size * 1024**2, digest=not options.no_digest)
     how = {"connections": clients.CONNECTIONS, "seconds": options.seconds, "grid_method": method}
-    text = page.write(results, machine, grids=grids, waits=waits, **how)
+    text = page.write(results, machine, grids=grids, waits=waits, grown=grown, **how)
     print(f"\n{text}")
     if (options.only, options.storages) == (PARTS, STORAGES) and not (options.quick or options.no_digest):
         PAGE.write_text(text)
