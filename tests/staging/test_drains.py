@@ -6,6 +6,7 @@ import pytest
 
 from staging import drains, transfers
 from staging.errors import InvalidRequest
+from staging.explaining import explain
 from staging.models import Storage, Transfer
 from staging.states import StorageState, TransferKind
 from tests.staging.yard import DATA, TWO, Yard, read
@@ -35,6 +36,19 @@ def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
     assert plain.storage.name == "fast"
     drains.cancel(yard["home"])
     assert yard["home"].state == StorageState.ACTIVE
+
+
+def test_what_a_drain_moved_counts_for_a_policy_that_names_the_drained_storage(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    yard.work()
+    Storage.objects.filter(name="fast").update(tier=2)
+    drains.start(yard["far"], yard["fast"])
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    assert yard["far"].state == StorageState.DRAINED
+    assert yard.where(made) == {"home": "available", "fast": "available"}
+    assert explain(made).next == ["Nothing: all that the policy asks for is done."]
 
 
 def test_a_drain_of_a_fast_storage_keeps_ephemeral_dirty_and_pinned_bytes(yard: Yard) -> None:
