@@ -98,9 +98,7 @@ def counted(
     return list({site(replica.storage): replica for replica in reversed(here)}.values())
 
 
-def satisfies(
-    policy: Policy, bucket: Bucket, replicas: Sequence[Replica], named: Iterable[Storage] = ()
-) -> bool:
+def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica], named: Iterable[Storage] = ()) -> bool:
     """Whether these copies alone would be all that the policy asks for. ``named`` as in ``places``."""
     return len(counted(policy, bucket, replicas, named)) >= policy.min_replicas
 
