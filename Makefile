@@ -6,7 +6,7 @@ VENV  := .venv
 PY    := $(VENV)/bin/python
 export HOST PORT DATA_DIR DATABASE_URL BROKER_URL
 
-.PHONY: help up demo test sweep check bench format install install-dev install-servers clean
+.PHONY: help up demo test sweep chaos check bench format install install-dev install-servers clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -23,6 +23,9 @@ test: install-servers ## Run all tests, on SQLite and on PostgreSQL.
 
 sweep: install-servers ## Break thousands of transfers: SWEEP_SEED=1 SWEEP_SECONDS=600 bound what is run.
 	@bash tests/sweep.sh
+
+chaos: install-servers ## Kill gateways, workers, schedulers: CHAOS_SEED=1 CHAOS_KILLS=500 CHAOS_SECONDS=600 bound it.
+	@bash tests/chaos.sh
 
 check: install-dev ## Format, lint, types, layers, migrations and the API's schema.
 	@bash tests/check.sh

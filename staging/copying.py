@@ -28,6 +28,10 @@ def copy(transfer: Transfer, claim: Claim) -> None:
         claims.finish(transfer, TransferState.CANCELLED)
     elif found and found.state == ReplicaState.AVAILABLE:
         claims.finish(transfer, TransferState.DONE, bytes_done=target.size)
+    elif transfer.target.state in (StorageState.DRAINING, StorageState.DRAINED):
+        discard(transfer)
+        if claims.finish(transfer, TransferState.CANCELLED):
+            replication.settle(target)  # What the policy asks for goes where the drain leads.
     elif found and found.state != ReplicaState.COPYING:
         raise StorageClosed(f"An earlier copy on {transfer.target} is being removed.")
     else:

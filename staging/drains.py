@@ -90,7 +90,8 @@ def _move(replica: Replica, storage: Storage) -> None:
     target = replica.object
     policy = policies.of(target)
     made = replication.settle(target)
-    counts = placement.satisfies(policy, target.bucket, list(target.replicas.select_related("storage")))
+    copies, named = list(target.replicas.select_related("storage")), policies.storages_of(target.bucket, policy)
+    counts = placement.satisfies(policy, target.bucket, copies, named)
     elsewhere = target.replicas.filter(storage=storage.drain_to).exists()
     if made or counts or elsewhere or storage.drain_to is None:
         return

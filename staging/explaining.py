@@ -99,7 +99,7 @@ def _of_replica(target: Object, policy: Policy, copy: Replica, copies: list[Repl
     rest = [other for other in copies if other.pk != copy.pk]
     if policy.pin and storage.name == policy.lands_on:
         return f"{said}; the policy pins it."
-    if placement.satisfies(policy, target.bucket, rest):
+    if placement.satisfies(policy, target.bucket, rest, policies.storages_of(target.bucket, policy)):
         return f"{said}; it may be evicted when its storage fills up."
     return f"{said}; the policy needs it, so that it stays."
 

@@ -81,23 +81,26 @@ def places(policy: Policy, bucket: Bucket, named: Iterable[Storage]) -> list[Sto
     return list(dict.fromkeys(map(_moved, wanted)))
 
 
-def counted(policy: Policy, bucket: Bucket, replicas: Iterable[Replica]) -> list[Replica]:
+def counted(
+    policy: Policy, bucket: Bucket, replicas: Iterable[Replica], named: Iterable[Storage] = ()
+) -> list[Replica]:
     """The good copies that the policy counts: on storages that stay, where bytes persist, each on a site of its own
-    where it asks for that. Ephemeral ones persist nowhere, so that each counts.
+    where it asks for that. Ephemeral ones persist nowhere, so that each counts. ``named`` as in ``places``.
     """
     names = {bucket.storage.name, *policy.replicate_to}
     staying = [r for r in replicas if is_readable(r) and r.storage.state != StorageState.DRAINING]
     if policy.write == WritePolicy.EPHEMERAL:
         return staying
-    here = [r for r in staying if r.storage.name in names or r.storage_id == home(bucket).pk]
+    moved = {storage.pk for storage in places(policy, bucket, named)}
+    here = [r for r in staying if r.storage.name in names or r.storage_id in moved]
     if policy.spread == Spread.NONE:
         return here
     return list({site(replica.storage): replica for replica in reversed(here)}.values())
 
 
-def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica]) -> bool:
-    """Whether these copies alone would be all that the policy asks for."""
-    return len(counted(policy, bucket, replicas)) >= policy.min_replicas
+def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica], named: Iterable[Storage] = ()) -> bool:
+    """Whether these copies alone would be all that the policy asks for. ``named`` as in ``places``."""
+    return len(counted(policy, bucket, replicas, named)) >= policy.min_replicas
 
 
 def site(storage: Storage) -> str:

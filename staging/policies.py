@@ -91,6 +91,14 @@ def of(target: Object) -> Policy:
     return _stored(target.bucket, {**target.bucket.policy, **target.policy})
 
 
+def storages_of(bucket: Bucket, policy: Policy) -> list[Storage]:
+    """The storages that the policy names, each with the one that a drain moves its copies to."""
+    if not policy.names:
+        return []
+    named = Storage.objects.filter(project=bucket.project_id, name__in=policy.names)
+    return list(named.select_related("drain_to"))
+
+
 def _stored(bucket: Bucket, raw: Mapping[str, object]) -> Policy:
     try:
         return Policy.parse(raw)

@@ -13,6 +13,9 @@ log = structlog.get_logger(__name__)
 _sender = Celery("waybill-sender", set_as_current=False)
 _sender.config_from_object("django.conf:settings", namespace="CELERY")
 
+#: What no worker has come to in this time is forgotten: the sweep tells again of all that is due, so that the queues
+#: would grow without end where there is more to do than workers can.
+WAKE_S = 60
 #: Up to this priority somebody waits for the transfer.
 _SOMEBODY_WAITS = 10
 
@@ -35,6 +38,6 @@ def queue_of(transfer: Transfer) -> str:
 
 def _send(task: str, queue: str, *arguments: str) -> None:
     try:
-        _sender.send_task(task, args=arguments, queue=queue, retry=False, ignore_result=True)
+        _sender.send_task(task, args=arguments, queue=queue, expires=WAKE_S, retry=False, ignore_result=True)
     except (OSError, KombuError) as exc:
         log.warning("queue.unreachable", task=task, error=str(exc))

@@ -119,7 +119,7 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
         if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
             return None
         rest = [copy for copy in all_copies if copy.pk != mine.pk]
-        if not placement.satisfies(policy, target.bucket, rest):
+        if not placement.satisfies(policy, target.bucket, rest, policies.storages_of(target.bucket, policy)):
             return None
         now = timezone.now()
         return schedule_removal(mine, target, now, kind=TransferKind.EVICT, reason=reason)
@@ -163,7 +163,8 @@ def _is_pinned(policy: Policy, storage: Storage) -> bool:
 def _tell_copied(target: Object, copy: Replica) -> None:
     policy, bucket = policies.of(target), target.bucket
     good = list(target.replicas.select_related("storage"))
-    if placement.satisfies(policy, bucket, [one for one in good if not one.dirty]):
+    clean, named = [one for one in good if not one.dirty], policies.storages_of(bucket, policy)
+    if placement.satisfies(policy, bucket, clean, named):
         Replica.objects.filter(object=target, dirty=True).update(dirty=False)
     _record(target, "replica.created", storage=copy.storage.name, durability=placement.durability(good))
     _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)

@@ -80,10 +80,7 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
 
 def storages_of(target: Object, policy: Policy) -> list[Storage]:
     """The storages that the policy names."""
-    if not policy.names:
-        return []
-    named = Storage.objects.filter(project=target.bucket.project_id, name__in=policy.names)
-    return list(named.select_related("drain_to"))
+    return policies.storages_of(target.bucket, policy)
 
 
 def queue_step(target: Object, step: Step) -> Transfer:
@@ -196,7 +193,7 @@ def is_late(policy: Policy, transfer: Transfer) -> bool:
 
 def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Replica], named: Sequence[Storage]) -> None:
     bucket = target.bucket
-    have = placement.counted(policy, bucket, copies)
+    have = placement.counted(policy, bucket, copies, named)
     wanted = policy.min_replicas - len(have)
     if wanted <= 0:
         return

@@ -7,6 +7,7 @@ any process. ``install`` makes the kind known to a process; a gateway does so wi
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -52,6 +53,10 @@ class Faults:
         """Let the step raise as soon as that many bytes have passed: always, or only the first time."""
         self._set(step, {"error": error.__name__, "from_byte": from_byte, "once": once})
 
+    def slow(self, step: str, seconds: float) -> None:
+        """Let the step take so long."""
+        self._set(step, {"seconds": seconds})
+
     def flip_once(self) -> None:
         """Let the next piece that is read come with one wrong bit; where it lies it stays right."""
         self._set("flip", {})
@@ -80,7 +85,7 @@ class Faults:
         """Let everything work, and go on."""
         if self._folder.exists():
             for fault in self._folder.iterdir():
-                fault.unlink()
+                fault.unlink(missing_ok=True)
 
     def meet(self, step: str, key: str, moved: int = 0) -> None:
         """The adapter's side: raise or wait where the test wants it."""
@@ -92,6 +97,8 @@ class Faults:
         if not fault:
             path.with_name(f"{step}.reached").touch()
             wait_until(lambda: not path.exists(), what=f"{step} may go on", timeout_s=60)
+        elif "seconds" in fault:
+            time.sleep(fault["seconds"])
         elif moved >= fault["from_byte"]:
             if fault["once"]:
                 path.unlink()

@@ -36,10 +36,14 @@ class Redis(Server):
         self.processes.append(process)
         process.wait_ready(self._answers, what="PING is answered")
 
+    def ask(self, command: str) -> bytes:
+        """The answer to one command, of which 16 bytes are enough. Raises OSError."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(16)
+
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+            return self.ask("PING").startswith(b"+PONG")
         except OSError:
             return False

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from adapters.errors import Offline
 from staging import drains, transfers
 from staging.errors import InvalidRequest
+from staging.explaining import explain
 from staging.models import Storage, Transfer
 from staging.states import StorageState, TransferKind
 from tests.staging.yard import DATA, TWO, Yard, read
@@ -35,6 +37,34 @@ def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
     assert plain.storage.name == "fast"
     drains.cancel(yard["home"])
     assert yard["home"].state == StorageState.ACTIVE
+
+
+def test_what_a_drain_moved_counts_for_a_policy_that_names_the_drained_storage(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    yard.work()
+    Storage.objects.filter(name="fast").update(tier=2)
+    drains.start(yard["far"], yard["fast"])
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    assert yard["far"].state == StorageState.DRAINED
+    assert yard.where(made) == {"home": "available", "fast": "available"}
+    assert explain(made).next == ["Nothing: all that the policy asks for is done."]
+
+
+def test_a_copy_on_its_way_to_a_storage_that_is_drained_goes_on_to_the_other(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    yard.faults("far").fail("publish", Offline)
+    yard.work()
+    assert yard.where(made)["far"] == "copying"
+    Storage.objects.filter(name="fast").update(tier=2)
+    drains.start(yard["far"], yard["fast"])
+    yard.hurry()
+    yard.work()
+    drains.sweep()
+    assert yard["far"].state == StorageState.DRAINED
+    assert yard.where(made) == {"home": "available", "fast": "available"}
+    yard.assert_all_is_counted()
 
 
 def test_a_drain_of_a_fast_storage_keeps_ephemeral_dirty_and_pinned_bytes(yard: Yard) -> None:

@@ -23,6 +23,7 @@ def test_the_message_of_a_transfer_names_a_task_that_does_it(place: Place) -> No
         catalog.delete(put(place, b"x" * 10).object)
         message = queue.get(timeout=10)
         message.ack()
+    assert message.headers["expires"], "the sweep tells of it again, so that queues must not keep it for ever"
     arguments, _, _ = message.decode()
     app.tasks[message.headers["task"]](*arguments)
     assert Transfer.objects.get(pk=arguments[0]).state == TransferState.DONE

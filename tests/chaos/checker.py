@@ -1,0 +1,120 @@
+"""What must hold once all is quiet: the invariants of the catalog, and that its rows and the storages say the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+
+from django.db.models import Count
+
+from staging import orphans, placement, policies, replication, tally
+from staging.models import Event, Object, Replica, Storage, Transfer, Upload
+from staging.states import ObjectState, ReplicaState, StorageState, TransferState
+from tests.chaos.world import World
+
+
+def unrest() -> list[str]:
+    """What is still to be done, in words; nothing once all has come to rest."""
+    live = Transfer.objects.filter(state__in=replication.LIVE)
+    found = [
+        f"{one} to {one.target}: {one.state}, {one.attempts} attempts, {one.error_code}, due {one.not_before:%X}"
+        for one in live.select_related("target")
+    ]
+    found += [
+        f"an upload of {one.target_key} with a lease until {one.lease_expires_at:%X}" for one in Upload.objects.all()
+    ]
+    found += [f"{one} is draining" for one in Storage.objects.filter(state=StorageState.DRAINING)]
+    for one in Object.objects.filter(current=True).select_related("bucket__storage__drain_to"):
+        policy = policies.of(one)
+        copies = list(one.replicas.select_related("storage__drain_to"))
+        plan = replication.plan(one, policy, copies, replication.storages_of(one, policy))
+        found += [f"{one} still wants {step.kind} on {step.storage}" for step in plan.steps] + plan.missing
+    return found
+
+
+def failed() -> Counter[str]:
+    """Transfers that were given up, by kind and error."""
+    return Counter(f"{one.kind}: {one.error_code}" for one in Transfer.objects.filter(state=TransferState.FAILED))
+
+
+def check(world: World, expected: dict[tuple[str, str], bytes]) -> dict[str, int]:
+    """Raises AssertionError with all that is wrong; returns how much was looked at, and what late workers left.
+
+    ``expected`` are the contents by bucket and key, and there is nothing else.
+    """
+    wrong = [*_of_objects(world, expected), *_of_history()]
+    left = 0
+    for name, storage in world.storages.items():
+        found, orphaned = _of_storage(world, name, storage)
+        wrong += found
+        left += orphaned
+    assert not wrong, "\n".join(wrong)
+    return {"objects": len(expected), "replicas": Replica.objects.count(), "orphans of late workers": left}
+
+
+def _of_objects(world: World, expected: dict[tuple[str, str], bytes]) -> list[str]:
+    wrong = []
+    current = list(Object.objects.filter(current=True).select_related("bucket__storage__drain_to"))
+    names = Counter((one.bucket.name, one.key) for one in current)
+    wrong += [f"{name} has {count} current versions" for name, count in names.items() if count > 1]
+    wrong += [f"{name} is in the catalog and should not be" for name in set(names) - set(expected)]
+    wrong += [f"{name} is not in the catalog" for name in set(expected) - set(names)]
+    for one in current:
+        data = expected.get((one.bucket.name, one.key), b"")
+        if (one.size, one.sha256) != (len(data), hashlib.sha256(data).hexdigest()):
+            wrong.append(f"the catalog says {one.size} bytes of {one}, and {len(data)} others were acknowledged")
+        copies = list(one.replicas.select_related("storage"))
+        policy = policies.of(one)
+        met = placement.satisfies(policy, one.bucket, copies, policies.storages_of(one.bucket, policy))
+        if one.state != ObjectState.AVAILABLE or not met:
+            wrong.append(f"{one} is {one.state} with {[(c.storage.name, c.state) for c in copies]}")
+        for copy in copies:
+            path = world.folder / copy.storage.name / copy.key
+            if copy.state != ReplicaState.AVAILABLE or copy.dirty:
+                wrong.append(f"a copy of {one} on {copy.storage} is {copy.state}, dirty: {copy.dirty}")
+            if not path.exists() or path.read_bytes() != data:
+                wrong.append(f"a copy of {one} on {copy.storage} is missing or has wrong bytes")
+    return wrong
+
+
+def _of_history() -> list[str]:
+    """Every version has its event, none was ever damaged, and none is two."""
+    written = Event.objects.filter(kind__in=["object.created", "object.replaced"])
+    told = set(written.values_list("facts__object", flat=True))
+    # A tombstone that a renaming leaves is no version that anybody wrote: its object lives on.
+    left = set(Event.objects.filter(kind="object.renamed").values_list("facts__from", flat=True))
+    untold = [one for one in Object.objects.all() if str(one.pk) not in told]
+    wrong = [f"{one} has no event" for one in untold if one.current or one.key not in left]
+    for kind in ("replica.bad", "object.unavailable", "object.lost"):
+        wrong += [f"{kind}: {one.subject} {one.facts}" for one in Event.objects.filter(kind=kind)]
+    twice = Object.objects.values("bucket", "key", "version").annotate(count=Count("pk")).filter(count__gt=1)
+    wrong += [f"two versions of one number: {one}" for one in twice]
+    gone = Replica.objects.exclude(object__current=True).select_related("object")
+    return wrong + [f"{one.object} is gone, and a copy of it is {one.state}" for one in gone]
+
+
+def _of_storage(world: World, name: str, storage: Storage) -> tuple[list[str], int]:
+    """Counts, rows and files agree. Whole files of nobody are what a late worker left that was killed behind its fence:
+    they may be there, and `manage.py reconcile` finds them by themselves once they are old.
+    """
+    storage.refresh_from_db()
+    wrong = [f"{name} counts other bytes than its rows: {off}"] if (off := tally.drift(storage)) else []
+    if storage.reserved_bytes:
+        wrong.append(f"{name} has {storage.reserved_bytes} bytes reserved")
+    if storage.capacity_bytes is not None and storage.used_bytes > storage.capacity_bytes:
+        wrong.append(f"{name} is fuller than full")
+    files, rows = world.files(name), set(storage.replicas.values_list("key", flat=True))
+    wrong += [f"{name} has no file {key}" for key in rows - files]
+    wrong += [f"{name} has an unfinished write {key}" for key in files - rows if key.endswith(".partial")]
+    for key in files - rows:
+        os.utime(world.folder / name / key, (0, 0))
+    report = orphans.act(storage)
+    lost, removed = report.found[orphans.Kind.LOST], report.found[orphans.Kind.ORPHAN]
+    wrong += [f"{name} lost {key}" for key in lost.keys]
+    wrong += [
+        f"{name} has a file {key}, which nobody removes"
+        for key in world.files(name) - rows
+        if not key.endswith(".partial")
+    ]
+    return wrong, removed.count
