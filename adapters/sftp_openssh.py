@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import paramiko
@@ -60,10 +61,10 @@ class OpensshSession:
             tell(f"the user {endpoint.username!r} was let in, by the openssh engine")
         return wire
 
-    def send(self, data: memoryview) -> int:
+    def send(self, parts: Sequence[memoryview]) -> int:
         process = self._running()
         try:
-            return process.near.send(data)
+            return process.near.sendmsg(parts)
         except (BrokenPipeError, ConnectionResetError) as exc:
             raise process.ended() from exc
 

@@ -69,8 +69,11 @@ class ParamikoSession:
             tell(f"{presented.fingerprint} ({presented.get_name()}) is the known one")
         return presented
 
-    def send(self, data: memoryview) -> int:
-        return self._channel.send(bytes(data[:_SEND_BYTES]))
+    def send(self, parts: Sequence[memoryview]) -> int:
+        data = b""
+        for part in parts:
+            data += part[: _SEND_BYTES - len(data)]
+        return self._channel.send(data)
 
     def recv(self) -> bytes:
         return self._channel.recv(IN_FLIGHT_BYTES)

@@ -6,7 +6,7 @@ It knows nothing of who speaks SSH. The caller decides how much is under way.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -30,8 +30,8 @@ class Channel(Protocol):
 
     in_flight_bytes: int
 
-    def send(self, data: memoryview) -> int:
-        """How many of the first bytes were taken; 0 when the channel was closed."""
+    def send(self, parts: Sequence[memoryview]) -> int:
+        """How many of the first bytes of the parts, none of which is empty, were taken; 0 when it was closed."""
 
     def recv(self) -> bytes:
         """At least one byte, and as much as there is within reason; none when the channel was closed."""
@@ -90,12 +90,16 @@ class SftpWire:
     def read(self, handle: bytes, offset: int, length: int) -> int:
         return self._queue(Kind.READ, struct.pack(">I", len(handle)) + handle + struct.pack(">QI", offset, length))
 
-    def write(self, handle: bytes, offset: int, data: memoryview) -> int:
-        """Queue at most ``write_bytes`` of data; they are copied and go out at once when they fill packets."""
-        head = struct.pack(">I", len(handle)) + handle + struct.pack(">QI", offset, len(data))
-        ticket = self._queue(Kind.WRITE, head, data)
-        if len(self._outbox) >= _FLUSH_BYTES:
-            self.send()
+    def write(self, handle: bytes, offset: int, *data: memoryview) -> int:
+        """At most ``write_bytes``, in pieces: a few are copied and queued, many go out at once from where they are."""
+        count = sum(map(len, data))
+        head = struct.pack(">I", len(handle)) + handle + struct.pack(">QI", offset, count)
+        ticket = self._queue(Kind.WRITE, head, count)
+        if count < _FLUSH_BYTES:
+            self._outbox += b"".join(data)
+        else:
+            with self._all_or_unusable():
+                self._flush(*data)
         return ticket
 
     def extended(self, name: str, *fields: bytes) -> int:
@@ -125,22 +129,25 @@ class SftpWire:
         self.read_bytes = min(largest_read or SMALLEST_TRANSFER_BYTES, LARGEST_TRANSFER_BYTES)
         self.write_bytes = min(largest_write or SMALLEST_TRANSFER_BYTES, LARGEST_TRANSFER_BYTES)
 
-    def _queue(self, kind: Kind, head: bytes, data: memoryview | bytes = b"") -> int:
+    def _queue(self, kind: Kind, head: bytes, more_bytes: int = 0) -> int:
+        """``more_bytes`` of the packet are still to come."""
         self._next_ticket = ticket = (self._next_ticket + 1) & 0xFFFFFFFF
-        self._outbox += struct.pack(">IBI", 5 + len(head) + len(data), kind, ticket)
+        self._outbox += struct.pack(">IBI", 5 + len(head) + more_bytes, kind, ticket)
         self._outbox += head
-        self._outbox += data
         return ticket
 
-    def _flush(self) -> None:
-        with memoryview(self._outbox) as outgoing:
-            at = 0
-            while at < len(outgoing):
-                sent = self._channel.send(outgoing[at:])
-                if not sent:
-                    raise EOFError("the server closed the connection")
-                at += sent
-        self._outbox.clear()
+    def _flush(self, *data: memoryview) -> None:
+        """Send what is queued, and ``data`` behind it."""
+        queued, self._outbox = memoryview(self._outbox), bytearray()
+        parts = [part for part in (queued, *data) if part]
+        while parts:
+            sent = self._channel.send(parts)
+            if not sent:
+                raise EOFError("the server closed the connection")
+            while parts and sent >= len(parts[0]):
+                sent -= len(parts.pop(0))
+            if sent:
+                parts[0] = parts[0][sent:]
 
     def _receive(self, wanted: int) -> Reply:
         while wanted not in self._arrived:

@@ -40,7 +40,7 @@ class SftpWriteSession(WriteSession):
         """Owns the connection and the handle; ``remove`` is called with the token when the write is aborted."""
         self.key = token.key
         self.token = str(token)
-        self.offset = offset
+        self.offset = self._sent = offset
         self._token = token
         self._pool = pool
         self._connection = connection
@@ -51,23 +51,24 @@ class SftpWriteSession(WriteSession):
         self._open = True
         self._pending: deque[tuple[int, int]] = deque()
         self._under_way = 0
+        self._rest = bytearray()
+        self._refused = False
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
-        declared = self._token.size
-        if declared is not None and self.offset + len(view) > declared:
+        count, declared = len(view), self._token.size
+        if declared is not None and self.offset + count > declared:
             raise SizeMismatch(f"more than {declared} bytes", storage=self._storage, key=self.key)
         assert self._handle is not None, "nothing is written after publish or suspend"
         with translated(self._storage, self.key, absent=WriteLost):
-            for at in range(0, len(view), self._wire.write_bytes):
-                piece = view[at : at + self._wire.write_bytes]
-                while self._under_way + len(piece) > self._wire.in_flight_bytes:
-                    ticket, count = self._pending.popleft()
-                    self._under_way -= count
-                    self._accept(self._wire.reply(ticket))
-                self._pending.append((self._wire.write(self._handle, self.offset, piece), len(piece)))
-                self._under_way += len(piece)
-                self.offset += len(piece)
+            # Every request is answered and costs both sides some work, so that only full ones are made on the way.
+            while len(self._rest) + len(view) >= self._wire.write_bytes:
+                cut = self._wire.write_bytes - len(self._rest)
+                self._make_room(self._wire.write_bytes)
+                self._send(self._handle, view[:cut])
+                view = view[cut:]
+            self._rest += view
+        self.offset += count
 
     def publish(self) -> ObjectStat:
         partial, target = (self._connection.root + key.encode() for key in (self._token.partial, self.key))
@@ -102,10 +103,26 @@ class SftpWriteSession(WriteSession):
             let_go(self._pool, self._connection, self._handle, [ticket for ticket, _ in self._pending])
             self._remove(self.token)
 
+    def _make_room(self, count: int) -> None:
+        while self._under_way + count > self._wire.in_flight_bytes:
+            ticket, acknowledged = self._pending.popleft()
+            self._under_way -= acknowledged
+            self._accept(self._wire.reply(ticket))
+
+    def _send(self, handle: bytes, data: memoryview) -> None:
+        """What was left of earlier writes, and ``data``."""
+        count = len(self._rest) + len(data)
+        self._pending.append((self._wire.write(handle, self._sent, memoryview(self._rest), data), count))
+        self._rest = bytearray()
+        self._under_way += count
+        self._sent += count
+
     def _finish(self) -> Attributes:
         """One round trip: all bytes acknowledged and on the disk, the handle closed, and the size looked at again."""
-        if self._handle is None:
-            raise WriteLost("an earlier attempt to finish it failed", storage=self._storage, key=self.key)
+        if self._handle is None or self._refused:
+            raise WriteLost("an earlier attempt to write or finish it failed", storage=self._storage, key=self.key)
+        if self._rest:
+            self._send(self._handle, memoryview(b""))
         steps = [ticket for ticket, _ in self._pending]
         if FSYNC in self._wire.extensions:
             steps.append(self._wire.extended(FSYNC, self._handle))
@@ -123,6 +140,7 @@ class SftpWriteSession(WriteSession):
         try:
             reply.ok()
         except SftpStatus as exc:
+            self._refused = True
             # OpenSSH has no other word for a full disk than for any failure.
             if exc.code == Code.FAILURE and self._is_full():
                 raise OutOfSpace(storage=self._storage, key=self.key) from exc

@@ -37,7 +37,7 @@ class Hasher:
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes; blocks while the backlog is full."""
-        if not self._started:
+        if not self._started or not self._sums:
             self._started = True
             self._hash(chunk)
             return
