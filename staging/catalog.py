@@ -14,7 +14,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
-from staging import aliases, events, policies, replicas, replication, reservations
+from staging import aliases, cached_blocks, events, policies, replicas, replication, reservations
 from staging.batch import Arrival, choose
 from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
 from staging.errors import AliasUsedUp, ContentDiffers, InUse, LeaseLost, TooLarge
@@ -214,6 +214,7 @@ def retire(target: Object, *, keep_s: int) -> bool:
         current=False, state=ObjectState.DELETING, retired_at=now
     ):
         return False
+    cached_blocks.let_go_of(target)
     # A copy that is on its way goes when it has come; one that is being removed goes already.
     passing = (ReplicaState.COPYING, ReplicaState.DELETING)
     for replica in target.replicas.select_related("storage").exclude(state__in=passing):

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Count, Sum
 
 from adapters import registry
-from staging import events, placement, policies, replicas, replication
+from staging import cached_blocks, events, placement, policies, replicas, replication
 from staging.errors import InvalidRequest
 from staging.models import Replica, Storage, Upload
 from staging.replication import MISSING, UNSAFE, Step
@@ -74,12 +74,14 @@ def sweep() -> None:
 
 def advance(storage: Storage) -> None:
     """Queue the copies that are to be made, dirty bytes first, and let go of those that can be spared."""
+    cached_blocks.leave(storage)
     here = storage.replicas.filter(object__bucket__mounted=False, object__current=True, state=ReplicaState.AVAILABLE)
     rows = here.select_related("object__bucket__storage__drain_to", "storage").order_by("-dirty", "pk")
     for replica in rows[:_AT_ONCE]:
         if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
             _move(replica, storage)
-    if not storage.replicas.filter(object__bucket__mounted=False).exists() and not storage.uploads.exists():
+    passing = storage.uploads.exists() or storage.cached_blocks.exists()
+    if not passing and not storage.replicas.filter(object__bucket__mounted=False).exists():
         with transaction.atomic():
             if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
                 storage.buckets.filter(mounted=False).update(storage=storage.drain_to)

@@ -3,11 +3,12 @@
 What a storage lists and what the catalog lists are passed over side by side in the order of keys, so that memory does
 not grow with either. What differs is looked at once more before it is told, and again before anything is done:
 
-- *Bytes without a row.* Every byte has a row, an upload's or a replica's, before it is written. The row goes only once
-  the bytes are gone, or in the transaction that makes another of the same key, or its writer was fenced off and
-  removes by itself what it still publishes. No key is ever used twice. So a key whose bytes were seen first, and that
-  has neither an upload nor, asked after that, a replica, stays without one: its bytes may go whenever. They must be
-  older than any lease besides, so that a writer that was fenced off and is still at it is not disturbed.
+- *Bytes without a row.* Every byte has a row, an upload's, a replica's or a cached block's, before it is written. The
+  row goes only once the bytes are gone, or in the transaction that makes another of the same key, or its writer was
+  fenced off and removes by itself what it still publishes. No key is ever used twice. So a key whose bytes were seen
+  first, and that has neither an upload nor, asked after that, a replica or a block, stays without one: its bytes may go
+  whenever. They must be older than any lease besides, so that a writer that was fenced off and is still at it is not
+  disturbed.
 - *A row without bytes.* The row was AVAILABLE before the storage was asked, so that its bytes had come already; the
   storage says that they are not there; and the row is still AVAILABLE when it is condemned. A removal by Waybill would
   have changed the row before it touched the bytes, and no way leads back.
@@ -30,7 +31,7 @@ from adapters.base import Adapter, ObjectStat, Prefix
 from adapters.errors import NotFound
 from staging import replicas, replication
 from staging.connections import release
-from staging.models import Replica, Storage, Upload
+from staging.models import CachedBlock, Replica, Storage, Upload
 from staging.models.fields import behind
 from staging.placement import MANAGED_FOLDER
 from staging.states import ReplicaState, StorageState
@@ -202,6 +203,7 @@ def _unknown(stats: list[ObjectStat], old: datetime, *, undated: bool) -> list[F
     known = set(Upload.objects.filter(key__in=keys).values_list("key", flat=True))
     places = Storage.objects.values("pk")
     known |= set(Replica.objects.filter(storage__in=places, key__in=keys).values_list("key", flat=True))
+    known |= set(CachedBlock.objects.filter(storage__in=places, key__in=keys).values_list("key", flat=True))
     release()
     return [Finding(_kind(stat, old, undated), stat.key, stat.size) for stat in stats if stat.key not in known]
 

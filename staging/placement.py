@@ -26,6 +26,11 @@ def copy_key(bucket: Bucket, object_id: str, transfer_id: str, attempt: int) -> 
     return f"{_managed_key(bucket, object_id)}.{transfer_id.replace('-', '')}.{attempt}"
 
 
+def block_key(bucket: Bucket, object_id: str, attempt_id: str, start: int) -> str:
+    """Where an attempt to cache the bytes of a version from ``start`` on puts them; a name that nobody else uses."""
+    return f"{_managed_key(bucket, object_id)}.{attempt_id.replace('-', '')}.{start}"
+
+
 def parked_key(bucket: Bucket, object_id: str) -> str:
     """Where the bytes of an upload wait that is parked on another storage than the bucket's."""
     return f"{_PARKED}{bucket.pk}/{object_id.replace('-', '')}"

@@ -100,10 +100,20 @@ def open_stream(found: Found, start: int, stop: int) -> ReadStream:
     The first copy that answers serves; when it fails later, the next one goes on at the same byte. Where the version's
     blocks are known, none that is damaged is passed on. Raises the first copy's error when none answers.
     """
-    proof = None
-    if found.object_id is not None:
-        proof = verified_reading.proof_of(found.object_id, size=found.size, sha256=found.sha256, start=start, stop=stop)
+    proof = proof_of(found, start, stop)
     release()
+    return open_proven(found, proof, start, stop)
+
+
+def proof_of(found: Found, start: int, stop: int) -> Proof | None:
+    """By what the bytes of the version are known; None of what others may have written, and where nothing was noted."""
+    if found.object_id is None:
+        return None
+    return verified_reading.proof_of(found.object_id, size=found.size, sha256=found.sha256, start=start, stop=stop)
+
+
+def open_proven(found: Found, proof: Proof | None, start: int, stop: int) -> ReadStream:
+    """The same by a proof of these bytes, or of more, that the caller has; the catalog is asked nothing."""
     copies = found.copies + (found.damaged if proof else ())
     if not copies:
         raise ObjectUnavailable

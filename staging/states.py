@@ -71,11 +71,19 @@ class WritePolicy(TextChoices):
 
 
 class CacheMode(TextChoices):
-    """When a read brings a copy to the fast storage: never, at the first read, or at the second."""
+    """When a read brings the blocks that it touches to the fast storage: never, at the first read, or at the second."""
 
     NONE = "none"
     READ = "read"
     PROMOTE = "promote"
+
+
+class BlockState(TextChoices):
+    """FILLING → READY → REMOVING; FILLING → REMOVING where its filler gave up or was given up."""
+
+    FILLING = "filling"
+    READY = "ready"
+    REMOVING = "removing"
 
 
 class Spread(TextChoices):

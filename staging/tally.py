@@ -7,8 +7,8 @@ from django.db.models import F, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
 from staging.errors import NoSpace
-from staging.models import Replica, Storage, Upload
-from staging.states import ReplicaState
+from staging.models import CachedBlock, Replica, Storage, Upload
+from staging.states import BlockState, ReplicaState
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,15 @@ def drift(storage: Storage) -> Drift:
     """How far the counts are off. Exact while others write: it is one statement, and rows change with their counts."""
     copies = Replica.objects.filter(storage=OuterRef("pk")).order_by()
     uploads = Upload.objects.filter(storage=OuterRef("pk")).order_by()
+    blocks = CachedBlock.objects.filter(storage=OuterRef("pk")).order_by()
     row = (
         Storage.objects.filter(pk=storage.pk)
         .annotate(
-            here=_sum(copies.exclude(state=ReplicaState.COPYING), "size"),
-            coming=_sum(copies.filter(state=ReplicaState.COPYING), "size") + _sum(uploads, "reserved_bytes"),
+            here=_sum(copies.exclude(state=ReplicaState.COPYING), "size")
+            + _sum(blocks.exclude(state=BlockState.FILLING), "size"),
+            coming=_sum(copies.filter(state=ReplicaState.COPYING), "size")
+            + _sum(blocks.filter(state=BlockState.FILLING), "size")
+            + _sum(uploads, "reserved_bytes"),
         )
         .values("used_bytes", "reserved_bytes", "here", "coming")
         .get()
@@ -58,6 +62,6 @@ def correct(storage: Storage) -> Drift:
     return found
 
 
-def _sum(rows: QuerySet[Replica] | QuerySet[Upload], column: str) -> Coalesce:
+def _sum(rows: QuerySet[Replica] | QuerySet[Upload] | QuerySet[CachedBlock], column: str) -> Coalesce:
     total = rows.values("storage").annotate(total=Sum(column)).values("total")
     return Coalesce(Subquery(total), Value(0))

@@ -1,7 +1,8 @@
 """Tiers: which storage takes new bytes, what a fast storage makes room with, and what a read brings to it.
 
 A fast storage is one of tier 0 or 1 with a capacity. Its fill counts what is used and what is reserved. Above the high
-mark dirty bytes are flushed and clean copies evicted until the low one; above the hard one it takes nothing new.
+mark cached blocks and clean copies are evicted and dirty bytes flushed until the low one; above the hard one it takes
+nothing new.
 """
 
 import math
@@ -13,14 +14,26 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet, Sum
 
+from adapters import registry
 from adapters.base import ReadStream
-from staging import dirty_bytes, placement, policies, reading, replicas, replication, reservations, transfers
+from staging import (
+    cache_room,
+    dirty_bytes,
+    placement,
+    policies,
+    read_cache,
+    reading,
+    replicas,
+    replication,
+    reservations,
+    transfers,
+)
 from staging.errors import NoSpace
-from staging.models import Bucket, Object, Replica, Storage
+from staging.models import Bucket, Replica, Storage
 from staging.models.replica import IS_HOT, LAST_READ
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
-from staging.replication import FASTER, URGENT, Step
+from staging.replication import URGENT, Step
 from staging.states import CacheMode, ReplicaState, StorageState, TransferKind
 
 T = TypeVar("T")
@@ -66,9 +79,10 @@ def reserve(bucket: Bucket, size: int | None, take: Callable[[Storage, int], T])
 
 
 def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStream:
-    """The bytes as ``reading.open_stream`` gives them; noted, so that what is read often lies on a fast storage."""
-    if found.copies and not found.can_change:
-        _note_read(bucket, found)
+    """The bytes as ``reading.open_stream`` gives them; by way of the fast storage where the policy caches there."""
+    fast = _note_read(bucket, found) if found.copies and not found.can_change else None
+    if fast is not None:
+        return read_cache.open_stream(found, fast, start, stop)
     return reading.open_stream(found, start, stop)
 
 
@@ -79,7 +93,12 @@ def relieve() -> int:
 
 
 def make_room(storage: Storage, count: int) -> bool:
-    """Evict clean copies, the least read first, until so many bytes more fit below the hard mark; whether they do."""
+    """Evict cached blocks, then clean copies, the least read first, until so many bytes more fit below the hard mark.
+
+    Returns whether they do.
+    """
+    if cache_room.evict(storage, count - _room(storage, settings.HARD_WATER)):
+        storage.refresh_from_db(fields=["used_bytes", "reserved_bytes"])
     for replica in _evictable(storage)[:_AT_ONCE]:
         if _has_room(storage, count):
             return True
@@ -121,11 +140,11 @@ def _takes(storage: Storage, size: int | None) -> bool:
 
 
 def _could_take(storage: Storage, size: int | None) -> bool:
-    """The same by a look at the clean copies."""
+    """The same by a look at the cached blocks and clean copies."""
     if size is None or _has_room(storage, size):
         return _has_room(storage, size)
     clean = _evictable(storage)[:_AT_ONCE].aggregate(bytes=Sum("size", default=0))["bytes"]
-    return bool(_room(storage, settings.HARD_WATER) + clean >= size)
+    return bool(_room(storage, settings.HARD_WATER) + cache_room.size(storage) + clean >= size)
 
 
 def _has_room(storage: Storage, size: int | None) -> bool:
@@ -145,6 +164,7 @@ def _full(policy: Policy) -> NoSpace:
 
 def _relieve(storage: Storage) -> int:
     excess, made = -_room(storage, settings.LOW_WATER), 0
+    excess -= cache_room.evict(storage, excess)
     for replica in _evictable(storage)[:_AT_ONCE]:
         if excess <= 0:
             return made
@@ -183,23 +203,19 @@ def _keeping(storage: Storage) -> QuerySet[Replica]:
     return here.select_related("object__bucket__storage", "storage")
 
 
-def _note_read(bucket: Bucket, found: Found) -> None:
-    policy = policies.of_bucket(bucket)
-    if policy.cache == CacheMode.NONE and not policy.lands_on:
-        return
+def _note_read(bucket: Bucket, found: Found) -> Storage | None:
+    """The storage on which the policy caches what is being read, if it does and no whole copy lies there."""
     first = found.copies[0].replica
+    first.object.bucket = bucket
+    policy = policies.of(first.object)
+    if policy.cache == CacheMode.NONE and not policy.lands_on:
+        return None
     try:
         replicas.note_read(first)
         is_due = policy.cache == CacheMode.READ or (policy.cache == CacheMode.PROMOTE and first.reads > 0)
         if is_due and all(copy.replica.storage.name != policy.lands_on for copy in found.copies):
-            _promote(bucket, policy, first.object)
+            fast = _fast(bucket, policy)
+            return fast if fast and registry.is_shared(fast.scheme) else None
     except DatabaseError as exc:  # The reader gets the bytes all the same.
         log.warning("read.not_noted", error=type(exc).__name__)
-
-
-def _promote(bucket: Bucket, policy: Policy, target: Object) -> None:
-    fast = _fast(bucket, policy)
-    within = not policy.max_replicas or target.replicas.count() < policy.max_replicas
-    if fast and within and _takes(fast, target.size):
-        target.bucket = bucket
-        replication.ask(target, Step(TransferKind.PROMOTE, fast, "it is being read", FASTER))
+    return None

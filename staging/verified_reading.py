@@ -8,10 +8,10 @@ from django.db import DatabaseError, connection
 
 from adapters.base import CHUNK_BYTES, ReadStream
 from adapters.errors import Damaged, Truncated
-from staging import blocks, replicas, replication
+from staging import blocks, cached_blocks, replicas, replication
 from staging.blocks import BLOCK_BYTES, SUM_BYTES, WHOLE_BYTES, Proof
 from staging.connections import release
-from staging.models import BlockSums, Object, Replica
+from staging.models import BlockSums, CachedBlock, Object, Replica
 
 log = structlog.get_logger(__name__)
 
@@ -36,15 +36,15 @@ def proof_of(object_id: uuid.UUID, *, size: int, sha256: str, start: int, stop: 
 
 
 class VerifiedRead(ReadStream):
-    """The bytes ``[start, stop)`` of a version of ``size`` bytes, from one replica, read in whole blocks.
+    """The bytes ``[start, stop)`` of a version of ``size`` bytes, read in whole blocks from a replica or a cached part.
 
-    ``open_at(start, stop)`` opens the replica. A block that is not what was stored is read once more, from anew; one
-    that is still another condemns the replica, and ``read`` raises Damaged. One block is in memory.
+    ``open_at(start, stop)`` opens it there. A block that is not what was stored is read once more, from anew; one
+    that is still another condemns where it lies, and ``read`` raises Damaged. One block is in memory.
     """
 
     def __init__(
         self,
-        replica: Replica,
+        place: Replica | CachedBlock,
         proof: Proof,
         *,
         open_at: Callable[[int, int], ReadStream],
@@ -53,7 +53,7 @@ class VerifiedRead(ReadStream):
         stop: int,
     ) -> None:
         self.start, self.stop = start, stop
-        self._replica, self._proof, self._open_at, self._size = replica, proof, open_at, size
+        self._place, self._proof, self._open_at, self._size = place, proof, open_at, size
         self._blocks = iter(blocks.between(start, stop))
         self._end = min(size, blocks.between(start, stop).stop * BLOCK_BYTES)
         self._stream = open_at(start // BLOCK_BYTES * BLOCK_BYTES, self._end)
@@ -77,16 +77,17 @@ class VerifiedRead(ReadStream):
         if self._proof.fits(number, block):
             return block
         # A line or a memory may have changed it as well, and then it is right the next time.
-        place = {"replica": self._replica.pk, "storage": self._replica.storage.name, "block": number}
-        log.warning("replica.misread", **place)
+        place, kind = self._place, "replica" if isinstance(self._place, Replica) else "cached_block"
+        told = {kind: place.pk, "storage": place.storage.name, "block": number}
+        log.warning("replica.misread", **told)
         self._stream.close()
         self._stream = self._open_at(begin, self._end)
         block = self._gather(length)
         if self._proof.fits(number, block):
             return block
-        log.error("replica.damaged", **place)
+        log.error("replica.damaged", **told)
         self._condemn(number)
-        raise Damaged(f"block {number}", storage=self._replica.storage.name, key=self._replica.key)
+        raise Damaged(f"block {number}", storage=place.storage.name, key=place.key)
 
     def _gather(self, length: int) -> bytes:
         block = self._stream.read(length)
@@ -96,16 +97,18 @@ class VerifiedRead(ReadStream):
         while left:
             pieces.append(self._stream.read(left))
             if not pieces[-1]:
-                raise Truncated(f"{left} bytes are missing", storage=self._replica.storage.name, key=self._replica.key)
+                raise Truncated(f"{left} bytes are missing", storage=self._place.storage.name, key=self._place.key)
             left -= len(pieces[-1])
         return b"".join(pieces)
 
     def _condemn(self, number: int) -> None:
         """Without the catalog, another replica can still serve."""
         try:
-            if replicas.condemn(self._replica, f"block {number} is not what was stored"):
-                replication.settle(self._replica.object)
+            if isinstance(self._place, CachedBlock):
+                cached_blocks.let_go(self._place)
+            elif replicas.condemn(self._place, f"block {number} is not what was stored"):
+                replication.settle(self._place.object)
         except DatabaseError as exc:
-            log.warning("replica.not_condemned", replica=self._replica.pk, error=type(exc).__name__)
+            log.warning("replica.not_condemned", place=self._place.pk, error=type(exc).__name__)
         finally:
             release()

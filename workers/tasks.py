@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from staging import chores, drains, janitor, tiers, transfers, upkeep
+from staging import cache_room, chores, drains, janitor, tiers, transfers, upkeep
 from workers.schedule import EVERY_S
 
 
@@ -34,6 +34,13 @@ def sweep_tiers() -> None:
         tiers.relieve()
         upkeep.hasten()
         drains.sweep()
+
+
+@shared_task
+def sweep_cache() -> None:
+    """Remove cached blocks that nobody is to have any more."""
+    if _is_due(cache_room.SWEEP):
+        cache_room.sweep()
 
 
 @shared_task

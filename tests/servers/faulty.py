@@ -69,6 +69,22 @@ class Faults:
             return data
         return bytes([data[0] ^ 1]) + data[1:]
 
+    def count_reads(self) -> None:
+        """From now on let all processes tell how many bytes they read."""
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / "count").touch()
+
+    def bytes_read(self) -> int:
+        """How many that were, by streams that are closed."""
+        return sum(map(int, (self._folder / "count").read_text().split()))
+
+    def note_read(self, moved: int) -> None:
+        """The adapter's side of that."""
+        path = self._folder / "count"
+        if path.exists():
+            with path.open("a") as told:
+                told.write(f"{moved}\n")  # At once and whole: it is appended by one call when the file is closed.
+
     def hold(self, step: str) -> None:
         """Let whoever comes to the step wait there until ``heal``."""
         self._set(step, {})
@@ -155,6 +171,8 @@ class FaultyRead(ReadStream):
         return data
 
     def close(self) -> None:
+        self._faults.note_read(self._moved)
+        self._moved = 0
         self._inner.close()
 
 

@@ -2,20 +2,18 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
-from staging import admission, aliases, reading, tiers, transfers
+from staging import admission, aliases, tiers, transfers
 from staging.alias_terms import AliasSpec
 from staging.errors import NoSpace
 from staging.models import Replica, Storage, Transfer
 from staging.offers import Offer
 from staging.replication import UNSAFE, URGENT
 from staging.states import AliasMode
-from tests.staging.yard import BACK, DATA, Yard, kinds
+from tests.staging.yard import BACK, Yard, kinds
 
 
 def test_a_full_fast_storage_makes_room_by_clean_copies_only_and_the_hot_ones_stay(yard: Yard) -> None:
@@ -57,19 +55,6 @@ def test_above_the_high_mark_dirty_bytes_are_flushed_and_copies_evicted_down_to_
     assert (yard.where(old), yard.where(new)) == ({"home": "available"}, {"fast": "available"})
     assert tiers.relieve() == 0
     yard.assert_all_is_counted()
-
-
-@pytest.mark.parametrize(("cache", "reads"), [("read", 1), ("promote", 2)])
-def test_what_is_read_comes_to_the_fast_storage(yard: Yard, cache: str, reads: int) -> None:
-    bucket = yard.bucket(lands_on="fast", write="around", cache=cache)
-    made = yard.put(bucket, "x", DATA)
-    for count in range(reads):
-        assert not Transfer.objects.exists(), f"after {count} reads"
-        Replica.objects.update(read_at=timezone.now() - timedelta(hours=1))
-        found = reading.pinned(made, list(made.replicas.select_related("storage", "object")))
-        with tiers.open_stream(bucket, found, 0, 5) as stream:
-            assert stream.read() == DATA[:5]
-    assert kinds(yard.work()) == [("promote", "fast", "done")]
 
 
 def test_new_bytes_that_others_were_faster_than_go_to_the_buckets_storage(

@@ -91,7 +91,7 @@ class Yard:
         """Every file has its row and every row its file; used and reserved bytes are those of the rows."""
         for name in self.storages:
             storage, root = self[name], self.folder / name
-            rows = {row.key: row.size for row in storage.replicas.all()}
+            rows = {row.key: row.size for row in (*storage.replicas.all(), *storage.cached_blocks.all())}
             files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
             assert files == set(rows), f"{name}: files and rows differ: {files ^ set(rows)}"
             assert (storage.used_bytes, storage.reserved_bytes) == (sum(rows.values()), 0), name
