@@ -134,7 +134,7 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
         size=size,
         sha256=upload.sha256,
         content_type=upload.content_type,
-        expires_at=_end_of(policy),
+        expires_at=end_of(policy),
     )
     BlockSums.objects.bulk_create(_sums_of([(made, sums)]) if not bucket.mounted else [])
     for overwritten in Replica.objects.filter(storage=upload.storage, key=upload.key):
@@ -168,7 +168,8 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
     return Registered(made, replayed=False)
 
 
-def _end_of(policy: Policy) -> datetime | None:
+def end_of(policy: Policy) -> datetime | None:
+    """When the time to live of a version is over that is made now; None where it has none."""
     return timezone.now() + timedelta(seconds=policy.ttl_s) if policy.ttl_s else None
 
 
@@ -310,7 +311,7 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
         for arrival in fresh
     ]
     for version in made:
-        version.expires_at = _end_of(policy)
+        version.expires_at = end_of(policy)
     Object.objects.bulk_create(made)
     BlockSums.objects.bulk_create(_sums_of(zip(made, (arrival.sums for arrival in fresh), strict=True)))
     Replica.objects.bulk_create(

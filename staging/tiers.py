@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
 from adapters.base import ReadStream
@@ -119,7 +119,7 @@ def _relieve(storage: Storage) -> int:
         if excess <= 0:
             return made
         if replicas.let_go(replica, reason=f"{storage} is above its high mark"):
-            excess -= replica.size
+            excess -= replica.size if replicas.frees(replica) else 0
             made += 1
     for replica in _keeping(storage).filter(object__current=True).order_by("created_at")[:_AT_ONCE]:
         if excess <= 0:
@@ -145,7 +145,9 @@ def _flush(replica: Replica) -> bool:
 
 def _evictable(storage: Storage) -> QuerySet[Replica]:
     hot = Case(When(reads__gte=_HOT_READS, then=Value(1)), default=Value(0), output_field=IntegerField())
-    clean = _keeping(storage).filter(dirty=False)
+    others = Replica.objects.filter(storage=OuterRef("storage"), key=OuterRef("key"))
+    # To let go of the clean copy of a place that another version needs would free nothing.
+    clean = _keeping(storage).exclude(Exists(others.filter(dirty=True)))
     return clean.order_by(hot, Coalesce("read_at", "created_at"))
 
 

@@ -6,6 +6,7 @@ from staging.models.block_sums import BlockSums
 from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
 from staging.models.chore import Chore
+from staging.models.copy_job import CopyJob
 from staging.models.credential import Credential
 from staging.models.event import Event
 from staging.models.idempotency import IdempotencyKey
@@ -23,6 +24,7 @@ __all__ = [
     "BrokenStream",
     "Bucket",
     "Chore",
+    "CopyJob",
     "Credential",
     "Event",
     "IdempotencyKey",
