@@ -18,11 +18,11 @@ from staging import aliases, events, policies, replicas, replication, reservatio
 from staging.batch import Arrival, choose
 from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
 from staging.errors import AliasUsedUp, ContentDiffers, InUse, LeaseLost, TooLarge
-from staging.models import Alias, BlockSums, BrokenStream, Bucket, Object, Replica, Storage, Upload
+from staging.models import Alias, BlockSums, BrokenStream, Bucket, CopyJob, Object, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.prepared import Prepared
 from staging.purging import purge
-from staging.states import AliasState, ObjectState, OnExists, ReplicaState
+from staging.states import AliasState, CopyState, ObjectState, OnExists, ReplicaState
 
 T = TypeVar("T")
 
@@ -233,6 +233,9 @@ def drop_bucket(bucket: Bucket) -> None:
     contents = Object.objects.filter(bucket=bucket)
     if not bucket.mounted and contents.filter(Q(current=True) | Q(replicas__isnull=False)).exists():
         raise InUse(f"The bucket {bucket} holds objects, or bytes that are still to be removed.")
+    jobs = CopyJob.objects.filter(Q(source_bucket=bucket) | Q(target_bucket=bucket), state=CopyState.RUNNING)
+    if jobs.exists():
+        raise InUse(f"A copy from or to the bucket {bucket} is running.")
     if Upload.objects.filter(alias__bucket=bucket).exists():
         raise InUse(f"An upload into the bucket {bucket} is running.")
     if Alias.objects.filter(aliases.in_state(AliasState.LIVE), bucket=bucket).exists():
