@@ -18,11 +18,11 @@ from staging import aliases, cached_blocks, events, policies, replicas, replicat
 from staging.batch import Arrival, choose
 from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
 from staging.errors import AliasUsedUp, ContentDiffers, InUse, LeaseLost, TooLarge
-from staging.models import Alias, BlockSums, BrokenStream, Bucket, Object, Replica, Storage, Upload
+from staging.models import Alias, BlockSums, BrokenStream, Bucket, CopyJob, Object, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.prepared import Prepared
 from staging.purging import purge
-from staging.states import AliasState, ObjectState, OnExists, ReplicaState
+from staging.states import AliasState, CopyState, ObjectState, OnExists, ReplicaState
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
         size=size,
         sha256=upload.sha256,
         content_type=upload.content_type,
-        expires_at=_end_of(policy),
+        expires_at=end_of(policy),
     )
     BlockSums.objects.bulk_create(_sums_of([(made, sums)]) if not bucket.mounted else [])
     for overwritten in Replica.objects.filter(storage=upload.storage, key=upload.key):
@@ -168,7 +168,8 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
     return Registered(made, replayed=False)
 
 
-def _end_of(policy: Policy) -> datetime | None:
+def end_of(policy: Policy) -> datetime | None:
+    """When the time to live of a version is over that is made now; None where it has none."""
     return timezone.now() + timedelta(seconds=policy.ttl_s) if policy.ttl_s else None
 
 
@@ -233,6 +234,9 @@ def drop_bucket(bucket: Bucket) -> None:
     contents = Object.objects.filter(bucket=bucket)
     if not bucket.mounted and contents.filter(Q(current=True) | Q(replicas__isnull=False)).exists():
         raise InUse(f"The bucket {bucket} holds objects, or bytes that are still to be removed.")
+    jobs = CopyJob.objects.filter(Q(source_bucket=bucket) | Q(target_bucket=bucket), state=CopyState.RUNNING)
+    if jobs.exists():
+        raise InUse(f"A copy from or to the bucket {bucket} is running.")
     if Upload.objects.filter(alias__bucket=bucket).exists():
         raise InUse(f"An upload into the bucket {bucket} is running.")
     if Alias.objects.filter(aliases.in_state(AliasState.LIVE), bucket=bucket).exists():
@@ -311,7 +315,7 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
         for arrival in fresh
     ]
     for version in made:
-        version.expires_at = _end_of(policy)
+        version.expires_at = end_of(policy)
     Object.objects.bulk_create(made)
     BlockSums.objects.bulk_create(_sums_of(zip(made, (arrival.sums for arrival in fresh), strict=True)))
     Replica.objects.bulk_create(

@@ -42,7 +42,8 @@ def take(transfer_id: str) -> Transfer | None:
     due = Q(state=TransferState.QUEUED, not_before__lte=now)
     abandoned = Q(state=TransferState.RUNNING, lease_expires_at__lt=now)
     with transaction.atomic():
-        found = Transfer.objects.filter(due | abandoned, pk=transfer_id).select_related("source").first()
+        rows = Transfer.objects.filter(due | abandoned, pk=transfer_id)
+        found = rows.select_related("source", "job__source_bucket").first()
         if found is None or not _has_slot(found, now):
             return None
         claimed = Transfer.objects.filter(due | abandoned, pk=transfer_id, fence=found.fence).update(
@@ -55,7 +56,13 @@ def take(transfer_id: str) -> Transfer | None:
     if not claimed:
         return None
     rows = Transfer.objects.select_related(
-        "source__storage__credential", "source__object__bucket", "target__credential", "object__bucket__storage"
+        "source__storage__credential",
+        "source__object__bucket",
+        "target__credential",
+        "object__bucket__storage",
+        "job__source_bucket__storage__credential",
+        "job__target_bucket__storage__credential",
+        "job__alias",
     )
     return rows.get(pk=transfer_id)
 
@@ -104,6 +111,8 @@ def _lease_end() -> datetime:
 def _has_slot(transfer: Transfer, now: datetime) -> bool:
     """Whether every storage that it works on may have one transfer more. Those who ask take turns by its row."""
     wanted = {transfer.target_id, *([transfer.source.storage_id] if transfer.source else [])}
+    if transfer.job and transfer.job.source_bucket.mounted:
+        wanted.add(transfer.job.source_bucket.storage_id)
     removes = TransferKind(transfer.kind).removes
     # Rows are locked in one order, so that two who ask never wait for each other.
     storages = Storage.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
@@ -111,7 +120,8 @@ def _has_slot(transfer: Transfer, now: datetime) -> bool:
 
 
 def _running(storage: Storage, removes: bool, now: datetime) -> int:
-    here = Transfer.objects.filter(Q(target=storage) | Q(source__storage=storage))
+    read_by_jobs = Q(job__source_bucket__storage=storage, job__source_bucket__mounted=True)
+    here = Transfer.objects.filter(Q(target=storage) | Q(source__storage=storage) | read_by_jobs)
     alike = here.filter(kind__in=_REMOVING) if removes else here.exclude(kind__in=_REMOVING)
     return alike.filter(state=TransferState.RUNNING, lease_expires_at__gte=now).count()
 

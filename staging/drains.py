@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 
 from adapters import registry
 from staging import cached_blocks, events, placement, policies, replicas, replication
@@ -53,7 +53,9 @@ def cancel(storage: Storage) -> None:
 
 def progress(storage: Storage) -> Progress:
     """What is left."""
-    left = storage.replicas.filter(object__bucket__mounted=False).aggregate(count=Count("pk"), bytes=Sum("size"))
+    left = storage.replicas.filter(object__bucket__mounted=False).aggregate(
+        count=Count("pk"), bytes=Sum("size", filter=Q(shares=False))
+    )
     mounted = storage.buckets.filter(mounted=True).exclude(name__startswith="~").values_list("name", flat=True)
     uploads = Upload.objects.filter(storage=storage).count()
     return Progress(left["count"], left["bytes"] or 0, uploads, list(mounted))

@@ -16,6 +16,8 @@ _DONE_BY = {
     TransferKind.VERIFY: "read back the copy on",
     TransferKind.EVICT: "remove the copy on",
     TransferKind.DELETE: "remove the copy on",
+    TransferKind.COPY: "make a copy on",
+    TransferKind.MOVE: "move it to",
 }
 _WRITTEN = {
     WritePolicy.THROUGH: "New objects are answered for once they are on {home}; a copy goes to {fast}.",

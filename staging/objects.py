@@ -9,12 +9,12 @@ from django.db import transaction
 from adapters.errors import InvalidKey
 from adapters.errors import NotFound as NothingThere
 from adapters.keys import check_key
-from staging import catalog, events, explaining, placement, policies, replication, versions
+from staging import catalog, events, explaining, placement, policies, replication, transfers, versions
 from staging.connections import release
 from staging.errors import InvalidRequest, NotFound
 from staging.explaining import Explanation
 from staging.models import Bucket, Object, Replica, Storage, Transfer
-from staging.states import Durability, ObjectState, ReplicaState
+from staging.states import Durability, ObjectState, ReplicaState, WritePolicy
 from staging.storages import adapter_for
 
 
@@ -93,6 +93,24 @@ def verify(bucket: Bucket, key: str) -> list[Transfer]:
     kept = (ReplicaState.AVAILABLE, ReplicaState.BAD)
     copies = _managed(bucket, key).replicas.filter(state__in=kept).select_related("object__bucket", "storage")
     return [replication.verify(copy, reason="somebody asked", priority=replication.URGENT) for copy in copies]
+
+
+def demote(bucket: Bucket, key: str) -> list[Transfer]:
+    """Let the object's fast copies go, once its bytes are where they persist; what works on that. Idempotent.
+
+    Raises NotFound, and InvalidRequest where the policy wants them to stay.
+    """
+    target = _managed(bucket, key)
+    policy = policies.of(target)
+    if policy.pin:
+        raise InvalidRequest("The policy pins a fast copy; change that first.")
+    if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
+        raise InvalidRequest("The policy lets nothing spill; change that first.")
+    versions.demote(target)
+    replication.settle(target)
+    for transfer in (under_way := list(target.transfers.filter(state__in=replication.LIVE).select_related("target"))):
+        transfers.hasten(transfer)
+    return under_way
 
 
 def delete(bucket: Bucket, key: str) -> bool:

@@ -24,6 +24,7 @@ from enum import StrEnum
 
 import structlog
 from django.conf import settings
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from adapters import registry
@@ -185,15 +186,18 @@ def _stored(adapter: Adapter, report: Report) -> Iterator[ObjectStat]:
 
 
 def _listed(storage: Storage, report: Report) -> Iterator[Replica]:
-    """The rows of the managed copies by key, a page at a time."""
-    rows = Replica.objects.filter(storage=storage, key__lt=behind(_FOLDER)).order_by("key")
+    """The rows of the managed copies by key, a page at a time: one of each place, AVAILABLE where any of it is."""
+    rows = Replica.objects.filter(storage=storage, key__lt=behind(_FOLDER))
+    good = ExpressionWrapper(Q(state=ReplicaState.AVAILABLE), output_field=BooleanField())
+    rows = rows.order_by("key", good.desc(), "pk")
     after = _FOLDER
     while page := list(rows.filter(key__gt=after).select_related("storage", "object__bucket__storage")[:_PAGE]):
         release()
         for row in page:
-            report.listed.add(row.key, row.size)
-            yield row
-        after = page[-1].key
+            if row.key != after:
+                after = row.key
+                report.listed.add(row.key, row.size)
+                yield row
 
 
 def _unknown(stats: list[ObjectStat], old: datetime, *, undated: bool) -> list[Finding]:

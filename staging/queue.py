@@ -5,7 +5,7 @@ from celery import Celery
 from django.db import transaction
 from kombu.exceptions import KombuError
 
-from staging.models import Transfer
+from staging.models import CopyJob, Transfer
 from staging.states import TransferKind
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,12 @@ def enqueue_transfer(transfer: Transfer) -> None:
     """Wake a worker for a transfer after commit. A lost message does no harm: the sweep finds the row."""
     name, queue = str(transfer.pk), queue_of(transfer)
     transaction.on_commit(lambda: _send("workers.tasks.run_transfer", queue, name))
+
+
+def enqueue_copy(job: CopyJob) -> None:
+    """Wake a worker after commit that plans a copy job on; the sweep finds those that nobody was told of."""
+    name = str(job.pk)
+    transaction.on_commit(lambda: _send("workers.tasks.advance_copy", "bulk", name))
 
 
 def queue_of(transfer: Transfer) -> str:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from adapters.base import ObjectStat
@@ -72,11 +72,39 @@ def drop_copy(copy: Replica) -> None:
             Storage.objects.filter(pk=copy.storage_id).update(reserved_bytes=F("reserved_bytes") - copy.size)
 
 
+def of_place(replica: Replica) -> QuerySet[Replica]:
+    """The rows of all versions whose bytes are these, its own among them."""
+    return Replica.objects.filter(storage=replica.storage_id, key=replica.key)
+
+
+def is_last(replica: Replica) -> bool:
+    """Whether no other version has its bytes at this place; in a transaction, which others of the place wait for.
+
+    A row is added to a place only beside one that is AVAILABLE. So the bytes of the last one, once it is to be removed,
+    are nobody's for good.
+    """
+    rows = of_place(replica).select_for_update().order_by("pk")
+    return all(row.pk == replica.pk for row in rows)
+
+
 def forget(replica: Replica) -> None:
-    """Remove a replica's row once its bytes are gone, and give its space back."""
-    deleted, _ = Replica.objects.filter(pk=replica.pk).delete()
-    if deleted:
-        Storage.objects.filter(pk=replica.storage_id).update(used_bytes=F("used_bytes") - replica.size)
+    """Remove a replica's row; of the last one of a place once its bytes are gone, and then their space is free."""
+    with transaction.atomic():
+        rows = list(of_place(replica).select_for_update().order_by("pk"))
+        mine = next((row for row in rows if row.pk == replica.pk), None)
+        if mine is None:
+            return
+        Replica.objects.filter(pk=mine.pk).delete()
+        others = [row for row in rows if row.pk != mine.pk]
+        if not others:
+            Storage.objects.filter(pk=mine.storage_id).update(used_bytes=F("used_bytes") - mine.size)
+        elif not mine.shares:
+            Replica.objects.filter(pk=others[0].pk).update(shares=False)
+
+
+def frees(replica: Replica) -> bool:
+    """Whether the removal of the copy, once it has begun, makes room: no other version keeps the bytes."""
+    return not of_place(replica).exclude(pk=replica.pk).exclude(state=ReplicaState.DELETING).exists()
 
 
 def schedule_removal(
@@ -126,7 +154,19 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
 
 
 def condemn(replica: Replica, why: str) -> bool:
-    """A copy is not what the catalog says: nobody reads it any more. False where somebody else saw to that."""
+    """A copy is not what the catalog says: nobody reads it any more, by whichever version. False where somebody else
+    saw to that.
+
+    What the other versions of the place need of it is the reconciler's to see.
+    """
+    found = _condemn(replica, why)
+    # Anew each time: until the last one is condemned another version may have come to share the place.
+    while other := of_place(replica).filter(state=ReplicaState.AVAILABLE).select_related("storage").first():
+        _condemn(other, why)
+    return found
+
+
+def _condemn(replica: Replica, why: str) -> bool:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
         found = Replica.objects.filter(pk=replica.pk, state=ReplicaState.AVAILABLE).update(state=ReplicaState.BAD)
@@ -140,7 +180,12 @@ def condemn(replica: Replica, why: str) -> bool:
 
 
 def confirm(replica: Replica) -> None:
-    """A copy was read whole and is what the catalog says, perhaps again."""
+    """A copy was read whole and is what the catalog says, perhaps again, of every version whose bytes these are."""
+    for row in of_place(replica).exclude(state=ReplicaState.DELETING).select_related("storage"):
+        _confirm(row)
+
+
+def _confirm(replica: Replica) -> None:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
         Replica.objects.filter(pk=replica.pk).update(verified_at=timezone.now())

@@ -9,11 +9,12 @@ from django.utils import timezone
 
 from staging import placement, policies, queue, replicas
 from staging.models import Object, Replica, Storage, Transfer
-from staging.policies import Policy
+from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
-#: A lower number goes first: somebody waits for it, bytes are not safe yet, a copy is missing, a copy would be faster.
-URGENT, UNSAFE, MISSING, FASTER, ROUTINE = 10, 30, 50, 70, 90
+#: A lower number goes first: somebody waits for it, bytes are not safe yet, a copy is missing, somebody asked for
+#: another object, a copy would be faster.
+URGENT, UNSAFE, MISSING, ASKED, FASTER, ROUTINE = 10, 30, 50, 60, 70, 90
 
 #: A copy that was read whole within this time is good.
 _LATELY = timedelta(hours=1)
@@ -75,7 +76,22 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
         policy = policies.of(locked)
         copies = list(locked.replicas.select_related("storage__drain_to"))
         planned = plan(locked, policy, copies, storages_of(locked, policy), is_new=is_new)
-        return [made for step in planned.steps if (made := _do(locked, step))]
+        made = [made for step in planned.steps if (made := _do(locked, step))]
+        return made + (_demote(locked, policy, copies) if locked.demoting else [])
+
+
+def _demote(target: Object, policy: Policy, copies: Sequence[Replica]) -> list[Transfer]:
+    """Let the fast copies go that the object can do without, and make those that it cannot do without safe."""
+    places = placement.places(policy, target.bucket, storages_of(target, policy))
+    fast = [copy for copy in copies if copy.storage.tier <= SLOWEST_FAST_TIER and copy.storage not in places]
+    if not fast:
+        Object.objects.filter(pk=target.pk).update(demoting=False)
+        return []
+    reason = "somebody asked for it to be demoted"
+    if all(copy in fast for copy in copies):
+        flush = _do(target, Step(TransferKind.FLUSH, placement.home(target.bucket), reason, URGENT))
+        return [flush] if flush else []
+    return [gone for copy in fast if (gone := replicas.let_go(copy, reason=reason))]
 
 
 def storages_of(target: Object, policy: Policy) -> list[Storage]:

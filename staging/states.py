@@ -36,7 +36,8 @@ class TransferKind(TextChoices):
     """What a transfer does: bring a copy to another storage, look at one again, or remove its bytes.
 
     FLUSH makes the first copy where the policy wants the bytes to be safe, REPLICATE a further one, PROMOTE one on a
-    faster storage. VERIFY reads a copy whole. EVICT makes room on a fast storage, DELETE follows a deletion.
+    faster storage. VERIFY reads a copy whole. EVICT makes room on a fast storage, DELETE follows a deletion. COPY makes
+    another object of one, MOVE removes that afterwards; both are parts of a copy that somebody asked for.
     """
 
     FLUSH = "flush"
@@ -45,6 +46,8 @@ class TransferKind(TextChoices):
     VERIFY = "verify"
     EVICT = "evict"
     DELETE = "delete"
+    COPY = "copy"
+    MOVE = "move"
 
     @property
     def copies(self) -> bool:
@@ -55,6 +58,11 @@ class TransferKind(TextChoices):
     def removes(self) -> bool:
         """Whether the bytes of ``source`` are removed."""
         return self in (TransferKind.EVICT, TransferKind.DELETE)
+
+    @property
+    def carries(self) -> bool:
+        """Whether it makes another object, rather than a replica of one."""
+        return self in (TransferKind.COPY, TransferKind.MOVE)
 
 
 class WritePolicy(TextChoices):
@@ -145,6 +153,23 @@ class OnExists(TextChoices):
 
     FAIL = "fail"
     REPLACE = "replace"
+
+
+class CopyOnExists(TextChoices):
+    """What a copy does where its key holds an object of other content; SKIP leaves both as they are."""
+
+    FAIL = "fail"
+    REPLACE = "replace"
+    SKIP = "skip"
+
+
+class CopyState(TextChoices):
+    """RUNNING → DONE, FAILED (parts of it) or CANCELLED; RUNNING again where it is retried."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Role(TextChoices):

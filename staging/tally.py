@@ -24,7 +24,7 @@ class Drift:
 
 def drift(storage: Storage) -> Drift:
     """How far the counts are off. Exact while others write: it is one statement, and rows change with their counts."""
-    copies = Replica.objects.filter(storage=OuterRef("pk")).order_by()
+    copies = Replica.objects.filter(storage=OuterRef("pk"), shares=False).order_by()
     uploads = Upload.objects.filter(storage=OuterRef("pk")).order_by()
     blocks = CachedBlock.objects.filter(storage=OuterRef("pk")).order_by()
     row = (

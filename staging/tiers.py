@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 
 from adapters import registry
 from adapters.base import ReadStream
@@ -169,7 +169,7 @@ def _relieve(storage: Storage) -> int:
         if excess <= 0:
             return made
         if replicas.let_go(replica, reason=f"{storage} is above its high mark"):
-            excess -= replica.size
+            excess -= replica.size if replicas.frees(replica) else 0
             made += 1
     for replica in _keeping(storage).filter(object__current=True).order_by("created_at")[:_AT_ONCE]:
         if excess <= 0:
@@ -195,7 +195,10 @@ def _flush(replica: Replica) -> bool:
 
 
 def _evictable(storage: Storage) -> QuerySet[Replica]:
-    return _keeping(storage).filter(dirty=False).order_by(IS_HOT, LAST_READ)
+    others = Replica.objects.filter(storage=OuterRef("storage"), key=OuterRef("key"))
+    # To let go of the clean copy of a place that another version needs would free nothing.
+    clean = _keeping(storage).filter(dirty=False).exclude(Exists(others.filter(dirty=True)))
+    return clean.order_by(IS_HOT, LAST_READ)
 
 
 def _keeping(storage: Storage) -> QuerySet[Replica]:

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
-from staging import claims, copying, purging, queue, replicas, replication, verifying
+from staging import carrying, claims, copy_progress, copying, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
 from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError
@@ -46,6 +46,8 @@ def run(transfer_id: str) -> None:
     except (AdapterError, StagingError) as exc:
         _fail(transfer, exc)
     _wake_next(transfer)
+    if transfer.job_id:
+        copy_progress.go_on(transfer.job_id)
 
 
 def sweep(limit: int = 500) -> int:
@@ -79,6 +81,8 @@ def cancel(transfer: Transfer) -> None:
     ):
         transfer.refresh_from_db()
         _end(transfer, TransferState.CANCELLED)
+        if transfer.job_id:
+            copy_progress.go_on(transfer.job_id)
     transfer.refresh_from_db()
 
 
@@ -115,7 +119,13 @@ def retry_delay_s(attempt: int, *, chance: float | None = None) -> float:
 
 def _remove_bytes(transfer: Transfer, _claim: Claim) -> None:
     replica = transfer.source
-    if replica is not None and replica.state == ReplicaState.DELETING:
+    with transaction.atomic():
+        # Where other versions have their bytes there too, only this one lets go of them, at once: each of two that
+        # waited until later would take the other for the one that removes them.
+        is_last = replica is not None and replicas.is_last(replica)
+        if replica and not is_last and claims.finish(transfer, TransferState.DONE, bytes_done=transfer.size):
+            replicas.forget(replica)
+    if replica and is_last and replica.state == ReplicaState.DELETING:
         adapter = adapter_for(replica.storage)
         release()
         adapter.delete(replica.key)
@@ -133,6 +143,8 @@ _WORK: Mapping[TransferKind, Callable[[Transfer, Claim], None]] = {
     TransferKind.VERIFY: verifying.verify,
     TransferKind.EVICT: _remove_bytes,
     TransferKind.DELETE: _remove_bytes,
+    TransferKind.COPY: carrying.carry,
+    TransferKind.MOVE: carrying.carry,
 }
 
 
@@ -141,6 +153,8 @@ def _end(transfer: Transfer, state: TransferState, **changes: object) -> None:
     try:
         if TransferKind(transfer.kind).copies:
             copying.discard(transfer)
+        elif TransferKind(transfer.kind).carries:
+            carrying.discard(transfer)
     except (AdapterError, StagingError) as exc:
         log.warning("transfer.not_cleaned", transfer=str(transfer.pk), error=exc.code, detail=str(exc))
         later = timezone.now() + timedelta(seconds=retry_delay_s(transfer.attempts))
@@ -159,6 +173,8 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
         # A storage that was not even asked has not failed the transfer: the attempt does not count.
         changes["attempts"], again = transfer.attempts - 1, True
         delay_s += exc.retry_after_s or 0
+    if transfer.job_id and not isinstance(exc, NotTried):
+        copy_progress.note_error(transfer.job_id, exc.code, f"{transfer.label}: {exc}")
     log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
     if transfer.kind == TransferKind.PROMOTE and no_room:
         _end(transfer, TransferState.CANCELLED, **changes)  # A faster copy is a favour, and there is no room for it.

@@ -55,6 +55,11 @@ def set_policy(target: Object, policy: Mapping[str, object]) -> None:
     target.save(update_fields=["policy", "expires_at"])
 
 
+def demote(target: Object) -> None:
+    """Note that the version's fast copies are to go."""
+    Object.objects.filter(pk=target.pk, current=True).update(demoting=True)
+
+
 def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) -> list[Moved]:
     """Let the next objects behind ``after`` whose keys begin with ``source`` begin with ``target``; in a transaction.
 

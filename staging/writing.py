@@ -36,10 +36,11 @@ def receive(alias: Alias, offer: Offer, body: Source) -> Receipt:
     return receipt
 
 
-def receive_part(alias: Alias, offer: Offer, body: Source) -> Receipt | Progress:
+def receive_part(alias: Alias, offer: Offer, body: Source, *, parks: bool = True) -> Receipt | Progress:
     """The same for a body that may be a part: what has come so far, or the receipt with the last part.
 
-    Raises WrongOffset where the part does not begin where the bytes that are safe end.
+    ``parks``: where the storage cannot go on with it, it may wait on a faster one. Raises WrongOffset where the part
+    does not begin where the bytes that are safe end.
     """
     limit = check(alias, offer)
     if goes_on(alias, offer):
@@ -52,7 +53,7 @@ def receive_part(alias: Alias, offer: Offer, body: Source) -> Receipt | Progress
     if standing and refusal:
         return _replay(standing, alias, offer, body, limit, refusal)
     reservations.supersede(alias, alias.key)
-    parked = parking.storage_for(alias, offer)
+    parked = parking.storage_for(alias, offer) if parks else None
     if parked is None:
         return begin(alias, offer, body, limit, standing)
     placement.open_home(alias.bucket)

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from staging import cache_room, chores, drains, janitor, tiers, transfers, upkeep
+from staging import cache_room, chores, copy_jobs, drains, janitor, tiers, transfers, upkeep
 from workers.schedule import EVERY_S
 
 
@@ -13,10 +13,17 @@ def run_transfer(transfer_id: str) -> None:
 
 
 @shared_task
+def advance_copy(job_id: str) -> None:
+    """Plan a copy job on."""
+    copy_jobs.advance(job_id)
+
+
+@shared_task
 def sweep_transfers() -> None:
     """Wake workers for whatever lost its message."""
     if _is_due("transfers.sweep"):
         transfers.sweep()
+        copy_jobs.sweep()
 
 
 @shared_task

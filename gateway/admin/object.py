@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
 from adapters.errors import AdapterError
-from gateway.admin import access, dialogs, words
+from gateway.admin import access, copy_job, dialogs, words
 from gateway.admin.alias import aliases_of
 from gateway.admin.owned import OwnedAdmin, ReadOnlyInline, SeenFilter
 from gateway.admin.transfer import transfers_of
@@ -30,6 +30,12 @@ _VERIFY = dialogs.confirm(
     "Workers compare each with the digest of the object. A damaged one is read by nobody any more, and made anew from "
     "another.",
     "Verify copies",
+)
+
+_DEMOTE = dialogs.confirm(
+    "Let the fast copies go?",
+    "They stay until the bytes are where the bucket's policy has them persist. Who reads the object may bring one back.",
+    "Demote",
 )
 
 
@@ -95,7 +101,7 @@ class ObjectAdmin(OwnedAdmin):
     show_full_result_count = False
     list_fullwidth = True
     inlines = [ReplicaInline]
-    actions_detail = ["verify"]
+    actions_detail = ["verify", "demote", "copy"]
     change_form_outer_after_template = "admin/staging/object/explain.html"
     fieldsets = [
         (None, {"fields": ["path", "version_words", "state_badge", "durability", "size_words_exact", "created"]}),
@@ -141,6 +147,28 @@ class ObjectAdmin(OwnedAdmin):
             return self.back_to(target)
         count = "The copy is" if len(asked) == 1 else f"{len(asked)} copies are"
         return self.done(request, target, f"{count} to be read back; what comes of it is shown with the copies.")
+
+    @action(description="Demote", permissions=["operate"], icon="vertical_align_bottom", dialog=_DEMOTE)
+    def demote(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        target = self.seen(request, object_id)
+        try:
+            asked = objects.demote(target.bucket, target.key)
+        except StagingError as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return self.back_to(target)
+        return self.done(request, target, "Its fast copies go." if asked else "It has no fast copies.")
+
+    @action(description="Copy or move", permissions=["operate"], icon="content_copy", dialog=copy_job.ASK)
+    def copy(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        target = self.seen(request, object_id)
+        try:
+            job = copy_job.begin(target, form)
+        except StagingError as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return self.back_to(target)
+        self.log_change(request, target, f"A copy to {job.target} was begun.")
+        self.message_user(request, f"The copy is {job.state}.", messages.SUCCESS)
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:staging_copyjob_change", args=[job.pk])})
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Of the current version; the others go by themselves."""

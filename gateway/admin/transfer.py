@@ -36,6 +36,7 @@ _PRIORITIES = {
     replication.URGENT: "somebody waits for it",
     replication.UNSAFE: "bytes are not safe yet",
     replication.MISSING: "a copy is missing",
+    replication.ASKED: "somebody asked for another object",
     replication.FASTER: "a copy would be faster",
     replication.ROUTINE: "routine",
 }
@@ -52,6 +53,7 @@ class TransferAdmin(OwnedAdmin):
         ("state", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("target", SeenFilter),
+        ("job", SeenFilter),
     ]
     list_select_related = ["project", "target"]
     search_fields = ["label", "error_code"]

@@ -182,3 +182,19 @@ class VerifyObject(Endpoint):
         """Have every copy read back and compared; a damaged one is replaced where there is a good one."""
         queued = objects.verify(bucket_of(self, name), key)
         return Response(TransferAnswer(queued, many=True).data, status=202)
+
+
+@extend_schema(tags=["objects"])
+class DemoteObject(Endpoint):
+    """One object without its fast copies."""
+
+    roles = {"POST": Role.OPERATOR}
+
+    @extend_schema(operation_id="demoteObject", request=None, responses={202: TransferAnswer(many=True)})
+    def post(self, _request: Request, name: str, key: str) -> Response:
+        """Let the copies on fast storages go, once the bytes are where they persist; what works on that is answered.
+
+        Nothing is left to do where the list is empty. A policy that pins a copy, or lets nothing spill, is in the way.
+        """
+        queued = objects.demote(bucket_of(self, name), key)
+        return Response(TransferAnswer(queued, many=True).data, status=202)

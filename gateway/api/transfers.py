@@ -56,6 +56,7 @@ class TransferQuery(ListQuery):
 
     state = Choice(TransferState.choices, required=False)
     kind = Choice(TransferKind.choices, required=False)
+    copy = serializers.UUIDField(required=False, help_text="Those of one copy.")
 
 
 class Transfers(Endpoint):
@@ -65,7 +66,9 @@ class Transfers(Endpoint):
     def get(self, request: Request) -> Response:
         """Transfers, the newest first."""
         query = TransferQuery.of(request)
-        chosen = {name: query.validated_data[name] for name in ("state", "kind") if name in query.validated_data}
+        filters = {"state": "state", "kind": "kind", "copy": "job"}
+        values = query.validated_data
+        chosen = {column: values[name] for name, column in filters.items() if name in values}
         rows = self.project.transfers.select_related("target").filter(**chosen)
         return Response(answer(Pager(request, query).of(rows, "-created_at", "-id"), TransferAnswer))
 

@@ -7,6 +7,7 @@ from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
 from staging.models.cached_block import CachedBlock
 from staging.models.chore import Chore
+from staging.models.copy_job import CopyJob
 from staging.models.credential import Credential
 from staging.models.event import Event
 from staging.models.idempotency import IdempotencyKey
@@ -25,6 +26,7 @@ __all__ = [
     "Bucket",
     "CachedBlock",
     "Chore",
+    "CopyJob",
     "Credential",
     "Event",
     "IdempotencyKey",

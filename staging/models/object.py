@@ -13,7 +13,8 @@ from staging.states import ObjectState
 class Object(models.Model):
     """One immutable version of the data at a key; at most one version of a key is current.
 
-    ``policy`` holds what differs from the bucket's for this version.
+    ``policy`` holds what differs from the bucket's for this version. ``demoting``: somebody asked for its fast copies
+    to go, once it is safe without them.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -27,6 +28,7 @@ class Object(models.Model):
     content_type = models.CharField(max_length=255, default="application/octet-stream")
     metadata = models.JSONField(default=dict, blank=True)
     policy = models.JSONField(default=dict, blank=True)
+    demoting = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="When its time to live is over.")
     retired_at = models.DateTimeField(null=True, blank=True, help_text="When it was deleted or replaced.")

@@ -19,7 +19,8 @@ LAST_READ = Coalesce("read_at", "created_at")
 class Replica(models.Model):
     """One copy of one version. A ``dirty`` one is not yet where the bucket's policy wants its bytes to be safe.
 
-    ``storage_version`` is what the storage called this content when it was published.
+    ``storage_version`` is what the storage called this content when it was published. Versions that are copies of each
+    other have their bytes at one place; all rows of a place but one are marked ``shares``, so that it counts once.
     """
 
     object = models.ForeignKey(Object, on_delete=models.CASCADE, related_name="replicas")
@@ -28,6 +29,7 @@ class Replica(models.Model):
     size = models.BigIntegerField()
     state = models.CharField(max_length=16, choices=ReplicaState.choices, default=ReplicaState.AVAILABLE)
     dirty = models.BooleanField(default=False)
+    shares = models.BooleanField(default=False, editable=False)
     storage_version = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True, blank=True)
@@ -38,7 +40,9 @@ class Replica(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["storage", "key"], name="replica_place_once"),
+            models.UniqueConstraint(
+                fields=["storage", "key"], condition=Q(shares=False), name="replica_place_counts_once"
+            ),
             models.UniqueConstraint(fields=["object", "storage"], name="replica_once_a_storage"),
             models.CheckConstraint(condition=Q(size__gte=0), name="replica_size_positive"),
             state_check("state", ReplicaState, "replica_state_known"),
@@ -56,6 +60,7 @@ class Replica(models.Model):
             models.Index(
                 fields=["storage", "created_at"], condition=Q(state=ReplicaState.AVAILABLE), name="replica_to_flush"
             ),
+            models.Index(fields=["storage", "key"], name="replica_by_place"),
             models.Index(fields=["verified_at"], condition=Q(state=ReplicaState.AVAILABLE), name="replica_by_verified"),
         ]
 

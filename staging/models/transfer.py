@@ -6,7 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from staging.models.fields import state_check
+from staging.models.copy_job import CopyJob
+from staging.models.fields import KeyField, state_check
 from staging.models.object import Object
 from staging.models.project import Project
 from staging.models.replica import Replica
@@ -20,7 +21,8 @@ class Transfer(models.Model):
     ``source`` is the replica that is removed or verified; a copy reads from any good one. Transfers of a lower
     ``priority`` number go first. ``start_offset`` is how many bytes were there when this attempt began, so that
     progress tells the rate; ``token`` is the storage's name for a copy that was suspended. The error that is kept is
-    the first.
+    the first. One that is part of a copy ``job`` has no object: it brings ``source_key`` of the job's one bucket to
+    ``target_key`` of the other, and ``token`` says which version it began with.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -30,6 +32,9 @@ class Transfer(models.Model):
     object = models.ForeignKey(Object, on_delete=models.SET_NULL, null=True, related_name="transfers")
     source = models.ForeignKey(Replica, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     target = models.ForeignKey(Storage, on_delete=models.CASCADE, related_name="transfers")
+    job = models.ForeignKey(CopyJob, on_delete=models.CASCADE, null=True, blank=True, related_name="transfers")
+    source_key = KeyField(blank=True, default="")
+    target_key = KeyField(blank=True, default="")
     label = models.CharField(max_length=1200, blank=True)
     size = models.BigIntegerField(default=0)
     bytes_done = models.BigIntegerField(default=0)
@@ -65,6 +70,9 @@ class Transfer(models.Model):
                     kind__in=[TransferKind.FLUSH, TransferKind.REPLICATE, TransferKind.PROMOTE],
                 ),
                 name="transfer_one_copy",
+            ),
+            models.UniqueConstraint(
+                fields=["job", "source_key"], condition=Q(job__isnull=False), name="transfer_once_a_job"
             ),
             models.UniqueConstraint(
                 fields=["object", "target", "kind"],

@@ -13,8 +13,8 @@ from django.utils import timezone
 from gateway.api.urls import urlpatterns
 from staging import aliases, catalog, credentials
 from staging.alias_terms import AliasSpec
-from staging.models import Alias, ApiKey, Bucket, Credential, Event, Membership, Object, Storage, Transfer
-from staging.states import AliasMode, Role, StorageState, TransferKind, TransferState
+from staging.models import Alias, ApiKey, Bucket, CopyJob, Credential, Event, Membership, Object, Storage, Transfer
+from staging.states import AliasMode, CopyState, Role, StorageState, TransferKind, TransferState
 from tests.gateway.conftest import Lab
 
 pytestmark = pytest.mark.django_db
@@ -53,6 +53,12 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "buckets/data/rename", "operator", {"from": "a", "to": "z"}),
     ("GET", "buckets/data/explain/a", "viewer", None),
     ("POST", "buckets/data/verify/a", "operator", None),
+    ("POST", "buckets/data/demote/a", "operator", None),
+    ("GET", "copies", "viewer", None),
+    ("POST", "copies", "operator", {"from": "data/a", "to": "data/z"}),
+    ("GET", "copies/{job}", "viewer", None),
+    ("POST", "copies/{job}/cancel", "operator", None),
+    ("POST", "copies/{ended}/retry", "operator", None),
     ("GET", "aliases", "viewer", None),
     ("POST", "aliases", "operator", ALIAS),
     ("POST", "aliases/revoke", "operator", {"bucket": "data"}),
@@ -93,6 +99,10 @@ def furnish(lab: Lab) -> dict[str, Any]:
         "copy": Transfer.objects.create(kind=TransferKind.REPLICATE, **copied).pk,
         "failed": Transfer.objects.create(kind=TransferKind.FLUSH, state=TransferState.FAILED, **copied).pk,
     }
+    job = {"project": lab.project, "source_bucket": lab.data, "target_bucket": lab.raw, "source_key": "a"}
+    job |= {"target_key": "b", "not_before": timezone.now(), "started_at": timezone.now()}
+    ids["job"] = CopyJob.objects.create(**job).pk
+    ids["ended"] = CopyJob.objects.create(state=CopyState.FAILED, **job).pk
     return {**ids, "alias": alias.pk, "output": output.pk, "transfer": transfer.pk, "key": lab.viewer.key.public_id}
 
 
@@ -106,6 +116,7 @@ def state() -> Any:
         list(Object.objects.order_by("pk").values_list("pk", "key", "state", "metadata")),
         list(Storage.objects.order_by("pk").values_list("pk", "tier", "revision", "state")),
         list(Transfer.objects.order_by("pk").values_list("pk", "state")),
+        list(CopyJob.objects.order_by("pk").values_list("pk", "state")),
         Event.objects.count(),
         Transfer.objects.count(),
     ]
@@ -131,13 +142,15 @@ def test_every_route_is_listed_here() -> None:
         "{transfer}": "<uuid:transfer_id>",
         "{copy}": "<uuid:transfer_id>",
         "{failed}": "<uuid:transfer_id>",
+        "{job}": "<uuid:copy_id>",
+        "{ended}": "<uuid:copy_id>",
         "{key}": "<name:name>",
     }
     listed = set()
     for _, path, _, _ in ROUTES:
         for word, pattern in words.items():
             path = path.replace(word, pattern)
-        path = re.sub("/(objects|explain|verify)/a", r"/\1/<path:key>", path)
+        path = re.sub("/(objects|explain|verify|demote)/a", r"/\1/<path:key>", path)
         path = path.replace("/local", "/<name:scheme>")
         for name in ("disk", "leaving", "shared", "data"):
             path = path.replace(f"/{name}", "/<name:name>")
@@ -175,6 +188,8 @@ def test_what_another_project_has_does_not_exist(lab: Lab, other: Lab, route: tu
 @pytest.mark.parametrize(
     ("path", "body"),
     [
+        ("copies", {"from": "stuff/a", "to": "data/a"}),
+        ("copies", {"from": "data/a", "to": "stuff/a"}),
         ("buckets", {"name": "more", "storage": "sand"}),
         ("buckets", {"name": "more", "mount": {"storage": "sand"}}),
         ("storages", {"name": "more", "scheme": "sftp", "credential_name": "common"}),
@@ -197,7 +212,7 @@ def test_groups_and_lists_stay_within_the_project(lab: Lab, other: Lab) -> None:
     assert other.admin("POST", "aliases/revoke", {"bucket": "data"}).json() == {"revoked": 0}
     assert other.admin("POST", "aliases/extend", {"key": "a", "lifetime_s": 9}).json() == {"extended": 0}
     assert other.admin("POST", "aliases/fail", {"key": "b"}).json() == {"failed": 0}
-    for path in ("aliases", "transfers", "credentials", "buckets/data/objects"):
+    for path in ("aliases", "transfers", "copies", "credentials", "buckets/data/objects"):
         assert other.viewer.get(path)["items"] == []
     for event in other.viewer.get("events")["items"]:
         assert event["kind"] in ("storage.created", "bucket.created", "api_key.issued")

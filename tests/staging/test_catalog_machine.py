@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from adapters.errors import AdapterError, Unavailable
-from staging import catalog, janitor, reading, transfers, writing
+from staging import catalog, janitor, reading, sharing, tally, transfers, writing
 from staging.errors import StagingError
 from staging.models import Event, Object, Replica, Storage, Transfer, Upload
-from staging.states import AliasMode, OnExists, TransferState
+from staging.states import AliasMode, CopyOnExists, OnExists, TransferState
 from staging.writing import Offer
 from tests.place import Place
 from tests.servers.faulty import Faults
@@ -81,6 +81,29 @@ def machine_on(place: Place, faults: Faults) -> type[RuleBasedStateMachine]:
                 catalog.delete(current)
                 del self.visible[key]
 
+        @rule(key=KEYS, other=KEYS, how=st.sampled_from(list(CopyOnExists)), moves=st.booleans())
+        def copy(self, key: str, other: str, how: CopyOnExists, moves: bool) -> None:
+            if key == other:
+                return
+            data, before = self.visible.get(key), self.visible.get(other)
+            keys = {f"{self.folder}/{key}": f"{self.folder}/{other}"}
+            found = sharing.share(place.managed, place.managed, keys, on_exists=how, moves=moves)
+            if data is None or (before not in (None, data) and how == CopyOnExists.FAIL):
+                assert list(found.failed) == list(keys)
+            elif before not in (None, data) and how == CopyOnExists.SKIP:
+                assert found.skipped
+            else:
+                assert found.done
+                self._committed(other, data)
+                if moves:
+                    del self.visible[key]
+
+        @rule()
+        def let_a_worker_fail(self) -> None:
+            faults.fail("delete", Unavailable)
+            self.let_a_worker_run()
+            faults.heal()
+
         @rule()
         def let_the_janitor_run(self) -> None:
             place.sweep()
@@ -110,7 +133,10 @@ def machine_on(place: Place, faults: Faults) -> type[RuleBasedStateMachine]:
         def counts_are_the_sum_of_the_rows(self) -> None:
             storage = Storage.objects.get(pk=place.storage.pk)
             assert storage.reserved_bytes == sum(Upload.objects.values_list("reserved_bytes", flat=True))
-            assert storage.used_bytes == sum(Replica.objects.values_list("size", flat=True))
+            places = dict(Replica.objects.values_list("key", "size"))
+            assert storage.used_bytes == sum(places.values())
+            assert Replica.objects.filter(shares=False).count() == len(places)
+            assert not tally.drift(storage)
 
         @invariant()
         def every_listed_byte_is_there(self) -> None:

@@ -10,7 +10,19 @@ from django.utils import timezone
 
 from staging import aliases, api_keys, credentials, storages
 from staging.alias_terms import AliasSpec
-from staging.models import Alias, ApiKey, Bucket, Credential, Event, Membership, Object, Project, Storage, Transfer
+from staging.models import (
+    Alias,
+    ApiKey,
+    Bucket,
+    CopyJob,
+    Credential,
+    Event,
+    Membership,
+    Object,
+    Project,
+    Storage,
+    Transfer,
+)
 from staging.states import AliasMode, Role
 from tests.gateway.admin.conftest import People, page
 from tests.gateway.conftest import Lab
@@ -21,6 +33,7 @@ MODELS = [
     "alias",
     "apikey",
     "bucket",
+    "copyjob",
     "credential",
     "event",
     "object",
@@ -36,6 +49,10 @@ DEEDS = [
     ("storage", "drain", "admin"),
     ("storage", "cancel_drain", "admin"),
     ("object", "verify", "operator"),
+    ("object", "demote", "operator"),
+    ("object", "copy", "operator"),
+    ("copyjob", "cancel", "operator"),
+    ("copyjob", "retry", "operator"),
     ("transfer", "cancel", "operator"),
     ("transfer", "retry", "operator"),
     ("alias", "extend", "operator"),
@@ -57,6 +74,7 @@ def rows_of(lab: Lab) -> dict[str, Any]:
         "bucket": lab.data,
         "credential": Credential.objects.filter(project=lab.project).first()
         or credentials.create(lab.project, "shared", {"password": "x"}),
+        "copyjob": CopyJob.objects.filter(project=lab.project).first() or CopyJob.objects.create(**_copied(lab)),
         "event": Event.objects.filter(project=lab.project).first(),
         "object": target,
         "project": lab.project,
@@ -66,6 +84,11 @@ def rows_of(lab: Lab) -> dict[str, Any]:
             project=lab.project, kind="replicate", object=target, target=lab.storage, not_before=timezone.now()
         ),
     }
+
+
+def _copied(lab: Lab) -> dict[str, Any]:
+    times = {"not_before": timezone.now(), "started_at": timezone.now()}
+    return {"project": lab.project, "source_bucket": lab.raw, "target_bucket": lab.data, "source_key": "d/", **times}
 
 
 def test_without_signing_in_every_page_leads_to_the_login(lab: Lab) -> None:

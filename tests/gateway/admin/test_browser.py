@@ -142,7 +142,19 @@ def test_a_drain_asks_where_to_in_its_dialog(
 def test_pages_fit_a_narrow_dark_screen(screen: Page, complaints: list[str], gateway: Gateway) -> None:
     screen.set_viewport_size({"width": 800, "height": 900})
     screen.emulate_media(color_scheme="dark")
-    models = ("alias", "apikey", "bucket", "credential", "event", "object", "project", "storage", "transfer", "upload")
+    models = (
+        "alias",
+        "apikey",
+        "bucket",
+        "copyjob",
+        "credential",
+        "event",
+        "object",
+        "project",
+        "storage",
+        "transfer",
+        "upload",
+    )
     adds = ("alias/add/", "apikey/add/", "bucket/add/", "storage/add/?scheme=s3", "credential/add/?scheme=sftp")
     for address in ("", *(f"staging/{model}/" for model in models), *(f"staging/{add}" for add in adds)):
         screen.goto(f"{gateway.url}/admin/{address}")

@@ -1,0 +1,329 @@
+"""Copy jobs: an object, or all below a prefix, is copied or moved between any two buckets of a project.
+
+What is below a prefix is planned page by page; a page is planned in the transaction that notes where the next begins,
+so that nothing is listed twice, whoever is killed when. Between managed buckets that is all: no byte moves. Where one
+of them is mounted each object is a transfer.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from adapters import registry
+from adapters.errors import AdapterError, InvalidKey
+from adapters.keys import check_key
+from staging import aliases, copy_progress, listing, objects, placement, queue, sharing, transfers
+from staging.alias_terms import AliasSpec
+from staging.copy_progress import AT_ONCE
+from staging.errors import ContentDiffers, InvalidRequest, NotFound, StagingError
+from staging.listing import Entry
+from staging.models import Bucket, CopyJob, Object, Project, Transfer
+from staging.replication import ASKED, LIVE
+from staging.states import AliasMode, CopyOnExists, CopyState, OnExists, TransferKind, TransferState
+
+#: Objects of a page, and pages that are planned in one go.
+_PAGE, _PAGES = 500, 20
+_MOST_ATTEMPTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class CopySpec:
+    """What a caller asks for: keys, or folders that end in ``/`` or are empty. ``moves``: the source goes then."""
+
+    source: Bucket
+    source_key: str
+    target: Bucket
+    target_key: str
+    on_exists: CopyOnExists = CopyOnExists.FAIL
+    moves: bool = False
+
+
+def create(project: Project, spec: CopySpec) -> CopyJob:
+    """Begin a copy; between managed buckets a small one has ended when this returns. Touches nothing but the database.
+
+    Raises InvalidRequest, and NotFound and ContentDiffers where the catalog knows already that nothing comes of it.
+    """
+    _check(project, spec)
+    now = timezone.now()
+    job = CopyJob(
+        project=project,
+        source_bucket=spec.source,
+        source_key=spec.source_key,
+        target_bucket=spec.target,
+        target_key=spec.target_key,
+        on_exists=spec.on_exists,
+        moves=spec.moves,
+        not_before=now,
+        started_at=now,
+    )
+    with transaction.atomic():
+        job.save()
+        _give_alias(job)
+    if _is_in_catalog(job):
+        advance(str(job.pk), pages=1)
+        job.refresh_from_db()
+    if job.state == CopyState.RUNNING:
+        queue.enqueue_copy(job)
+    return job
+
+
+def advance(job_id: str, *, pages: int = _PAGES) -> None:
+    """Plan the next pages of a job unless somebody does, and end it where nothing is left. Safe to call any time."""
+    job = _take(job_id)
+    if job is None:
+        return
+    try:
+        for _ in range(pages):
+            if job.listed or job.transfers.filter(state__in=LIVE).count() >= AT_ONCE or not _plan_page(job):
+                break
+    except (AdapterError, StagingError) as exc:
+        _put_off(job, exc)
+        return
+    # Others may have planned on meanwhile, if we were slow; each page is planned once all the same.
+    CopyJob.objects.filter(pk=job.pk, fence=job.fence).update(lease_expires_at=None)
+    copy_progress.go_on(job.pk)
+
+
+def sweep() -> None:
+    """Wake workers for jobs that have something left to plan, or that lost their worker."""
+    for job in CopyJob.objects.filter(_is_free(), state=CopyState.RUNNING):
+        queue.enqueue_copy(job)
+
+
+def cancel(job: CopyJob) -> None:
+    """Plan no more, and stop what is on its way: at once where it waits, within seconds where it runs.
+
+    What is copied stays. A job that has ended stays as it is.
+    """
+    CopyJob.objects.filter(pk=job.pk, state=CopyState.RUNNING, cancelled_at=None).update(cancelled_at=timezone.now())
+    # A page that was being planned is there now, and none comes after it.
+    for transfer in job.transfers.filter(state__in=LIVE).select_related("target", "job"):
+        transfers.cancel(transfer)
+    copy_progress.settle(job)
+    job.refresh_from_db()
+
+
+def retry(job: CopyJob) -> None:
+    """Go on with a job that failed or was cancelled: what is done stays done. Raises InvalidRequest for any other."""
+    now = timezone.now()
+    with transaction.atomic():
+        begun = CopyJob.objects.filter(pk=job.pk, state__in=[CopyState.FAILED, CopyState.CANCELLED]).update(
+            state=CopyState.RUNNING,
+            started_at=now,
+            start_bytes=F("bytes_done"),
+            not_before=now,
+            attempts=0,
+            cancelled_at=None,
+            finished_at=None,
+            error_code="",
+            error_detail="",
+        )
+        if not begun:
+            raise InvalidRequest(
+                f"Only a copy that failed or was cancelled can be tried again; this one is {job.state}."
+            )
+        job.refresh_from_db()
+        _give_alias(job)
+        again = job.transfers.filter(state__in=[TransferState.FAILED, TransferState.CANCELLED])
+        ids = list(again.values_list("pk", flat=True)[:AT_ONCE])
+        again.update(
+            state=TransferState.QUEUED,
+            attempts=0,
+            bytes_done=0,
+            not_before=now,
+            finished_at=None,
+            cancelled_at=None,
+            error_code="",
+            error_detail="",
+        )
+        for transfer in Transfer.objects.filter(pk__in=ids):
+            queue.enqueue_transfer(transfer)
+        queue.enqueue_copy(job)
+
+
+def _take(job_id: str) -> CopyJob | None:
+    free = CopyJob.objects.filter(_is_free(), pk=job_id, state=CopyState.RUNNING)
+    lease = timezone.now() + timedelta(seconds=settings.TRANSFER_LEASE_S)
+    if not free.update(fence=F("fence") + 1, lease_expires_at=lease):
+        return None
+    rows = CopyJob.objects.select_related("project", "source_bucket__storage__credential", "target_bucket__storage")
+    return rows.get(pk=job_id)
+
+
+def _is_free() -> Q:
+    now = timezone.now()
+    return Q(not_before__lte=now) & (Q(lease_expires_at=None) | Q(lease_expires_at__lt=now))
+
+
+def _plan_page(job: CopyJob) -> bool:
+    """Plan what the next page lists. False where another worker has done so, or the job was cancelled."""
+    entries, after = _listed(job)
+    with transaction.atomic():
+        here = CopyJob.objects.filter(pk=job.pk, state=CopyState.RUNNING, cancelled_at=None)
+        size = sum(entry.size for entry in entries)
+        if not here.filter(listed=False, place=job.place).update(
+            place=after,
+            listed=not after,
+            objects_found=F("objects_found") + len(entries),
+            bytes_found=F("bytes_found") + size,
+            attempts=0,
+        ):
+            return False
+        job.place, job.listed = after, not after
+        if _is_in_catalog(job):
+            _share(job, entries)
+        else:
+            rows = [_transfer(job, entry) for entry in entries]
+            Transfer.objects.bulk_create(rows)
+            for row in rows[:AT_ONCE]:
+                queue.enqueue_transfer(row)
+    return True
+
+
+def _listed(job: CopyJob) -> tuple[list[Entry], str]:
+    if job.is_folder:
+        page = listing.page(job.source_bucket, job.source_key, after=job.place, limit=_PAGE)
+        return page.objects, page.after
+    known = objects.look(job.source_bucket, job.source_key)
+    return [Entry(known.key, known.size, known.modified)], ""
+
+
+def _share(job: CopyJob, entries: list[Entry]) -> None:
+    sizes = {entry.key: entry.size for entry in entries}
+    keys = {key: target_key(job, key) for key in sizes}
+    wrong = {key: problem for key, new in keys.items() if (problem := _problem(new))}
+    found = sharing.share(
+        job.source_bucket,
+        job.target_bucket,
+        {key: new for key, new in keys.items() if key not in wrong},
+        on_exists=CopyOnExists(job.on_exists),
+        moves=job.moves,
+    )
+    size = sum(one.size for one in [*found.done, *found.skipped])
+    copy_progress.count(job.pk, objects=len(found.done), size=size, skipped=len(found.skipped))
+    failed = []
+    errors: dict[str, AdapterError | StagingError] = {**found.failed, **wrong}
+    for key, error in errors.items():
+        row = _transfer(job, Entry(key, sizes[key], None))
+        row.state, row.finished_at = TransferState.FAILED, timezone.now()
+        row.error_code, row.error_detail = error.code, str(error)
+        failed.append(row)
+        copy_progress.note_error(job.pk, error.code, str(error))
+    Transfer.objects.bulk_create(failed)
+
+
+def _transfer(job: CopyJob, entry: Entry) -> Transfer:
+    target = job.target_bucket
+    return Transfer(
+        project=job.project,
+        kind=TransferKind.MOVE if job.moves else TransferKind.COPY,
+        job=job,
+        source_key=entry.key,
+        target_key=target_key(job, entry.key),
+        target=target.storage if target.mounted else placement.home(target),
+        label=f"{target}/{target_key(job, entry.key)}",
+        size=entry.size,
+        reason=f"a copy of {job.source_bucket}/{entry.key}"[:200],
+        priority=ASKED,
+        not_before=timezone.now(),
+    )
+
+
+def target_key(job: CopyJob, key: str) -> str:
+    """Where the object at a source key is copied to."""
+    return f"{job.target_key}{key[len(job.source_key) :]}" if job.is_folder else job.target_key
+
+
+def _put_off(job: CopyJob, exc: AdapterError | StagingError) -> None:
+    """What is to be copied could not be listed: again later, or the job has failed."""
+    copy_progress.note_error(job.pk, exc.code, str(exc))
+    mine = CopyJob.objects.filter(pk=job.pk, fence=job.fence)
+    if exc.transient and job.attempts < _MOST_ATTEMPTS:
+        later = timezone.now() + timedelta(seconds=transfers.retry_delay_s(job.attempts))
+        mine.update(attempts=F("attempts") + 1, not_before=later, lease_expires_at=None)
+        return
+    with transaction.atomic():
+        copy_progress.end(job, CopyState.FAILED)
+
+
+def _is_in_catalog(job: CopyJob) -> bool:
+    """Whether no byte has to move."""
+    return not job.source_bucket.mounted and not job.target_bucket.mounted
+
+
+def _give_alias(job: CopyJob) -> None:
+    """What writes bytes does so through an alias, as everybody does; until it ends, readers of the target wait."""
+    if _is_in_catalog(job):
+        return
+    mode = AliasMode.WRITE_PREFIX if job.is_folder else AliasMode.WRITE
+    on_exists = OnExists.REPLACE if job.on_exists == CopyOnExists.REPLACE else OnExists.FAIL
+    spec = AliasSpec(
+        mode,
+        job.target_key,
+        on_exists=on_exists,
+        labels={"copy": str(job.pk)},
+        lifetime_s=settings.ALIAS_MAX_LIFETIME_S,
+    )
+    job.alias = aliases.create(job.target_bucket, [spec])[0]
+    job.save(update_fields=["alias"])
+
+
+def _check(project: Project, spec: CopySpec) -> None:
+    for name, bucket, key in (("from", spec.source, spec.source_key), ("to", spec.target, spec.target_key)):
+        if bucket.project_id != project.pk:
+            raise NotFound(f"There is no bucket {bucket.name!r} in this project.")
+        whole = key.removesuffix("/")
+        if (whole or key) and (problem := _problem(whole) or _problem(bucket.prefix + whole)):
+            raise InvalidRequest("A key is not valid.", fields={name: problem.detail})
+        if placement.is_reserved(bucket, whole):
+            raise InvalidRequest("A key is not valid.", fields={name: "it belongs to managed buckets"})
+    if _is_folder(spec.source_key) != _is_folder(spec.target_key):
+        raise InvalidRequest("An object cannot become a folder.", fields={"to": "end both in '/', or neither"})
+    here, there = _place(spec.source, spec.source_key), _place(spec.target, spec.target_key)
+    if here == there or (_is_folder(spec.source_key) and (here.startswith(there) or there.startswith(here))):
+        raise InvalidRequest("One lies in the other.", fields={"to": "another key, or a folder beside it"})
+    for name, bucket in [("to", spec.target), *([("from", spec.source)] if spec.moves else [])]:
+        if registry.is_read_only(bucket.storage.scheme):
+            raise InvalidRequest("It cannot be done.", fields={name: f"{bucket.storage.name} can only be read"})
+    _check_catalog(spec)
+
+
+def _check_catalog(spec: CopySpec) -> None:
+    """What a managed source has, and what stands in the way of one object, are known without asking any storage."""
+    if spec.source.mounted:
+        return
+    if _is_folder(spec.source_key):
+        if not listing.page(spec.source, spec.source_key, limit=1).objects:
+            raise NotFound(f"There is nothing below {spec.source_key!r} in the bucket {spec.source}.")
+        return
+    one = objects.look(spec.source, spec.source_key)
+    standing = Object.objects.filter(bucket=spec.target, key=spec.target_key, current=True).first()
+    is_taken = standing is not None and (standing.size, standing.sha256) != (one.size, one.sha256)
+    if is_taken and spec.on_exists == CopyOnExists.FAIL and not spec.target.mounted:
+        raise ContentDiffers(f"There is an object {spec.target_key!r} of other content in the bucket {spec.target}.")
+
+
+def _is_folder(key: str) -> bool:
+    return not key or key.endswith("/")
+
+
+def _place(bucket: Bucket, key: str) -> str:
+    """The same for the same place: two mounted buckets, and two storages, may show one folder."""
+    if not bucket.mounted:
+        return f"bucket {bucket.pk}/{key}"
+    storage = bucket.storage
+    # The URI of an S3 bucket does not tell the service that it is at.
+    service = storage.options.get("endpoint", "")
+    return f"{service} {registry.base_uri(storage.scheme, storage.options)}{bucket.prefix}{key}"
+
+
+def _problem(key: str) -> InvalidKey | None:
+    try:
+        check_key(key)
+    except InvalidKey as exc:
+        return exc
+    return None

@@ -1,0 +1,134 @@
+"""Copying within a storage: it makes a copy job's object by itself, and no byte passes through Waybill."""
+
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connections, transaction
+from django.utils import timezone
+
+from adapters.base import Adapter, CopiesWithin, ObjectStat, WriteMode
+from adapters.errors import AlreadyExists, VersionChanged
+from staging import catalog, events, placement, reservations, tiers, writing
+from staging.blocks import WHOLE_BYTES
+from staging.claims import Claim
+from staging.connections import release
+from staging.errors import CopyDiffers
+from staging.leases import UploadLease
+from staging.models import Alias, BlockSums, Bucket, Storage, Upload
+from staging.offers import Offer
+from staging.reading import Copy, Found
+from staging.states import OnExists
+from staging.storages import adapter_for
+
+#: How often the claim is looked after while the storage works.
+_POLL_S = 0.5
+
+
+def copy(source: Bucket, alias: Alias, found: Found, claim: Claim) -> bool:
+    """Have the storage copy what was ``found`` to the alias's key; False where that cannot be, and nothing was done.
+
+    The catalog must know digest and blocks of what it lists, so what others wrote is copied so between mounted buckets
+    only. Raises what the storage raises, VersionChanged, CopyDiffers, and what ends the claim: noticed at once, but the
+    storage's copy is waited for and then removed.
+    """
+    target = alias.bucket
+    writing.check(alias, Offer(found.size))
+    if not target.mounted and alias.on_exists == OnExists.FAIL and catalog.current(target, alias.key):
+        return False
+    storage = target.storage if target.mounted else tiers.landing(target, found.size)
+    here = next((copy for copy in found.copies if copy.replica.storage_id == storage.pk), None)
+    if here is None:
+        return False
+    adapter = adapter_for(storage)
+    if not isinstance(adapter, CopiesWithin):
+        return False
+    sums = _sums(found)
+    if found.sha256 and found.etag_is_strong and (target.mounted or sums is not None):
+        return _listed(adapter, alias, found, here, storage, sums or b"", claim)
+    return target.mounted and source.mounted and _unlisted(adapter, alias, here, claim)
+
+
+def _sums(found: Found) -> bytes | None:
+    """The sums of the version's blocks; None where they are wanted and not known."""
+    if found.size <= WHOLE_BYTES:
+        return b""
+    row = BlockSums.objects.filter(pk=found.object_id).first()
+    return bytes(row.sums) if row else None
+
+
+def _mode(alias: Alias) -> WriteMode:
+    replaces = alias.bucket.mounted and alias.on_exists == OnExists.REPLACE
+    return WriteMode.REPLACE if replaces else WriteMode.CREATE
+
+
+def _listed(
+    adapter: Adapter, alias: Alias, found: Found, here: Copy, storage: Storage, sums: bytes, claim: Claim
+) -> bool:
+    """With a row before the bytes and one after, like an upload: whoever finds the row after a crash can tell."""
+    upload_id = uuid.uuid4()
+    key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
+    upload = reservations.reserve(alias, storage, key, upload_id, found.size, found.content_type)
+    reservations.note_content(upload, found.size, found.sha256)
+    try:
+        stat = _copy(adapter, here, key, _mode(alias), claim, UploadLease(upload))
+        if stat.checksum and stat.checksum.algorithm == "sha-256" and stat.checksum.hex != found.sha256:
+            raise CopyDiffers(f"The storage {adapter.name} made a copy of other content.")
+        replayed = catalog.register(upload, stat.version, sums=sums).replayed
+    except AlreadyExists:
+        reservations.drop(upload)
+        return False  # What stands there may be equal, which only reading tells.
+    except BaseException:
+        _give_up(upload)
+        raise
+    if replayed:
+        _give_up(upload)
+    return True
+
+
+def _unlisted(adapter: Adapter, alias: Alias, here: Copy, claim: Claim) -> bool:
+    """A file that others wrote stays one of theirs; who waits for it is told."""
+    try:
+        _copy(adapter, here, f"{alias.bucket.prefix}{alias.key}", _mode(alias), claim, None)
+    except AlreadyExists:
+        return False
+    with transaction.atomic():
+        events.record(alias.bucket.project_id, "object.created", f"{alias.bucket}/{alias.key}")
+    return True
+
+
+def _copy(
+    adapter: Adapter, here: Copy, key: str, mode: WriteMode, claim: Claim, lease: UploadLease | None
+) -> ObjectStat:
+    source = here.replica.key
+    release()
+    before = adapter.stat(source)
+    if here.version not in (None, before.version):
+        raise VersionChanged("another one stands there now", storage=adapter.name, key=source)
+
+    def work() -> ObjectStat:
+        assert isinstance(adapter, CopiesWithin)
+        try:
+            return adapter.copy_within(source, key, mode=mode)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        copied = pool.submit(work)
+        while not copied.done():
+            claim.keep(0)
+            if lease:
+                lease.keep()
+            time.sleep(_POLL_S if copied.running() else 0)
+        stat = copied.result()
+    after = adapter.stat(source)
+    if stat.size != before.size or after.version != before.version:
+        raise VersionChanged("it changed while it was copied", storage=adapter.name, key=source)
+    claim.confirm(stat.size)
+    return stat
+
+
+def _give_up(upload: Upload) -> None:
+    """The janitor removes what of it there may be, soon; at a mounted key, where others write too, it stays."""
+    reservations.disown(upload)
+    reservations.owned(upload).update(lease_expires_at=timezone.now())

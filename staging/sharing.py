@@ -1,0 +1,160 @@
+"""Sharing: a version stands at another key too, in the same bucket or another, and no byte moves.
+
+The new version's rows of its copies name the places of the old one's. What its bucket's policy asks for besides, the
+planner makes of them. ``replicas`` lets the bytes of a place go with its last row.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import Max
+
+from staging import catalog, events, placement, policies, replication
+from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, StagingError, TooLarge
+from staging.models import BlockSums, Bucket, Object, Replica
+from staging.policies import Policy
+from staging.states import CopyOnExists, ObjectState, ReplicaState, StorageState
+
+#: How often it is tried when others write the same keys at the same moment.
+_RACES = 5
+
+
+@dataclass
+class Shared:
+    """What became of each source key: a copy, or it was left as it is, or why there is none."""
+
+    done: list[Object] = field(default_factory=list)
+    skipped: list[Object] = field(default_factory=list)
+    failed: dict[str, StagingError] = field(default_factory=dict)
+
+
+class _Overtaken(OperationalError):
+    """Somebody else wrote one of the keys meanwhile."""
+
+
+def share(
+    source: Bucket, target: Bucket, keys: Mapping[str, str], *, on_exists: CopyOnExists, moves: bool = False
+) -> Shared:
+    """Let what stands at each source key stand at its target key too, in one transaction with the caller's.
+
+    Where equal content stands there already, that is the copy. ``moves``: the sources are deleted with it. Both buckets
+    are managed ones of one project.
+    """
+    for _ in range(_RACES):
+        try:
+            with transaction.atomic():
+                return _share(source, target, keys, on_exists, moves)
+        except (IntegrityError, _Overtaken):
+            continue
+    raise _Overtaken(f"Others write the same keys of the bucket {target}.")
+
+
+def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: CopyOnExists, moves: bool) -> Shared:
+    # Those who copy and those who replace take turns, so that no two wait for each other.
+    list(Bucket.objects.select_for_update(no_key=True).filter(pk__in={source.pk, target.pk}).order_by("pk"))
+    found, policy = Shared(), policies.of_bucket(target)
+    # Until the end nobody may delete, replace or evict what is shared: all of them change the version's row first.
+    current = Object.objects.select_for_update(of=("self",)).filter(bucket=source, key__in=keys, current=True)
+    sources = {row.key: row for row in current.order_by("pk")}
+    for row in sources.values():
+        row.bucket = source
+    places = _places(sources.values())
+    there = Object.objects.filter(bucket=target, key__in=keys.values())
+    last = dict(there.order_by().values_list("key").annotate(Max("version")))
+    standing = {one.key: one for one in there.filter(current=True)}
+    made: dict[str, Object] = {}
+    for key, new_key in keys.items():
+        one, before = sources.get(key), standing.get(new_key)
+        refusal = _refusal(one, places, policy, before, on_exists)
+        if one is None or refusal:
+            found.failed[key] = refusal or NotFound(f"There is no object {key!r} in the bucket {source} any more.")
+        elif before and _is_equal(one, before):
+            found.done.append(one)
+        elif before and on_exists == CopyOnExists.SKIP:
+            found.skipped.append(one)
+        else:
+            if before and not catalog.retire(before, keep_s=settings.REPLACED_KEEP_S):
+                raise _Overtaken
+            made[key] = _copy_of(one, target, new_key, last.get(new_key, 0) + 1, policy)
+            found.done.append(one)
+    _write(target, [(sources[key], version) for key, version in made.items()], places, policy)
+    events.record_objects(dict.fromkeys(standing, "object.replaced"), target, made.values())
+    for done in found.done if moves else []:
+        catalog.delete(done)
+    for version in made.values():
+        version.bucket = target
+        replication.settle(version, is_new=True)
+    return found
+
+
+def _places(versions: Iterable[Object]) -> dict[object, list[Replica]]:
+    """The good copies of each version. One that is to go is never shared: its bytes may be gone at any moment."""
+    found: dict[object, list[Replica]] = {}
+    rows = Replica.objects.filter(object__in=list(versions), state=ReplicaState.AVAILABLE)
+    for row in rows.exclude(storage__state=StorageState.LOST).select_related("storage").order_by("pk"):
+        found.setdefault(row.object_id, []).append(row)
+    return found
+
+
+def _refusal(
+    one: Object | None,
+    places: Mapping[object, Sequence[Replica]],
+    policy: Policy,
+    before: Object | None,
+    on_exists: CopyOnExists,
+) -> StagingError | None:
+    if one is None:
+        return None
+    if before and not _is_equal(one, before) and on_exists == CopyOnExists.FAIL:
+        return ContentDiffers(f"An object of other content stands at {before.key!r}.")
+    if not places.get(one.pk):
+        return ObjectUnavailable("No copy of the object can be read now.")
+    if policy.max_object_bytes and one.size > policy.max_object_bytes:
+        return TooLarge(f"The target takes objects of at most {policy.max_object_bytes} bytes.")
+    return None
+
+
+def _is_equal(one: Object, before: Object) -> bool:
+    """Whether the same content stands there and can be read; otherwise the copy heals it."""
+    return (one.size, one.sha256, ObjectState.AVAILABLE) == (before.size, before.sha256, before.state)
+
+
+def _copy_of(one: Object, bucket: Bucket, key: str, version: int, policy: Policy) -> Object:
+    return Object(
+        bucket=bucket,
+        key=key,
+        version=version,
+        size=one.size,
+        sha256=one.sha256,
+        content_type=one.content_type,
+        metadata=one.metadata,
+        expires_at=catalog.end_of(policy),
+    )
+
+
+def _write(
+    bucket: Bucket,
+    made: Sequence[tuple[Object, Object]],
+    places: Mapping[object, Sequence[Replica]],
+    policy: Policy,
+) -> None:
+    Object.objects.bulk_create(version for _, version in made)
+    copies = {one.pk: version for one, version in made}
+    sums = BlockSums.objects.filter(object__in=copies)
+    BlockSums.objects.bulk_create(BlockSums(object=copies[row.pk], sums=row.sums) for row in sums)
+    Replica.objects.bulk_create(
+        Replica(
+            object=version,
+            storage=place.storage,
+            key=place.key,
+            size=place.size,
+            shares=True,
+            storage_version=place.storage_version,
+            dirty=policy.is_dirty(place.storage) and not placement.satisfies(policy, bucket, places[one.pk]),
+            verified_at=place.verified_at,
+        )
+        for one, version in made
+        for place in places[one.pk]
+    )

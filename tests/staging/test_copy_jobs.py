@@ -1,0 +1,392 @@
+"""Copies and moves between any two buckets: planned once, all or nothing, stopped, tried again and gone on with."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from adapters.errors import AccessDenied, AdapterError, Offline
+from staging import aliases, catalog, copy_jobs, copy_progress, janitor, reading, transfers, versions
+from staging.alias_terms import AliasSpec
+from staging.copy_jobs import CopySpec
+from staging.errors import ContentDiffers, DataPending, InUse, InvalidRequest, NotFound, SourceMissing
+from staging.models import Alias, Bucket, CopyJob, Event, Object, Transfer, Upload
+from staging.states import AliasMode, CopyOnExists, CopyState, TransferState
+from tests.staging.yard import DATA, MIB, Yard, read
+
+DONE, FAILED, CANCELLED = CopyState.DONE, CopyState.FAILED, CopyState.CANCELLED
+
+
+def mounted(yard: Yard, storage: str, prefix: str = "in/") -> Bucket:
+    name = f"{storage}-{prefix.strip('/')}"
+    return Bucket.objects.create(project=yard.project, name=name, storage=yard[storage], mounted=True, prefix=prefix)
+
+
+def folder(yard: Yard, bucket: Bucket) -> Path:
+    return yard.folder / bucket.storage.name / bucket.prefix
+
+
+def fill(yard: Yard, bucket: Bucket, **files: bytes) -> None:
+    for name, data in files.items():
+        path = folder(yard, bucket) / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def begin(yard: Yard, source: tuple[Bucket, str], target: tuple[Bucket, str], **how: Any) -> CopyJob:
+    return copy_jobs.create(yard.project, CopySpec(*source, *target, **how))
+
+
+def work(yard: Yard, job: CopyJob) -> CopyJob:
+    """What workers would do now until nothing is due."""
+    for _ in range(20):
+        copy_jobs.advance(str(job.pk))
+        if not yard.work(most=500):
+            break
+    job.refresh_from_db()
+    return job
+
+
+def contents(yard: Yard, bucket: Bucket) -> dict[str, bytes]:
+    if not bucket.mounted:
+        return {one.key: read(one) for one in Object.objects.filter(bucket=bucket, current=True)}
+    root = folder(yard, bucket)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def counts(job: CopyJob) -> tuple[int, int, int, int]:
+    return job.objects_found, job.objects_done, job.objects_skipped, job.objects_failed
+
+
+def buckets_of(yard: Yard) -> dict[str, Bucket]:
+    return {
+        "managed": yard.bucket("runs"),
+        "also managed": yard.bucket("kept"),
+        "far": mounted(yard, "far"),
+        "home": mounted(yard, "home"),
+        "also home": mounted(yard, "home", "out/"),
+    }
+
+
+FILES = {"d__a": b"one", "d__e__b": DATA * 70, "d__empty": b"", "other": b"x"}
+COPIED = {"to/a": b"one", "to/e/b": DATA * 70, "to/empty": b""}
+PAIRS = [
+    ("managed", "also managed"),
+    ("managed", "far"),
+    ("managed", "home"),
+    ("far", "managed"),
+    ("far", "home"),
+    ("home", "managed"),
+    ("home", "also home"),
+]
+
+
+@pytest.mark.parametrize(("moves", "pairs"), [(False, PAIRS), (True, PAIRS)], ids=["copy", "move"])
+def test_a_folder_goes_from_any_bucket_to_any_other(yard: Yard, moves: bool, pairs: list[tuple[str, str]]) -> None:
+    buckets = buckets_of(yard)
+    for here, there in pairs:
+        source, target = buckets[here], buckets[there]
+        if source.mounted:
+            fill(yard, source, **FILES)
+        for name, data in {} if source.mounted else FILES.items():
+            yard.put(source, name.replace("__", "/"), data)
+            versions.describe(source, name.replace("__", "/"), {"of": name})
+        job = work(yard, begin(yard, (source, "d/"), (target, "to/"), moves=moves))
+        assert (job.state, job.error_detail) == (DONE, ""), (here, there)
+        assert counts(job) == (3, 3, 0, 0)
+        assert job.bytes_done == job.bytes_found == sum(map(len, COPIED.values()))
+        assert contents(yard, target) == COPIED, (here, there)
+        left = {name.replace("__", "/"): data for name, data in FILES.items()}
+        assert contents(yard, source) == ({"other": b"x"} if moves else left), (here, there)
+        made = Object.objects.filter(bucket=target, key="to/a", current=True).first()
+        assert made is None or made.metadata == ({} if source.mounted else {"of": "d__a"})
+        assert not Alias.objects.filter(labels__has_key="copy", revoked_at=None).exists()
+        for bucket in (source, target):
+            for one in Object.objects.filter(bucket=bucket, current=True):
+                catalog.delete(one)
+            for path in folder(yard, bucket).rglob("*") if bucket.mounted else ():
+                path.is_file() and path.unlink()
+        yard.work(most=500)
+        assert not any(path.is_file() for name in yard.storages for path in (yard.folder / name).rglob("*"))
+    assert not Upload.objects.exists()
+    assert Event.objects.filter(kind="copy.done").count() == len(pairs)
+
+
+@pytest.mark.parametrize("here", ["managed", "home"])
+def test_no_byte_passes_through_where_the_storage_copies_by_itself(yard: Yard, here: str) -> None:
+    buckets = buckets_of(yard)
+    source, target = buckets[here], buckets["also home"]
+    yard.put(source, "a", DATA)
+    yard.faults("home").fail("read", AccessDenied)
+    yard.faults("home").fail("open_write", AccessDenied)
+    job = work(yard, begin(yard, (source, "a"), (target, "b")))
+    assert (job.state, job.error_detail) == (DONE, "")
+    assert contents(yard, target) == {"b": DATA}
+    assert Object.objects.get(bucket=target).sha256 == Object.objects.get(bucket=source).sha256
+
+
+@pytest.mark.parametrize("there", ["managed", "home"])
+@pytest.mark.parametrize(
+    ("how", "state", "after", "skipped"),
+    [
+        (CopyOnExists.FAIL, FAILED, b"old", 0),
+        (CopyOnExists.SKIP, DONE, b"old", 1),
+        (CopyOnExists.REPLACE, DONE, b"new", 0),
+    ],
+)
+def test_what_stands_there_already(
+    yard: Yard, there: str, how: CopyOnExists, state: CopyState, after: bytes, skipped: int
+) -> None:
+    buckets = buckets_of(yard)
+    source, target = buckets["far"], buckets[there]
+    fill(yard, source, d__a=b"new", d__b=b"same")
+    yard.put(target, "to/a", b"old")
+    yard.put(target, "to/b", b"same")
+    job = work(yard, begin(yard, (source, "d/"), (target, "to/"), on_exists=how, moves=True))
+    assert (job.state, job.objects_skipped) == (state, skipped and 2), job.error_detail
+    assert contents(yard, target) == {"to/a": after, "to/b": b"same"}
+    stays = {"d/a": b"new"} if after == b"old" else {}
+    assert contents(yard, source) == ({**stays, "d/b": b"same"} if skipped else stays)
+    assert (job.error_code == "already_exists") == (state == FAILED)
+
+
+def test_each_page_is_planned_once_whoever_is_killed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_jobs, "_PAGE", 2)
+    monkeypatch.setattr(copy_jobs, "AT_ONCE", 3)
+    monkeypatch.setattr(copy_progress, "AT_ONCE", 3)
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, **{f"d__{number:02}": bytes([number]) for number in range(15)})
+    job = begin(yard, (source, "d/"), (target, ""))
+    late = copy_jobs._take(str(job.pk))
+    assert late
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copy_jobs, "_transfer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            copy_jobs._plan_page(late)
+    copy_jobs.advance(str(job.pk))
+    assert not Transfer.objects.exists(), "the killed one's lease holds"
+    CopyJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    copy_jobs.advance(str(job.pk))
+    assert Transfer.objects.count() == 4, "no more at a time than it may have"
+    assert copy_jobs._plan_page(late) is False, "what another has planned meanwhile"
+    job = work(yard, job)
+    assert (job.state, counts(job)) == (DONE, (15, 15, 0, 0))
+    assert contents(yard, target) == {f"{number:02}": bytes([number]) for number in range(15)}
+
+
+def test_a_cancelled_copy_stops_and_can_be_gone_on_with(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, d__a=b"one", d__b=DATA * 1000, d__c=b"three")
+    job = begin(yard, (source, "d/"), (target, ""))
+    copy_jobs.advance(str(job.pk))
+    first, running, _ = Transfer.objects.order_by("source_key")
+    transfers.run(str(first.pk))
+    yard.faults("home").hold("write")
+    with _in_thread(lambda: transfers.run(str(running.pk))):
+        yard.faults("home").wait_until_held("write")
+        assert Transfer.objects.get(pk=running.pk).state == TransferState.RUNNING
+        copy_jobs.cancel(job)
+        assert job.state == CopyState.RUNNING, "it ends with what is on its way"
+        yard.faults("home").heal()
+    job.refresh_from_db()
+    assert (job.state, counts(job)) == (CANCELLED, (3, 1, 0, 0))
+    assert contents(yard, target) == {"a": b"one"}
+    assert not Upload.objects.exists()
+    copy_jobs.retry(job)
+    job = work(yard, job)
+    assert (job.state, counts(job)) == (DONE, (3, 3, 0, 0))
+    with pytest.raises(InvalidRequest):
+        copy_jobs.retry(job)
+
+
+def test_what_failed_is_tried_again_and_the_rest_is_not(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, d__a=b"one")
+    job = begin(yard, (source, "d/"), (target, ""))
+    yard.faults("far").fail("open_read", AccessDenied)
+    job = work(yard, job)
+    assert (job.state, job.error_code, counts(job)) == (FAILED, "access_denied", (1, 0, 0, 1))
+    yard.faults("far").heal()
+    copy_jobs.retry(job)
+    job = work(yard, job)
+    assert (job.state, job.error_code, counts(job)) == (DONE, "", (1, 1, 0, 0))
+    fill(yard, source, d__z=b"new")
+    assert contents(yard, target) == {"a": b"one"}
+
+
+@pytest.mark.parametrize("there", ["managed", "home"])
+def test_it_goes_on_where_it_stopped(yard: Yard, there: str) -> None:
+    source, target = mounted(yard, "far"), buckets_of_home(yard)[there]
+    data = bytes(range(256)) * 4096 * 4
+    fill(yard, source, a=data)
+    job = begin(yard, (source, "a"), (target, "b"))
+    yard.faults("far").fail("read", Offline, from_byte=2 * MIB, once=True)
+    work(yard, job)
+    stopped = Transfer.objects.get()
+    assert (stopped.state, stopped.error_code) == (TransferState.QUEUED, "offline")
+    yard.hurry()
+    assert work(yard, job).state == DONE
+    assert Transfer.objects.get().start_offset == 2 * MIB
+    assert contents(yard, target) == {"b": data}
+
+
+def test_it_does_not_go_on_with_another_version(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, a=bytes(4 * MIB))
+    job = begin(yard, (source, "a"), (target, "b"))
+    yard.faults("far").fail("read", Offline, from_byte=2 * MIB, once=True)
+    work(yard, job)
+    fill(yard, source, a=b"\1" * 4 * MIB)
+    yard.hurry()
+    assert work(yard, job).state == DONE
+    assert contents(yard, target) == {"b": b"\1" * 4 * MIB}
+
+
+@pytest.mark.parametrize("there", ["managed", "home"])
+@pytest.mark.parametrize("step", ["open_write", "write", "publish", "published"])
+@pytest.mark.parametrize("how", [CopyOnExists.FAIL, CopyOnExists.SKIP, CopyOnExists.REPLACE])
+def test_a_move_that_is_interrupted_ends_with_one_copy(yard: Yard, there: str, step: str, how: CopyOnExists) -> None:
+    source, target = mounted(yard, "far"), buckets_of_home(yard)[there]
+    fill(yard, source, a=DATA)
+    job = begin(yard, (source, "a"), (target, "b"), moves=True, on_exists=how)
+    yard.faults("home").fail(step, Offline, once=True)
+    work(yard, job)
+    assert contents(yard, source) == {"a": DATA}, "not before the copy is known"
+    yard.hurry()
+    assert work(yard, job).state == DONE
+    assert (contents(yard, source), contents(yard, target)) == ({}, {"b": DATA})
+    Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    janitor.sweep()
+    assert contents(yard, target) == {"b": DATA}
+    yard.work()
+    if there == "managed":
+        yard.assert_all_is_counted()
+
+
+def test_a_move_leaves_a_source_that_was_replaced_meanwhile(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, a=DATA)
+    job = begin(yard, (source, "a"), (target, "b"), moves=True)
+    copy_jobs.advance(str(job.pk))
+    yard.faults("home").hold("published")
+    with _in_thread(lambda: transfers.run(str(Transfer.objects.get().pk))):
+        yard.faults("home").wait_until_held("published")
+        fill(yard, source, a=b"newer")
+        yard.faults("home").heal()
+    assert work(yard, job).state == DONE
+    assert (contents(yard, source), contents(yard, target)) == ({"a": b"newer"}, {"b": DATA})
+    assert "stays" in Transfer.objects.get().reason
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "error"),
+    [
+        (("managed", "d/"), ("managed", "d/"), InvalidRequest),
+        (("managed", "d/"), ("managed", "d/e/"), InvalidRequest),
+        (("managed", ""), ("managed", "d/"), InvalidRequest),
+        (("home", "a"), ("whole", "in/a"), InvalidRequest),
+        (("whole", ""), ("home", ""), InvalidRequest),
+        (("managed", "d/"), ("home", "d"), InvalidRequest),
+        (("managed", "d//x"), ("home", "d"), InvalidRequest),
+        (("managed", "d/x"), ("whole", ".waybill/x"), InvalidRequest),
+        (("managed", "nothing"), ("home", "d"), NotFound),
+        (("managed", "nothing/"), ("home", "d/"), NotFound),
+        (("managed", "d/x"), ("managed", "d/y"), ContentDiffers),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    yard: Yard, source: tuple[str, str], target: tuple[str, str], error: type[Exception]
+) -> None:
+    buckets = {"managed": yard.bucket(), "home": mounted(yard, "home"), "whole": mounted(yard, "home", "")}
+    yard.put(buckets["managed"], "d/x", b"x")
+    yard.put(buckets["managed"], "d/y", b"y")
+    with pytest.raises(error):
+        begin(yard, (buckets[source[0]], source[1]), (buckets[target[0]], target[1]))
+    assert not CopyJob.objects.exists()
+
+
+def test_a_source_that_cannot_be_listed_is_asked_again_and_then_given_up(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, a=b"one")
+    job = begin(yard, (source, "a"), (target, "b"))
+    for error, state in ((Offline, CopyState.RUNNING), (AccessDenied, FAILED)):
+        yard.faults("far").fail("stat", error)
+        CopyJob.objects.update(not_before=timezone.now())
+        job = work(yard, job)
+        assert (job.state, job.error_code) == (state, "offline")
+        if state == CopyState.RUNNING:
+            with pytest.raises(InUse):
+                catalog.drop_bucket(source)
+    yard.faults("far").heal()
+    copy_jobs.retry(job)
+    assert work(yard, job).state == DONE
+
+
+def test_a_managed_folder_of_many_is_copied_in_the_catalog(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_jobs, "_PAGE", 2)
+    source, target = yard.bucket("runs"), yard.bucket("kept")
+    for number in range(5):
+        yard.put(source, f"d/{number}", DATA)
+    yard.put(target, "d/3", b"other")
+    job = begin(yard, (source, "d/"), (target, "d/"))
+    assert (job.state, counts(job)) == (CopyState.RUNNING, (2, 2, 0, 0)), "the first page at once"
+    job = work(yard, job)
+    assert (job.state, job.error_code, counts(job)) == (FAILED, "already_exists", (5, 4, 0, 1))
+    other = yard.current(target, "d/3")
+    assert other
+    catalog.delete(other)
+    copy_jobs.retry(job)
+    job = work(yard, job)
+    assert (job.state, counts(job)) == (DONE, (5, 5, 0, 0))
+    Transfer.objects.update(not_before=timezone.now())
+    yard.work()
+    yard.assert_all_is_counted()
+    assert yard["home"].used_bytes == 5 * len(DATA)
+    copy_progress.purge(timezone.now() + timedelta(days=1))
+    assert not CopyJob.objects.exists()
+
+
+def test_readers_of_the_target_wait_for_a_copy_that_runs(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), mounted(yard, "home")
+    fill(yard, source, a=b"one")
+    folder(yard, target).mkdir()
+    alias = aliases.create(target, [AliasSpec(AliasMode.READ, "b")])[0]
+    with pytest.raises(SourceMissing):
+        reading.find(alias)
+    job = begin(yard, (source, "a"), (target, "b"))
+    with pytest.raises(DataPending):
+        reading.find(alias)
+    assert work(yard, job).state == DONE
+    assert reading.find(alias).size == 3
+
+
+def buckets_of_home(yard: Yard) -> dict[str, Bucket]:
+    return {"managed": yard.bucket("runs"), "home": mounted(yard, "home")}
+
+
+class _in_thread:
+    """Work that goes on meanwhile; its error, if any, is the test's."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._failed: list[Exception] = []
+        self._thread = threading.Thread(target=self._run, args=(work,))
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        assert not self._failed
+
+    def _run(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except (AdapterError, AssertionError) as exc:
+            self._failed.append(exc)
+        finally:
+            connection.close()
