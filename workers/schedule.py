@@ -4,6 +4,7 @@
 _TASKS = {
     "transfers.sweep": "sweep_transfers",
     "tiers.sweep": "sweep_tiers",
+    "nodes.sweep": "sweep_nodes",
     "janitor.sweep": "sweep_leftovers",
     "upkeep.reconcile": "reconcile",
     "upkeep.scrub": "scrub",
@@ -11,6 +12,7 @@ _TASKS = {
 EVERY_S = {
     "transfers.sweep": 15.0,
     "tiers.sweep": 10.0,
+    "nodes.sweep": 10.0,
     "janitor.sweep": 60.0,
     "upkeep.reconcile": 60.0,
     "upkeep.scrub": 300.0,

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from staging import chores, drains, janitor, tiers, transfers, upkeep
+from staging import chores, drains, janitor, node_copies, nodes, tiers, transfers, upkeep
 from workers.schedule import EVERY_S
 
 
@@ -34,6 +34,14 @@ def sweep_tiers() -> None:
         tiers.relieve()
         upkeep.hasten()
         drains.sweep()
+
+
+@shared_task
+def sweep_nodes() -> None:
+    """Find out which nodes are silent, and have their copies follow."""
+    if _is_due("nodes.sweep"):
+        nodes.judge()
+        node_copies.follow()
 
 
 @shared_task

@@ -1,0 +1,44 @@
+"""The heartbeat of a node: a thread of each gateway process, which also hands over when the process is told to stop."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.db import Error, connections
+from django.utils import timezone
+
+from staging import nodes
+from staging.connections import release
+
+log = structlog.get_logger(__name__)
+
+
+class Heart(threading.Thread):
+    """Beats until ``leave`` is called; then it says that the node goes, hands over what it alone has, and ends."""
+
+    def __init__(self) -> None:
+        super().__init__(name="heart", daemon=True)
+        self._leaves = threading.Event()
+        self._began_at = timezone.now()
+
+    def leave(self) -> None:
+        """The process is told to stop."""
+        self._leaves.set()
+
+    def run(self) -> None:
+        wait_s = 0
+        while not self._leaves.wait(wait_s):
+            self._do(lambda: nodes.beat(self._began_at))
+            wait_s = settings.NODE_BEAT_S
+        self._do(nodes.leave)
+        connections.close_all()
+
+    @staticmethod
+    def _do(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Error as exc:
+            log.warning("node.not_heard", node=settings.NODE_NAME, error=type(exc).__name__)
+        finally:
+            release()
