@@ -39,6 +39,6 @@ class Heart(threading.Thread):
         try:
             work()
         except Error as exc:
-            log.warning("node.not_heard", node=settings.NODE_NAME, error=type(exc).__name__)
+            log.warning("node.not_heard", node=settings.NODE_NAME, error=type(exc).__name__, detail=str(exc))
         finally:
             release()

@@ -124,7 +124,7 @@ def _append(request: HttpRequest, adapter: Adapter, question: Question) -> dict[
             raise Unavailable(detail, storage=adapter.name, key=session.key)
         try:
             with Hasher(()) as nothing:
-                pump(RequestBody(request.META), session.write, nothing)
+                pump(RequestBody(request.META), session.write, nothing, on_progress=lambda _: None)
         finally:
             session.suspend()
         return {"offset": session.offset}
