@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import Error, connections
 from django.utils import timezone
 
-from staging import nodes
+from staging import handover, nodes
 from staging.connections import release
 
 log = structlog.get_logger(__name__)
@@ -17,8 +17,9 @@ log = structlog.get_logger(__name__)
 class Heart(threading.Thread):
     """Beats until ``leave`` is called; then it says that the node goes, hands over what it alone has, and ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, handover_s: float) -> None:
         super().__init__(name="heart", daemon=True)
+        self._handover_s = handover_s
         self._leaves = threading.Event()
         self._began_at = timezone.now()
 
@@ -32,6 +33,7 @@ class Heart(threading.Thread):
             self._do(lambda: nodes.beat(self._began_at))
             wait_s = settings.NODE_BEAT_S
         self._do(nodes.leave)
+        self._do(lambda: handover.hand_over(self._handover_s))
         connections.close_all()
 
     @staticmethod

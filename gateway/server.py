@@ -68,7 +68,8 @@ class Worker(ThreadWorker):
             return
         from gateway.heart import Heart  # Django is not set up yet when gunicorn loads this module.
 
-        self.heart = Heart()
+        # gunicorn kills a worker that takes longer than it is given.
+        self.heart = Heart(handover_s=max(0.0, min(settings.NODE_HANDOVER_S, self.cfg.graceful_timeout - 2)))
         self.heart.start()
         super().run()
         self.heart.leave()

@@ -50,8 +50,7 @@ def number(node: Gateway, django_db_blocker: Any, tmp_path_factory: pytest.TempP
         made = storages.create(project, spec).pk
     yield made
     with django_db_blocker.unblock():
-        Storage.objects.get(pk=made).buckets.all().delete()
-        project.delete()
+        storages.delete(Storage.objects.get(pk=made))
 
 
 @pytest.fixture(scope="module")
