@@ -8,8 +8,11 @@ from django.conf import settings
 from django.db import Error, connections
 from django.utils import timezone
 
+from gateway import metrics
 from staging import handover, nodes
 from staging.connections import release
+from staging.models import Node
+from staging.states import NodeState
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +33,16 @@ class Heart(threading.Thread):
     def run(self) -> None:
         wait_s = 0
         while not self._leaves.wait(wait_s):
-            self._do(lambda: nodes.beat(self._began_at))
+            self._do(self._beat)
             wait_s = settings.NODE_BEAT_S
         self._do(nodes.leave)
         self._do(lambda: handover.hand_over(self._handover_s))
         connections.close_all()
+
+    def _beat(self) -> None:
+        nodes.beat(self._began_at)
+        for node in Node.objects.all():
+            metrics.observe_node(node.name, node.state, node.seen_at.timestamp(), NodeState.values)
 
     @staticmethod
     def _do(work: Callable[[], object]) -> None:

@@ -257,6 +257,7 @@ SPECTACULAR_SETTINGS = {
         "AliasMode": "staging.states.AliasMode",
         "AliasState": "staging.states.AliasState",
         "AskedStorageState": "gateway.api.storages.STATES",
+        "NodeState": "gateway.api.nodes.STATES",
         "ObjectState": "staging.states.ObjectState",
         "ReplicaState": "staging.states.ReplicaState",
         "StorageState": "staging.states.StorageState",

@@ -22,6 +22,8 @@ from staging.states import NodeState, StorageState, TransferKind, TransferState
 
 log = structlog.get_logger(__name__)
 
+Secrets = Mapping[str, str]
+
 _REMOVING = [kind for kind in TransferKind if kind.removes]
 #: Storages up to this tier are empty once their machine was started anew.
 _FORGETFUL_TIER = 0
@@ -71,6 +73,11 @@ def is_elsewhere(storage: Storage) -> bool:
     return storage.node is not None and storage.node.name != settings.NODE_NAME
 
 
+def url_of(storage: Storage) -> str | None:
+    """The internal URL of the node that has the storage's bytes; None where this process reaches them by itself."""
+    return storage.node.url if storage.node is not None and is_elsewhere(storage) else None
+
+
 def named(name: str) -> Node:
     """The node. Raises InvalidRequest."""
     node = Node.objects.filter(name=name).first()
@@ -79,20 +86,22 @@ def named(name: str) -> Node:
     return node
 
 
-def seen_from_here(storage: Storage, secrets: Mapping[str, str]) -> tuple[str, Mapping[str, Any], Mapping[str, str]]:
-    """Scheme, options and secrets of its adapter in this process: its own, or those that ask its node's gateway."""
+def seen_from_here(storage: Storage, secrets: Secrets) -> tuple[str, str, Mapping[str, Any], Secrets]:
+    """Scheme, name, options and secrets of its adapter in this process: its own, or what asks its node's gateway."""
     node = storage.node
     if node is None or not is_elsewhere(storage):
-        return storage.scheme, storage.options, secrets
+        return storage.scheme, storage.name, storage.options, secrets
     options = {"url": node.url, "node": node.name, "number": storage.pk}
-    return "peer", options, {"secret": settings.PEER_SECRETS[0]}
+    return "peer", storage.name, options, {"secret": settings.PEER_SECRETS[0]}
 
 
-def check_may_have(storage: Storage, node: Node | None) -> None:
-    """Raises InvalidRequest where the storage cannot become one of the node, or leave the one that it has."""
+def give(storage: Storage, node: Node | None) -> None:
+    """Have the storage be one of the node from now on. Raises InvalidRequest where one of its nodes is not at work."""
     for one in (node, storage.node):
-        if one is not None and one.state != NodeState.ACTIVE:
-            raise InvalidRequest(f"The node {one} is {one.state}.", fields={"node": "it does not answer now"})
+        if one is not None and one.standing != NodeState.ACTIVE:
+            raise InvalidRequest(f"The node {one} is {one.standing}.", fields={"node": f"it is {one.standing}"})
+    Storage.objects.filter(pk=storage.pk).update(node=node, revision=F("revision") + 1)
+    storage.refresh_from_db()
 
 
 def _staying(started_at: datetime) -> Q:

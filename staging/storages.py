@@ -64,9 +64,8 @@ def adapter_for(storage: Storage) -> Adapter:
         if found and found[0] >= revision:
             return found[1]
         try:
-            unsealed = credentials.unseal(credential) if credential else {}
-            kind, options, secrets = nodes.seen_from_here(storage, unsealed)
-            adapter = registry.build(kind, storage.name, options, secrets, observe=observe)
+            secrets = credentials.unseal(credential) if credential else {}
+            adapter = registry.build(*nodes.seen_from_here(storage, secrets), observe=observe)
         except (InvalidRequest, ValueError) as exc:
             raise StorageUnusable(f"The storage {storage.name} cannot be used: {exc}") from exc
         adapter.breaker = health.breaker_for(storage)
@@ -195,10 +194,8 @@ def place(storage: Storage, *, site: str, max_transfers: int) -> None:
 
 def give(storage: Storage, node: Node | None) -> None:
     """Say which node's disk or memory it is; None: every process reaches it by itself. Raises InvalidRequest."""
-    nodes.check_may_have(storage, node)
     _validated(storage.project, storage.scheme, storage.options, {}, node)
-    Storage.objects.filter(pk=storage.pk).update(node=node, revision=F("revision") + 1)
-    storage.refresh_from_db()
+    nodes.give(storage, node)
 
 
 def cordon(storage: Storage) -> bool:

@@ -3,7 +3,7 @@
 from django.db import models
 
 from staging.models.fields import state_check, validate_name
-from staging.states import NodeState
+from staging.states import NodeState, StorageState
 
 
 class Node(models.Model):
@@ -31,3 +31,11 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def standing(self) -> str:
+        """Its state in one word; one that is heard of may be draining, or drained."""
+        if self.state != NodeState.ACTIVE or self.draining_since is None:
+            return str(self.state)
+        left = self.storages.exclude(state=StorageState.DRAINED)
+        return str(StorageState.DRAINING if left.exists() else StorageState.DRAINED)
