@@ -24,7 +24,10 @@ _OWN = {
     "gsiftp": "adapters.gfal:GridFtpAdapter",
     "srm": "adapters.gfal:SrmAdapter",
     "memory": "adapters.memory:MemoryAdapter",
+    "peer": "adapters.peer:PeerAdapter",
 }
+#: What Waybill makes for itself; not asked of the classes, so that listing kinds loads no driver.
+_INTERNAL = ("peer",)
 #: The entry points by which other packages bring kinds of their own, ``scheme = package.module:Class``.
 ENTRY_POINTS = "waybill.adapters"
 log = logging.getLogger(__name__)
@@ -65,8 +68,8 @@ _CAPABILITIES: Mapping[str, type] = {
 
 
 def schemes() -> tuple[str, ...]:
-    """All kinds."""
-    return tuple(_kinds())
+    """All kinds that a person may register."""
+    return tuple(kind for kind in _kinds() if kind not in _INTERNAL)
 
 
 def is_shared(scheme: str) -> bool:

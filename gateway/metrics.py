@@ -1,6 +1,7 @@
 """Prometheus metrics. No label ever holds a token, a key or a name that a job chooses."""
 
 import os
+from collections.abc import Iterable
 
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -29,6 +30,26 @@ STORAGE_FAILING = Gauge(
     ["storage"],
     multiprocess_mode="livesum",
 )
+
+NODE_STATE = Gauge(
+    "waybill_node_state",
+    "1 for the state that the node is in, as this node last heard of it.",
+    ["node", "state"],
+    multiprocess_mode="mostrecent",
+)
+NODE_HEARD = Gauge(
+    "waybill_node_heartbeat_timestamp_seconds",
+    "When the node said last that it is there.",
+    ["node"],
+    multiprocess_mode="mostrecent",
+)
+
+
+def observe_node(name: str, state: str, seen_at: float, states: Iterable[str]) -> None:
+    """What this gateway's heart has heard of a node."""
+    for one in states:
+        NODE_STATE.labels(name, one).set(one == state)
+    NODE_HEARD.labels(name).set(seen_at)
 
 
 def observe_storage(storage: str, operation: str, seconds: float, outcome: str) -> None:

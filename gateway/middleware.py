@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
+from adapters.peer_protocol import PREFIX
 from gateway import metrics
 
 log = structlog.get_logger(__name__)
@@ -46,7 +48,9 @@ class RequestLog:
             method, path, status = request.headers.get("X-Original-Method", ""), "/a/", response[REFUSED_STATUS]
         elif path.startswith("/a/"):
             path = "/a/"
-        plane = "data" if path in ("/a/", ADMISSION_PATH) else "control"
+        elif path.startswith(PREFIX):
+            path = PREFIX
+        plane = "data" if path in ("/a/", PREFIX, ADMISSION_PATH) else "control"
         counted = method if method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE") else "other"
         metrics.REQUESTS.labels(plane, counted, status).inc()
         metrics.SECONDS.labels(plane).observe(seconds)
@@ -66,9 +70,10 @@ class DataPath:
     """Takes alias requests past sessions, cookies and the rest, which cost a third of a small request's time."""
 
     def __init__(self, get_response: Handler) -> None:
-        from gateway.data import admission, views
+        from gateway.data import admission, peers, views
 
         self.get_response = get_response
+        self.peers = peers
         self.alias, self.alias_path = views.alias, views.ALIAS_PATH
         self.admission = admission
 
@@ -78,4 +83,6 @@ class DataPath:
             return self.alias(request, match["token"], match["name"] or "")
         if request.path_info == ADMISSION_PATH and self.admission.is_from_proxy(request):
             return self.admission.answer(request)
+        if settings.NODE_NAME and request.path_info.startswith(PREFIX):
+            return self.peers.answer(request)
         return self.get_response(request)

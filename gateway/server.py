@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from gunicorn.config import Config
@@ -16,6 +16,9 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.cores import CORES
 from gateway.logs import redact
+
+if TYPE_CHECKING:
+    from gateway.heart import Heart
 
 #: How long a client may send nothing in the middle of a request's head or of a document for the API or the admin.
 #: The bodies of aliases have ``CLIENT_STALL_S``.
@@ -51,10 +54,28 @@ class Worker(ThreadWorker):
     ended. A client that is refused tries again (``curl --retry-connrefused``), and a proxy takes another gateway.
     """
 
+    heart: "Heart | None" = None
+
     def init_process(self) -> None:
         """The workers of one gateway take the cores in turn."""
         CORES.settle(os.getppid() + self.age)
         super().init_process()
+
+    def run(self) -> None:
+        """With the node's heartbeat beside it, where this gateway is one."""
+        if not settings.NODE_NAME:
+            super().run()
+            return
+        from gateway.heart import Heart  # Django is not set up yet when gunicorn loads this module.
+
+        # gunicorn kills a worker that takes longer than it is given.
+        self.heart = Heart(handover_s=max(0.0, min(settings.NODE_HANDOVER_S, self.cfg.graceful_timeout - 2)))
+        self.heart.start()
+        super().run()
+        self.heart.leave()
+        while self.heart.is_alive():
+            self.notify()
+            self.heart.join(0.5)
 
     def handle(self, conn: TConn) -> Any:
         """One request; what comes back is gunicorn's business."""
@@ -74,9 +95,10 @@ class Worker(ThreadWorker):
         self._dismiss()
         BaseWorker.handle_quit(self, sig, frame)
 
-    @staticmethod
-    def _dismiss() -> None:
+    def _dismiss(self) -> None:
         """Readers that wait for data are told to come back; gunicorn would wait for their threads."""
         from staging import waiting  # Django is not set up yet when gunicorn loads this module.
 
         waiting.dismiss()
+        if self.heart is not None:
+            self.heart.leave()

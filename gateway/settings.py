@@ -1,5 +1,6 @@
 """Django's settings, every value through ``env``; docs/settings.md lists them for operators."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +36,23 @@ SECRET_KEYS = secrets_file.load(
     DATA_DIR / "secret-keys",
 )
 SECRET_KEY, *SECRET_KEY_FALLBACKS = [secrets_file.derive(key, "django") for key in SECRET_KEYS]
+
+# The node, where this gateway has storages of its own that its peers are to reach.
+NODE_NAME = env.text("WAYBILL_NODE_NAME", expected="the node's name; empty where there is none")
+if NODE_NAME and not re.fullmatch("[a-z0-9][a-z0-9._-]{0,62}", NODE_NAME):
+    raise env.SettingInvalid("WAYBILL_NODE_NAME", NODE_NAME, "a name of a-z, 0-9, '.', '_' and '-'")
+NODE_URL = env.text("WAYBILL_NODE_URL", expected="the internal URL under which other gateways reach this one").rstrip(
+    "/"
+)
+if NODE_NAME and (urlsplit(NODE_URL).scheme not in ("http", "https") or not urlsplit(NODE_URL).hostname):
+    raise env.SettingInvalid("WAYBILL_NODE_URL", NODE_URL, "a URL like http://10.0.0.7:8081, beside WAYBILL_NODE_NAME")
+NODE_PEERS = env.choice("WAYBILL_NODE_PEERS", "proxy", ("proxy", "redirect"))
+NODE_BEAT_S = env.number("WAYBILL_NODE_BEAT_S", 10, least=1, most=3600)
+NODE_SUSPECT_S = env.number("WAYBILL_NODE_SUSPECT_S", 30, least=2, most=3600)
+NODE_LOST_S = env.number("WAYBILL_NODE_LOST_S", 120, least=NODE_SUSPECT_S + 1, most=86400)
+NODE_HANDOVER_S = env.number("WAYBILL_NODE_HANDOVER_S", 15, most=3600)
+#: By these, the newest first, gateways know each other.
+PEER_SECRETS = [secrets_file.derive(key, "peers") for key in SECRET_KEYS]
 
 # The catalog.
 DATABASE_URL = env.secret("DATABASE_URL", expected="postgres://user:password@host/name, or empty for SQLite")
@@ -241,6 +259,7 @@ SPECTACULAR_SETTINGS = {
         "AskedStorageState": "gateway.api.storages.STATES",
         "CopyOnExists": "staging.states.CopyOnExists",
         "CopyState": "staging.states.CopyState",
+        "NodeState": "gateway.api.nodes.STATES",
         "ObjectState": "staging.states.ObjectState",
         "OnExists": "staging.states.OnExists",
         "ReplicaState": "staging.states.ReplicaState",

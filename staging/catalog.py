@@ -30,7 +30,7 @@ T = TypeVar("T")
 _RACES = 5
 
 _CURRENT_REPLICAS = Prepared(
-    lambda bucket_id, key: Replica.objects.select_related("object", "storage__credential").filter(
+    lambda bucket_id, key: Replica.objects.select_related("object", "storage__credential", "storage__node").filter(
         object__bucket_id=bucket_id, object__key=key, object__current=True
     ),
     int,

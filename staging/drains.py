@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.utils import timezone
 
 from adapters import registry
 from staging import cached_blocks, events, placement, policies, replicas, replication
@@ -19,25 +21,34 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is still on a storage: managed copies and their bytes, uploads that run, mounted buckets, which stay."""
+    """What is still on a storage: managed copies and their bytes, uploads that run, mounted buckets, which stay.
+
+    ``is_late``: the deadline has passed, and not all was gone by then.
+    """
 
     replicas: int
     bytes: int
     uploads: int
     mounted: list[str]
+    deadline: datetime | None = None
+    is_late: bool = False
 
 
-def start(storage: Storage, to: Storage) -> None:
-    """Take no new bytes there, and move what lies there ``to`` another storage. Raises InvalidRequest."""
-    wrong = _unfit(storage, to)
+def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> None:
+    """Take no new bytes there, and move what lies there ``to`` another storage. Raises InvalidRequest.
+
+    It goes on behind the deadline; an event tells that there was something left.
+    """
+    deadline = timezone.now() + timedelta(seconds=deadline_s) if deadline_s is not None else None
+    wrong = unfit(storage, to)
     if wrong:
         raise InvalidRequest(f"The storage {storage} cannot be drained to {to}.", fields={"to": wrong})
     with transaction.atomic():
         begun = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.ACTIVE, StorageState.CORDONED])
-        if not begun.update(state=StorageState.DRAINING, drain_to=to):
+        if not begun.update(state=StorageState.DRAINING, drain_to=to, drain_deadline=deadline, drain_is_late=False):
             raise InvalidRequest(f"The storage {storage} is {storage.state} and cannot be drained.")
         events.record(storage.project_id, "storage.draining", storage.name, to=to.name)
-    storage.state, storage.drain_to = StorageState.DRAINING, to
+    storage.state, storage.drain_to, storage.drain_deadline = StorageState.DRAINING, to, deadline
     advance(storage)
 
 
@@ -45,25 +56,29 @@ def cancel(storage: Storage) -> None:
     """Stop moving bytes away, and take new ones again. What was moved stays where it is. Raises InvalidRequest."""
     with transaction.atomic():
         leaving = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.DRAINING, StorageState.DRAINED])
-        if not leaving.update(state=StorageState.ACTIVE, drain_to=None):
+        if not leaving.update(state=StorageState.ACTIVE, drain_to=None, drain_deadline=None, drain_is_late=False):
             raise InvalidRequest(f"The storage {storage} is {storage.state}; there is no drain to cancel.")
         events.record(storage.project_id, "storage.active", storage.name)
-    storage.state, storage.drain_to = StorageState.ACTIVE, None
+    storage.state, storage.drain_to, storage.drain_deadline = StorageState.ACTIVE, None, None
 
 
 def progress(storage: Storage) -> Progress:
     """What is left."""
-    left = storage.replicas.filter(object__bucket__mounted=False).aggregate(
-        count=Count("pk"), bytes=Sum("size", filter=Q(shares=False))
-    )
+    left = rows_left(storage).aggregate(count=Count("pk"), bytes=Sum("size", filter=Q(shares=False)))
     mounted = storage.buckets.filter(mounted=True).exclude(name__startswith="~").values_list("name", flat=True)
     uploads = Upload.objects.filter(storage=storage).count()
-    return Progress(left["count"], left["bytes"] or 0, uploads, list(mounted))
+    is_late = storage.drain_deadline is not None and left["count"] > 0 and storage.drain_deadline < timezone.now()
+    return Progress(left["count"], left["bytes"] or 0, uploads, list(mounted), storage.drain_deadline, is_late)
+
+
+def rows_left(storage: Storage) -> QuerySet[Replica]:
+    """The copies that are still there, of old versions too."""
+    return storage.replicas.filter(object__bucket__mounted=False)
 
 
 def left(storage: Storage, limit: int = 1000) -> Iterator[str]:
     """The objects whose copies are still there, by name."""
-    rows = storage.replicas.filter(object__bucket__mounted=False).select_related("object__bucket")
+    rows = rows_left(storage).select_related("object__bucket")
     for replica in rows.order_by("object__bucket__name", "object__key")[:limit]:
         yield f"{replica.object.bucket}/{replica.object.key}"
 
@@ -77,17 +92,29 @@ def sweep() -> None:
 def advance(storage: Storage) -> None:
     """Queue the copies that are to be made, dirty bytes first, and let go of those that can be spared."""
     cached_blocks.leave(storage)
-    here = storage.replicas.filter(object__bucket__mounted=False, object__current=True, state=ReplicaState.AVAILABLE)
-    rows = here.select_related("object__bucket__storage__drain_to", "storage").order_by("-dirty", "pk")
+    here = rows_left(storage).filter(object__current=True, state=ReplicaState.AVAILABLE)
+    others = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE).exclude(storage=storage)
+    here = here.annotate(is_sole=~Exists(others)).order_by("-dirty", "-is_sole", "pk")
+    rows = here.select_related("object__bucket__storage__drain_to", "storage")
     for replica in rows[:_AT_ONCE]:
         if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
             _move(replica, storage)
-    passing = storage.uploads.exists() or storage.cached_blocks.exists()
-    if not passing and not storage.replicas.filter(object__bucket__mounted=False).exists():
+    if rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists():
+        _tell_late(storage)
+    else:
         with transaction.atomic():
             if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
                 storage.buckets.filter(mounted=False).update(storage=storage.drain_to)
                 events.record(storage.project_id, "storage.drained", storage.name)
+
+
+def _tell_late(storage: Storage) -> None:
+    with transaction.atomic():
+        late = Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING, drain_is_late=False)
+        if late.filter(drain_deadline__lt=timezone.now()).update(drain_is_late=True):
+            left = progress(storage)
+            facts = {"replicas": left.replicas, "bytes": left.bytes, "uploads": left.uploads}
+            events.record(storage.project_id, "storage.drain_late", storage.name, **facts)
 
 
 def _move(replica: Replica, storage: Storage) -> None:
@@ -105,7 +132,8 @@ def _move(replica: Replica, storage: Storage) -> None:
         replication.ask(target, Step(TransferKind.REPLICATE, storage.drain_to, reason, priority))
 
 
-def _unfit(storage: Storage, to: Storage) -> str:
+def unfit(storage: Storage, to: Storage) -> str:
+    """Why the one cannot be drained to the other; empty where it can."""
     if to.pk == storage.pk:
         return "this is the storage itself"
     if to.project_id != storage.project_id:

@@ -6,7 +6,7 @@ from adapters.base import ObjectStat
 from staging.errors import StorageClosed
 from staging.models import Bucket, Replica, Storage, Upload
 from staging.policies import Policy
-from staging.states import Durability, ReplicaState, Spread, StorageState, WritePolicy
+from staging.states import Durability, ReplicaState, StorageState, WritePolicy
 
 #: Where Waybill keeps the bytes of managed buckets, below a storage's root.
 MANAGED_FOLDER = ".waybill"
@@ -89,8 +89,8 @@ def places(policy: Policy, bucket: Bucket, named: Iterable[Storage]) -> list[Sto
 def counted(
     policy: Policy, bucket: Bucket, replicas: Iterable[Replica], named: Iterable[Storage] = ()
 ) -> list[Replica]:
-    """The good copies that the policy counts: on storages that stay, where bytes persist, each on a site of its own
-    where it asks for that. Ephemeral ones persist nowhere, so that each counts. ``named`` as in ``places``.
+    """The good copies that the policy counts: on storages that stay, where bytes persist, each on a site or node of its
+    own where it asks for that. Ephemeral ones persist nowhere, so that each counts. ``named`` as in ``places``.
     """
     names = {bucket.storage.name, *policy.replicate_to}
     staying = [r for r in replicas if is_readable(r) and r.storage.state != StorageState.DRAINING]
@@ -98,19 +98,12 @@ def counted(
         return staying
     moved = {storage.pk for storage in places(policy, bucket, named)}
     here = [r for r in staying if r.storage.name in names or r.storage_id in moved]
-    if policy.spread == Spread.NONE:
-        return here
-    return list({site(replica.storage): replica for replica in reversed(here)}.values())
+    return list({policy.stand(replica.storage): replica for replica in reversed(here)}.values())
 
 
 def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica], named: Iterable[Storage] = ()) -> bool:
     """Whether these copies alone would be all that the policy asks for. ``named`` as in ``places``."""
     return len(counted(policy, bucket, replicas, named)) >= policy.min_replicas
-
-
-def site(storage: Storage) -> str:
-    """Where a storage stands; one without a site stands on its own."""
-    return storage.site or f"storage {storage.name}"
 
 
 def damaged(replicas: Iterable[Replica]) -> list[Replica]:
@@ -125,7 +118,7 @@ def still_holds(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> boo
 
 def durability(replicas: Iterable[Replica]) -> Durability:
     """The truth at this moment about how safe an object with these replicas is."""
-    tiers = [_tier_of_safety(r.storage) for r in replicas if r.state == ReplicaState.AVAILABLE]
+    tiers = [_tier_of_safety(r.storage) for r in replicas if is_readable(r)]
     if 2 in tiers:
         return Durability.PERSISTED
     if len(tiers) > 1:

@@ -75,6 +75,11 @@ class Policy:
         """Whether bytes that land on the storage are still to be made safe elsewhere."""
         return self.write == WritePolicy.BACK and storage.name == self.lands_on
 
+    def stand(self, storage: Storage) -> str:
+        """Where a storage stands, as far as copies are spread: by site or by node; one without stands on its own."""
+        place = storage.site if self.spread == Spread.SITES else storage.node_id
+        return f"{self.spread} {place}" if place and self.spread != Spread.NONE else f"storage {storage.name}"
+
     @property
     def names(self) -> set[str]:
         """Every storage that it names."""
@@ -131,10 +136,9 @@ def _impossible(bucket: Bucket, policy: Policy, storages: Mapping[str, Storage])
         wrong["min_replicas"] = f"only {len(places)} places are named: the bucket's storage and replicate_to"
     if policy.max_replicas and policy.max_replicas < policy.min_replicas:
         wrong["max_replicas"] = "less than min_replicas"
-    if policy.spread == Spread.SITES and policy.min_replicas > len(
-        {storage.site or f"storage {storage.name}" for storage in places}
-    ):
-        wrong["spread"] = f"{policy.min_replicas} sites are needed; see the sites of the storages"
+    if policy.spread != Spread.NONE and policy.min_replicas > len({policy.stand(storage) for storage in places}):
+        kind = policy.spread.value
+        wrong["spread"] = f"{policy.min_replicas} {kind} are needed; see the {kind} of the storages"
     return wrong
 
 

@@ -11,10 +11,12 @@ from staging import events, placement, policies, queue, reservations
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.policies import Policy
-from staging.states import ObjectState, ReplicaState, StorageState, TransferKind
+from staging.states import ObjectState, ReplicaState, StorageState, TransferKind, WritePolicy
 
 #: Readers of a fast copy are noted no more often than this.
 _NOTED_EVERY = timedelta(minutes=1)
+#: Of a copy that has not been found wrong.
+_STANDING = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
 
 
 def plan_copy(target: Object, storage: Storage, key: str, *, up_to_percent: int = 100) -> Replica:
@@ -146,36 +148,57 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
             return None
         if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
             return None
-        rest = [copy for copy in all_copies if copy.pk != mine.pk]
+        # A copy whose node is silent may be gone: it is no reason to let another go.
+        rest = [copy for copy in all_copies if copy.pk != mine.pk and copy.storage.state != StorageState.SUSPECT]
         if not placement.satisfies(policy, target.bucket, rest, policies.storages_of(target.bucket, policy)):
             return None
         now = timezone.now()
         return schedule_removal(mine, target, now, kind=TransferKind.EVICT, reason=reason)
 
 
-def condemn(replica: Replica, why: str) -> bool:
+def doubt(replica: Replica, why: str) -> bool:
+    """A copy is out of reach: nobody reads it until it was read back whole. False where it was in doubt before."""
+    with transaction.atomic():
+        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        found = Replica.objects.filter(pk=replica.pk, state=ReplicaState.AVAILABLE).update(state=ReplicaState.SUSPECT)
+        if not found:
+            return False
+        _record(target, "replica.suspect", storage=replica.storage.name, why=why)
+        _tell_missing(target)
+    replica.state = ReplicaState.SUSPECT
+    return True
+
+
+def doubt_all(storages: QuerySet[Storage]) -> None:
+    """Nobody reads what is on these storages until it was read back; the objects' states follow with that."""
+    here = Replica.objects.filter(storage__in=storages, object__bucket__mounted=False, state=ReplicaState.AVAILABLE)
+    here.update(state=ReplicaState.SUSPECT)
+
+
+def condemn(replica: Replica, why: str, *, missing: bool = False) -> bool:
     """A copy is not what the catalog says: nobody reads it any more, by whichever version. False where somebody else
     saw to that.
 
-    What the other versions of the place need of it is the reconciler's to see.
+    What the other versions of the place need of it is the reconciler's to see. Of ephemeral bytes that are ``missing``
+    nothing is kept that somebody could repair.
     """
-    found = _condemn(replica, why)
+    found = _condemn(replica, why, missing)
     # Anew each time: until the last one is condemned another version may have come to share the place.
-    while other := of_place(replica).filter(state=ReplicaState.AVAILABLE).select_related("storage").first():
-        _condemn(other, why)
+    while other := of_place(replica).filter(state__in=_STANDING).select_related("storage").first():
+        _condemn(other, why, missing)
     return found
 
 
-def _condemn(replica: Replica, why: str) -> bool:
+def _condemn(replica: Replica, why: str, missing: bool) -> bool:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
-        found = Replica.objects.filter(pk=replica.pk, state=ReplicaState.AVAILABLE).update(state=ReplicaState.BAD)
-        if not found:
+        if not Replica.objects.filter(pk=replica.pk, state__in=_STANDING).update(state=ReplicaState.BAD):
             return False
+        replica.state = ReplicaState.BAD
         _record(target, "replica.bad", storage=replica.storage.name, why=why)
-        if target.current and not placement.reading_order(target.replicas.select_related("storage")):
-            _change(target, ObjectState.AVAILABLE, ObjectState.UNAVAILABLE)
-    replica.state = ReplicaState.BAD
+        _tell_missing(target)
+        if missing and policies.of(target).write == WritePolicy.EPHEMERAL:
+            schedule_removal(replica, target, timezone.now(), reason="its bytes are gone")
     return True
 
 
@@ -189,9 +212,11 @@ def _confirm(replica: Replica) -> None:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
         Replica.objects.filter(pk=replica.pk).update(verified_at=timezone.now())
-        if Replica.objects.filter(pk=replica.pk, state=ReplicaState.BAD).update(state=ReplicaState.AVAILABLE):
+        doubted = Replica.objects.filter(pk=replica.pk, state__in=[ReplicaState.BAD, ReplicaState.SUSPECT])
+        if doubted.update(state=ReplicaState.AVAILABLE):
             _record(target, "replica.good", storage=replica.storage.name)
             _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
+            _change(target, ObjectState.LOST, ObjectState.AVAILABLE)
 
 
 def note_read(replica: Replica) -> None:
@@ -213,6 +238,13 @@ def _tell_copied(target: Object, copy: Replica) -> None:
         Replica.objects.filter(object=target, dirty=True).update(dirty=False)
     _record(target, "replica.created", storage=copy.storage.name, durability=placement.durability(good))
     _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
+
+
+def _tell_missing(target: Object) -> None:
+    """Where no copy can be read the object cannot; what was to lie nowhere else is lost unless a node comes back."""
+    if target.current and not placement.reading_order(target.replicas.select_related("storage")):
+        is_ephemeral = policies.of(target).write == WritePolicy.EPHEMERAL
+        _change(target, ObjectState.AVAILABLE, ObjectState.LOST if is_ephemeral else ObjectState.UNAVAILABLE)
 
 
 def _change(target: Object, old: ObjectState, new: ObjectState) -> None:

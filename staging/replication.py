@@ -213,17 +213,18 @@ def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Repli
     wanted = policy.min_replicas - len(have)
     if wanted <= 0:
         return
-    sites = {placement.site(copy.storage) for copy in have} if policy.spread != "none" else set()
+    taken = {policy.stand(copy.storage) for copy in have}
     for storage in placement.places(policy, bucket, named):
         if wanted <= 0:
             break
-        if not _is_free(storage, copies) or placement.site(storage) in sites:
+        if not _is_free(storage, copies) or policy.stand(storage) in taken:
             continue
         first = not have and wanted == policy.min_replicas
         kind = TransferKind.FLUSH if first else TransferKind.REPLICATE
         reason = _why(policy, copies, first)
         found.steps.append(Step(kind, storage, reason, UNSAFE if first else MISSING))
         wanted -= 1
+        taken.add(policy.stand(storage))
     if wanted > 0:
         found.missing.append(f"{wanted} of {policy.min_replicas} copies lack a storage that takes them now")
 

@@ -13,7 +13,7 @@ class ObjectState(TextChoices):
 
 
 class ReplicaState(TextChoices):
-    """COPYING → AVAILABLE → SUSPECT or BAD → DELETING."""
+    """COPYING → AVAILABLE → SUSPECT (to be read back before it counts again) or BAD → DELETING."""
 
     COPYING = "copying"
     AVAILABLE = "available"
@@ -99,6 +99,7 @@ class Spread(TextChoices):
 
     NONE = "none"
     SITES = "sites"
+    NODES = "nodes"
 
 
 class VerifyMode(TextChoices):
@@ -116,6 +117,14 @@ class StorageState(TextChoices):
     CORDONED = "cordoned"
     DRAINING = "draining"
     DRAINED = "drained"
+    SUSPECT = "suspect"
+    LOST = "lost"
+
+
+class NodeState(TextChoices):
+    """Whether its heartbeat comes: ACTIVE → SUSPECT → LOST, and ACTIVE again; a drain is told besides."""
+
+    ACTIVE = "active"
     SUSPECT = "suspect"
     LOST = "lost"
 

@@ -14,10 +14,10 @@ from adapters import registry
 from adapters.base import Adapter, CheckStep
 from adapters.breaker import Health
 from adapters.watch import Observe
-from staging import catalog, credentials, events, health, local_roots
+from staging import catalog, credentials, events, health, local_roots, nodes
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
-from staging.models import Bucket, Credential, Project, Storage
+from staging.models import Bucket, Credential, Node, Project, Storage
 from staging.models.fields import NAME_RULE, is_name
 from staging.placement import MANAGED_FOLDER
 from staging.states import StorageState
@@ -41,6 +41,7 @@ class StorageSpec:
     tier: int = 2
     capacity_bytes: int | None = None
     site: str = ""
+    node: Node | None = None
     max_transfers: int = 4
 
 
@@ -64,7 +65,7 @@ def adapter_for(storage: Storage) -> Adapter:
             return found[1]
         try:
             secrets = credentials.unseal(credential) if credential else {}
-            adapter = registry.build(storage.scheme, storage.name, storage.options, secrets, observe=observe)
+            adapter = registry.build(*nodes.seen_from_here(storage, secrets), observe=observe)
         except (InvalidRequest, ValueError) as exc:
             raise StorageUnusable(f"The storage {storage.name} cannot be used: {exc}") from exc
         adapter.breaker = health.breaker_for(storage)
@@ -103,7 +104,7 @@ def create(project: Project, spec: StorageSpec) -> Storage:
         raise InvalidRequest(f"The name {spec.name!r} is not valid.", fields={"name": NAME_RULE})
     if spec.credential and spec.credential.project_id != project.pk:
         raise InvalidRequest("The credential cannot be used.", fields={"credential": "it belongs to another project"})
-    options, secrets = _validated(project, spec.scheme, spec.options, _secrets_of(spec))
+    options, secrets = _validated(project, spec.scheme, spec.options, _secrets_of(spec), spec.node)
     storage = Storage(
         project=project,
         name=spec.name,
@@ -113,6 +114,7 @@ def create(project: Project, spec: StorageSpec) -> Storage:
         tier=spec.tier,
         capacity_bytes=spec.capacity_bytes,
         site=spec.site,
+        node=spec.node,
         max_transfers=spec.max_transfers,
     )
     try:
@@ -141,6 +143,7 @@ def update(storage: Storage, *, options: Mapping[str, Any] | None, secrets: Mapp
         storage.scheme,
         storage.options if options is None else options,
         {**kept, **(secrets or {})},
+        storage.node,
     )
     if secrets and storage.credential and storage.credential.storages.exclude(pk=storage.pk).exists():
         problem = f"other storages share it; rotate the credential {storage.credential.name} itself"
@@ -187,6 +190,12 @@ def place(storage: Storage, *, site: str, max_transfers: int) -> None:
     """Say where it stands, for policies that spread copies, and how many transfers may run there at once."""
     Storage.objects.filter(pk=storage.pk).update(site=site, max_transfers=max_transfers)
     storage.site, storage.max_transfers = site, max_transfers
+
+
+def give(storage: Storage, node: Node | None) -> None:
+    """Say which node's disk or memory it is; None: every process reaches it by itself. Raises InvalidRequest."""
+    _validated(storage.project, storage.scheme, storage.options, {}, node)
+    nodes.give(storage, node)
 
 
 def cordon(storage: Storage) -> bool:
@@ -260,7 +269,7 @@ def _secrets_of(spec: StorageSpec) -> Mapping[str, str]:
 
 
 def _validated(
-    project: Project, scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str]
+    project: Project, scheme: str, options: Mapping[str, Any], secrets: Mapping[str, str], node: Node | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     if scheme not in schemes():
         known = ", ".join(schemes())
@@ -270,7 +279,9 @@ def _validated(
     if MANAGED_FOLDER in base.split("/"):
         raise InvalidRequest(f"The storage's root lies within '{MANAGED_FOLDER}', which belongs to managed buckets.")
     if base.startswith("file://"):
-        local_roots.check(project, scheme, base)
+        local_roots.check(project, scheme, base, node)
+    elif node is not None:
+        raise InvalidRequest("Only local folders belong to nodes.", fields={"node": f"{scheme} is reached by all"})
     return checked_options, checked_secrets
 
 

@@ -9,6 +9,8 @@ from staging.models import Transfer
 from staging.states import ReplicaState, TransferState
 from staging.storages import adapter_for
 
+_KNOWN = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
+
 
 def verify(transfer: Transfer, claim: Claim) -> None:
     """Read the copy; what is missing or differs is condemned, and made anew from another where there is one.
@@ -16,17 +18,18 @@ def verify(transfer: Transfer, claim: Claim) -> None:
     Raises what the storage raises: a storage that does not answer says nothing of its bytes.
     """
     replica = transfer.source
-    if replica is not None and replica.state in (ReplicaState.AVAILABLE, ReplicaState.BAD) and replica.object.current:
+    if replica is not None and replica.state in _KNOWN and replica.object.current:
         adapter = adapter_for(replica.storage)
         release()
+        missing = False
         try:
             found = sha256_of(adapter, replica.key, claim)
             wrong = "" if found == replica.object.sha256 else f"its SHA-256 is {found}"
         except NotFound:
-            wrong = "it is not there"
+            wrong, missing = "it is not there", True
         claim.confirm(transfer.size)
         if wrong:
-            replicas.condemn(replica, wrong)
+            replicas.condemn(replica, wrong, missing=missing)
         else:
             replicas.confirm(replica)
         replication.settle(replica.object)

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from staging import cache_room, chores, copy_jobs, drains, janitor, tiers, transfers, upkeep
+from staging import cache_room, chores, copy_jobs, drains, janitor, node_copies, nodes, tiers, transfers, upkeep
 from workers.schedule import EVERY_S
 
 
@@ -48,6 +48,14 @@ def sweep_cache() -> None:
     """Remove cached blocks that nobody is to have any more."""
     if _is_due(cache_room.SWEEP):
         cache_room.sweep()
+
+
+@shared_task
+def sweep_nodes() -> None:
+    """Find out which nodes are silent, and have their copies follow."""
+    if _is_due("nodes.sweep"):
+        nodes.judge()
+        node_copies.follow()
 
 
 @shared_task

@@ -2,27 +2,40 @@
 
 from typing import Any
 
+from django.db.models import F
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.api.endpoint import one
-from gateway.api.fields import Body, Name
+from gateway.api.fields import Body, Name, Whole
+from gateway.api.paging import ListQuery, Pager, answer, page_of
 from gateway.api.storages import StorageEndpoint
 from staging import drains
 from staging.models import Storage
-from staging.states import StorageState
+from staging.states import ReplicaState, StorageState
+
+
+class Deadline(Whole):
+    """By when it is to be over."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        told = "Seconds after which `is_late` and an event tell that something is left; it goes on all the same."
+        super().__init__(max_value=366 * 86400, help_text=told, **kwargs)
 
 
 class DrainBody(Body):
     """Where the copies are moved."""
 
     to = Name(help_text="Another storage of the project, which is active.")
+    deadline_s = Deadline(required=False, default=None, allow_null=True)
 
 
 class DrainAnswer(serializers.Serializer[Any]):
-    """How far it is. Mounted buckets mirror what lies there and stay; `objects` names the first 1,000 that are left."""
+    """How far it is. Mounted buckets mirror what lies there and stay; `objects` names the first 1,000 that are left,
+    `…/drain/left` lists all.
+    """
 
     state = serializers.ChoiceField(StorageState.choices)
     to = serializers.CharField(allow_null=True)
@@ -30,7 +43,20 @@ class DrainAnswer(serializers.Serializer[Any]):
     bytes = serializers.IntegerField(help_text="Their bytes.")
     uploads = serializers.IntegerField(help_text="Uploads that have not ended.")
     mounted = serializers.ListField(child=serializers.CharField())
+    deadline = serializers.DateTimeField(allow_null=True)
+    is_late = serializers.BooleanField()
     objects = serializers.ListField(child=serializers.CharField())
+
+
+class LeftAnswer(serializers.Serializer[Any]):
+    """One copy that is still there."""
+
+    bucket = serializers.CharField(source="bucket_name")
+    key = serializers.CharField(source="object_key")
+    version = serializers.IntegerField(source="object.version")
+    size = serializers.IntegerField()
+    state = serializers.ChoiceField(ReplicaState.choices)
+    dirty = serializers.BooleanField(help_text="Its bytes are not yet where the policy wants them to be safe.")
 
 
 class StorageDrain(StorageEndpoint):
@@ -48,7 +74,8 @@ class StorageDrain(StorageEndpoint):
         New bytes of its buckets go there too. The storage is `drained` once nothing is left.
         """
         storage = self.storage(name)
-        drains.start(storage, one(self.project.storages.all(), name=DrainBody.of(request)["to"]))
+        body = DrainBody.of(request)
+        drains.start(storage, one(self.project.storages.all(), name=body["to"]), deadline_s=body["deadline_s"])
         return Response(_answer(self.storage(name)), status=202)
 
     @extend_schema(tags=["storages"], operation_id="cancelDrain", responses=DrainAnswer)
@@ -59,8 +86,23 @@ class StorageDrain(StorageEndpoint):
         return Response(_answer(storage))
 
 
+class DrainLeft(StorageEndpoint):
+    """What a drain has left."""
+
+    @extend_schema(
+        tags=["storages"], operation_id="listDrainLeft", parameters=[ListQuery], responses=page_of(LeftAnswer)
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """Every copy that is still there, of old versions too, by bucket and key."""
+        rows = drains.rows_left(self.storage(name)).select_related("object")
+        rows = rows.annotate(bucket_name=F("object__bucket__name"), object_key=F("object__key"))
+        page = Pager(request, ListQuery.of(request)).of(rows, "bucket_name", "object_key", "pk")
+        return Response(answer(page, LeftAnswer))
+
+
 def _answer(storage: Storage) -> dict[str, Any]:
     left = drains.progress(storage)
-    answer = {"state": storage.state, "to": storage.drain_to.name if storage.drain_to else None}
+    shown = {"state": storage.state, "to": storage.drain_to.name if storage.drain_to else None}
     counts = {"replicas": left.replicas, "bytes": left.bytes, "uploads": left.uploads, "mounted": left.mounted}
-    return {**answer, **counts, "objects": list(drains.left(storage))}
+    late = {"deadline": left.deadline, "is_late": left.is_late}
+    return {**shown, **counts, **late, "objects": list(drains.left(storage))}

@@ -12,7 +12,7 @@ from gateway.api.endpoint import Endpoint
 from staging.errors import NotFound
 from staging.states import Role
 
-LISTS = ("storages", "schemes", "credentials", "buckets", "aliases", "transfers", "events", "keys", "whoami")
+LISTS = ("storages", "schemes", "nodes", "credentials", "buckets", "aliases", "transfers", "events", "keys", "whoami")
 
 
 class IndexAnswer(serializers.Serializer[Any]):

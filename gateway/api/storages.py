@@ -14,13 +14,14 @@ from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Choice, Name, Settings, Text, TextMap, Whole
 from gateway.api.objects import ObjectsPage, ObjectsQuery, list_objects
 from gateway.api.paging import ListQuery, Pager, answer, page_of
-from staging import health, storages
+from staging import health, nodes, storages
 from staging.errors import NotFound
 from staging.models import Storage
 from staging.states import StorageState
 
 #: Those that a caller may set; the others come about.
 STATES = [StorageState.ACTIVE.value, StorageState.CORDONED.value]
+_NODE = "The node whose disk or memory it is; null: every gateway and worker reaches it by itself."
 _SECRETS = "The secret fields of the kind of storage. Kept encrypted and never shown again."
 
 
@@ -54,6 +55,7 @@ class StorageAnswer(serializers.ModelSerializer[Storage]):
         child=serializers.CharField(), source="credential.field_names", allow_null=True
     )
     root_bucket = serializers.SerializerMethodField(help_text="The bucket that shows the whole of it, in place.")
+    node = serializers.CharField(source="node.name", allow_null=True, default=None)
     test_steps = StepAnswer(many=True)
     health = serializers.SerializerMethodField()
 
@@ -69,6 +71,7 @@ class StorageAnswer(serializers.ModelSerializer[Storage]):
             "tier",
             "state",
             "site",
+            "node",
             "max_transfers",
             "capacity_bytes",
             "used_bytes",
@@ -116,6 +119,7 @@ class StorageBody(Body):
     tier = Whole(required=False, default=2, max_value=2)
     capacity_bytes = Whole(required=False, default=None, allow_null=True)
     site = Site(required=False, default="")
+    node = Name(required=False, default=None, allow_null=True, help_text=_NODE)
     max_transfers = Most(required=False, default=4)
 
 
@@ -129,6 +133,7 @@ class StorageChange(Body):
     tier = Whole(required=False, max_value=2)
     capacity_bytes = Whole(required=False, allow_null=True)
     site = Site(required=False)
+    node = Name(required=False, allow_null=True, help_text=_NODE)
     max_transfers = Most(required=False)
     state = Choice(STATES, required=False)
 
@@ -207,12 +212,13 @@ class Storages(Endpoint):
             tier=body["tier"],
             capacity_bytes=body["capacity_bytes"],
             site=body["site"],
+            node=nodes.named(body["node"]) if body["node"] else None,
             max_transfers=body["max_transfers"],
         )
         return self.created(lambda: [storages.create(self.project, spec)], self._rows(), StorageAnswer)
 
     def _rows(self) -> Any:
-        return self.project.storages.select_related("credential")
+        return self.project.storages.select_related("credential", "node")
 
 
 class StorageEndpoint(Endpoint):
@@ -220,7 +226,7 @@ class StorageEndpoint(Endpoint):
 
     def storage(self, name: str) -> Storage:
         """Raises NotFound."""
-        return one(self.project.storages.select_related("credential", "project"), name=name)
+        return one(self.project.storages.select_related("credential", "project", "node"), name=name)
 
 
 class OneStorage(StorageEndpoint):
@@ -248,6 +254,8 @@ class OneStorage(StorageEndpoint):
                     site=change.get("site", storage.site),
                     max_transfers=change.get("max_transfers", storage.max_transfers),
                 )
+            if "node" in change:
+                storages.give(storage, nodes.named(change["node"]) if change["node"] else None)
             if "state" in change:
                 storages.set_state(storage, StorageState(change["state"]))
         return Response(StorageAnswer(storage).data)

@@ -18,7 +18,7 @@ from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
 from gateway.data.slots import Slot
 from gateway.refusals import PreconditionFailed, RangeUnsatisfiable
-from staging import alias_uses, aliases, reading, tiers
+from staging import alias_uses, aliases, nodes, reading, tiers
 from staging.connections import release
 from staging.errors import SourceMissing
 from staging.models import Alias
@@ -45,7 +45,7 @@ class Delivery:
     ``open`` gives the bytes ``[start, stop)``. ``can_change``: others may write where the bytes lie.
     ``may_have_changed``: since the alias was made another version may have been begun to be read.
     ``beginnings_are_noted``: of each version, because no time tells of a change. ``sign`` gives the storage's own
-    short-lived URL of the whole, or None where it has none now.
+    short-lived URL of the whole, or None where it has none now. ``owner`` is the URL of the node that has the bytes.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Delivery:
     may_have_changed: bool
     beginnings_are_noted: bool = False
     sign: Callable[[], str | None] | None = None
+    owner: str | None = None
 
 
 def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callable[[int], Slot]) -> HttpResponseBase:
@@ -80,6 +81,8 @@ def serve(request: HttpRequest, alias: Alias, thing: Delivery, take_slot: Callab
         described["Content-Length"] = str(thing.size)
         return HttpResponse(status=status, headers=described, content_type=thing.content_type)
     span = _span(request, alias, thing, current)
+    if url := redirect.to_peer(request, thing.owner):
+        return redirect.answer(request, alias, url, thing.sha256)
     if redirect.is_wanted(request, alias) and (url := _url(thing, headers)):
         return redirect.answer(request, alias, url, thing.sha256)
     return _deliver(request, alias, thing, span, described, take_slot(_length(thing, span)))
@@ -140,6 +143,7 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         may_have_changed=replaced or (is_noted and alias.delivered_version not in ("", found.etag)),
         beginnings_are_noted=is_noted,
         sign=partial(reading.signed_url, found),
+        owner=nodes.url_of(found.copies[0].replica.storage) if found.copies else None,
     )
 
 

@@ -2,11 +2,13 @@
 
 import re
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from staging import alias_uses
 from staging.models import Alias
 
+_SENT_ON = "peer=1"
 _IN_QUERY = re.compile(r"(?:^|&)redirect=1(?:&|$)")
 #: A preference in the manner of RFC 7240.
 _PREFERENCE = re.compile(r"\s*redirect\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
@@ -20,6 +22,20 @@ def is_wanted(request: HttpRequest, alias: Alias) -> bool:
     if not alias.redirect or request.method != "GET":
         return False
     return bool(_IN_QUERY.search(request.META.get("QUERY_STRING", ""))) or _prefers(request)
+
+
+def to_peer(request: HttpRequest, owner: str | None) -> str | None:
+    """The same request at ``owner``, the internal URL of the node that has the bytes; None where we are to answer.
+
+    By setting, and only for who asks for redirects: curl without ``-L`` would take the page of one for the file. Who
+    was sent on once is answered by whom it reaches.
+    """
+    query = request.META.get("QUERY_STRING", "")
+    if owner is None or settings.NODE_PEERS != "redirect" or request.method != "GET" or _SENT_ON in query.split("&"):
+        return None
+    if not (_IN_QUERY.search(query) or _prefers(request)):
+        return None
+    return f"{owner}{request.get_full_path()}{'&' if query else '?'}{_SENT_ON}"
 
 
 def answer(request: HttpRequest, alias: Alias, url: str, sha256: str) -> HttpResponse:

@@ -96,8 +96,12 @@ def share(threads: int, streams: int, waiters: int) -> Share:
     return Share(drains, max(0, min(waiters, spare - 2 * drains)))
 
 
-SHARE = share(settings.THREADS, settings.MAX_STREAMS, settings.MAX_WAITERS)
+#: Peers have seats of their own, as many as clients: two gateways that are full of each other's readers go on.
+_PEERS = settings.MAX_STREAMS if settings.NODE_NAME else 0
+SHARE = share(settings.THREADS, settings.MAX_STREAMS + _PEERS, settings.MAX_WAITERS)
 _ALIASES = _Aliases()
 SLOTS = Slots(settings.MAX_STREAMS)
+#: How many calls of peers run at a time.
+PEERS = threading.BoundedSemaphore(max(1, _PEERS))
 #: How many refused clients may go on sending at a time.
 DRAINS = threading.BoundedSemaphore(SHARE.drains)

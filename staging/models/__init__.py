@@ -11,6 +11,7 @@ from staging.models.copy_job import CopyJob
 from staging.models.credential import Credential
 from staging.models.event import Event
 from staging.models.idempotency import IdempotencyKey
+from staging.models.node import Node
 from staging.models.object import Object
 from staging.models.project import Membership, Project
 from staging.models.replica import Replica
@@ -31,6 +32,7 @@ __all__ = [
     "Event",
     "IdempotencyKey",
     "Membership",
+    "Node",
     "Object",
     "Project",
     "Replica",

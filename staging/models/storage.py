@@ -5,6 +5,7 @@ from django.db.models import F, Q
 
 from staging.models.credential import Credential
 from staging.models.fields import state_check, validate_name
+from staging.models.node import Node
 from staging.models.project import Project
 from staging.states import StorageState
 
@@ -13,7 +14,8 @@ class Storage(models.Model):
     """Where bytes lie. ``used_bytes`` and ``reserved_bytes`` count what Waybill put there or is about to.
 
     ``test_steps`` is what the last test of the connection found: ``{"step", "ok", "detail"}`` in order. While some
-    process leaves the storage alone, ``failing_since`` and the last failure say why.
+    process leaves the storage alone, ``failing_since`` and the last failure say why. Where there is a ``node``, the
+    bytes are on that machine's disk or in its memory; ``returns_to`` is the state before the node fell silent.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="storages")
@@ -28,6 +30,15 @@ class Storage(models.Model):
     capacity_bytes = models.BigIntegerField(null=True, blank=True, help_text="Empty: no limit known to Waybill.")
     used_bytes = models.BigIntegerField(default=0, editable=False)
     reserved_bytes = models.BigIntegerField(default=0, editable=False)
+    node = models.ForeignKey(
+        Node,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="storages",
+        help_text="The node whose disk or memory it is; empty: every process reaches it by itself.",
+    )
+    returns_to = models.CharField(max_length=16, blank=True, db_default="", default="", editable=False)
     site = models.CharField(max_length=63, blank=True, help_text="Where it stands, for policies that spread copies.")
     max_transfers = models.PositiveSmallIntegerField(default=4, help_text="How many transfers may run here at once.")
     drain_to = models.ForeignKey(
@@ -38,6 +49,8 @@ class Storage(models.Model):
         related_name="+",
         help_text="Where a drain moves copies.",
     )
+    drain_deadline = models.DateTimeField(null=True, blank=True, editable=False)
+    drain_is_late = models.BooleanField(default=False, db_default=False, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
     tested_at = models.DateTimeField(null=True, blank=True, editable=False)
     test_steps = models.JSONField(default=list, blank=True, editable=False)

@@ -13,7 +13,19 @@ from django.utils import timezone
 from gateway.api.urls import urlpatterns
 from staging import aliases, catalog, credentials
 from staging.alias_terms import AliasSpec
-from staging.models import Alias, ApiKey, Bucket, CopyJob, Credential, Event, Membership, Object, Storage, Transfer
+from staging.models import (
+    Alias,
+    ApiKey,
+    Bucket,
+    CopyJob,
+    Credential,
+    Event,
+    Membership,
+    Node,
+    Object,
+    Storage,
+    Transfer,
+)
 from staging.states import AliasMode, CopyState, Role, StorageState, TransferKind, TransferState
 from tests.gateway.conftest import Lab
 
@@ -36,6 +48,12 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "storages/disk/drain", "viewer", None),
     ("POST", "storages/disk/drain", "admin", {"to": "next"}),
     ("DELETE", "storages/leaving/drain", "admin", None),
+    ("GET", "storages/disk/drain/left", "viewer", None),
+    ("GET", "nodes", "viewer", None),
+    ("GET", "nodes/alpha", "viewer", None),
+    ("GET", "nodes/alpha/drain", "viewer", None),
+    ("POST", "nodes/alpha/drain", "admin", {}),
+    ("DELETE", "nodes/omega/drain", "admin", None),
     ("GET", "credentials", "viewer", None),
     ("POST", "credentials", "admin", {"name": "more", "secrets": {"password": "x"}}),
     ("GET", "credentials/shared", "viewer", None),
@@ -79,7 +97,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "keys/{key}", "admin", None),
 ]
 #: Routes that name one thing, by the words that are theirs alone in the other project.
-EVERYBODYS = ("aliases/revoke", "aliases/extend", "aliases/fail", "schemes/")
+EVERYBODYS = ("aliases/revoke", "aliases/extend", "aliases/fail", "schemes/", "nodes/")
 NAMED = [route for route in ROUTES if "/" in route[1] and not route[1].startswith(EVERYBODYS)]
 
 
@@ -92,6 +110,9 @@ def furnish(lab: Lab) -> dict[str, Any]:
     transfer = Transfer.objects.get(project=lab.project)
     output = aliases.create(lab.data, [AliasSpec(AliasMode.WRITE, "b")])[0]
     next_one = Storage.objects.create(project=lab.project, name="next", scheme="memory")
+    now = timezone.now()
+    for name, since in (("alpha", None), ("omega", now)):
+        Node.objects.create(name=name, seen_at=now, started_at=now, changed_at=now, draining_since=since)
     leaving = {"state": StorageState.DRAINING, "drain_to": next_one}
     Storage.objects.create(project=lab.project, name="leaving", scheme="memory", **leaving)
     copied = {"project": lab.project, "target": lab.storage, "not_before": timezone.now()}
@@ -152,7 +173,7 @@ def test_every_route_is_listed_here() -> None:
             path = path.replace(word, pattern)
         path = re.sub("/(objects|explain|verify|demote)/a", r"/\1/<path:key>", path)
         path = path.replace("/local", "/<name:scheme>")
-        for name in ("disk", "leaving", "shared", "data"):
+        for name in ("disk", "leaving", "shared", "data", "alpha", "omega"):
             path = path.replace(f"/{name}", "/<name:name>")
         listed.add(path)
     assert listed == patterns

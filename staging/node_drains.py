@@ -1,0 +1,63 @@
+"""Drains of nodes: all storages of one are emptied, each to a storage that is not on it."""
+
+from django.db import transaction
+from django.db.models import BigIntegerField, F, Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from adapters import registry
+from staging import drains, events
+from staging.errors import InvalidRequest
+from staging.models import Node, Project, Storage
+from staging.states import NodeState, StorageState
+
+_NO_LIMIT = 2**62
+
+
+def start(node: Node, project: Project, *, to: Storage | None = None, deadline_s: int | None = None) -> None:
+    """Take no new bytes on the node and move what lies there ``to`` a storage, or to the one of the highest tier that
+    has most room. All storages of the node begin, or none. Raises InvalidRequest.
+    """
+    _check_all_are_of(node, project)
+    if node.state != NodeState.ACTIVE:
+        raise InvalidRequest(f"The node {node} is {node.state} and cannot be drained.")
+    leaving = (StorageState.DRAINING, StorageState.DRAINED)
+    with transaction.atomic():
+        Node.objects.filter(pk=node.pk).update(draining_since=timezone.now())
+        events.record(project, "node.draining", node.name)
+        for storage in node.storages.exclude(state__in=leaving):
+            drains.start(storage, to or _place(storage, node), deadline_s=deadline_s)
+    node.refresh_from_db()
+
+
+def cancel(node: Node, project: Project) -> None:
+    """Stop moving bytes away, and take new ones again. Raises InvalidRequest."""
+    _check_all_are_of(node, project)
+    if node.draining_since is None:
+        raise InvalidRequest(f"The node {node} is {node.standing}; there is no drain to cancel.")
+    with transaction.atomic():
+        Node.objects.filter(pk=node.pk).update(draining_since=None)
+        events.record(project, "node.active", node.name)
+        for storage in node.storages.filter(state__in=(StorageState.DRAINING, StorageState.DRAINED)):
+            drains.cancel(storage)
+    node.refresh_from_db()
+
+
+def _check_all_are_of(node: Node, project: Project) -> None:
+    """A node is everybody's who has storages there: who drains it must be allowed to drain them all."""
+    if node.storages.exclude(project=project).exists():
+        raise InvalidRequest(f"Storages of other projects are on the node {node}; drain your own one by one.")
+
+
+def _place(storage: Storage, node: Node) -> Storage:
+    written = {scheme for scheme in registry.schemes() if not registry.is_read_only(scheme)}
+    fit = Storage.objects.filter(project=storage.project_id, state=StorageState.ACTIVE, scheme__in=written)
+    free = Coalesce(
+        F("capacity_bytes") - F("used_bytes") - F("reserved_bytes"), Value(_NO_LIMIT), output_field=BigIntegerField()
+    )
+    found = fit.exclude(node=node).annotate(free=free).order_by("-tier", "-free", "name").first()
+    if found is None:
+        raise InvalidRequest(
+            f"There is nowhere to move what lies on {storage}.", fields={"to": "no active storage is off the node"}
+        )
+    return found
