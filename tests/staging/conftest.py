@@ -12,8 +12,10 @@ from tests.staging.yard import Yard
 
 
 @pytest.fixture
-def yard(project: Project, tmp_path: Path) -> Iterator[Yard]:
-    """Three storages and no bucket yet; nothing goes on failing after the test."""
+def yard(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    """Three storages and no bucket yet; nothing goes on failing after the test, and only ``hurry`` ends a wait."""
+    monkeypatch.setattr("staging.transfers.RETRY_BASE_S", 900)
+    monkeypatch.setattr("staging.transfers.random.random", lambda: 0.99)
     faulty.install()
     yard = Yard(project, tmp_path)
     yield yard
