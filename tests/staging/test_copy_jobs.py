@@ -254,7 +254,8 @@ def test_it_does_not_go_on_with_another_version(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("step", ["open_write", "write", "publish", "published"])
-def test_a_move_that_is_interrupted_ends_with_one_copy(yard: Yard, step: str) -> None:
+def test_a_move_that_is_interrupted_ends_with_one_copy(yard: Yard, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("staging.resuming.CONFIRM_S", 0.05)  # The writer before is known to be gone.
     source = mounted(yard, "far")
     for there, target in buckets_of_home(yard).items():
         for how in CopyOnExists:
