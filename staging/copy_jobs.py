@@ -5,7 +5,6 @@ so that nothing is listed twice, whoever is killed when. Between managed buckets
 of them is mounted each object is a transfer.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -13,15 +12,14 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from adapters import registry
-from adapters.errors import AdapterError, InvalidKey
-from adapters.keys import check_key
-from staging import aliases, copy_progress, listing, objects, placement, queue, sharing, transfers
+from adapters.errors import AdapterError
+from staging import aliases, copy_progress, copy_specs, listing, objects, placement, queue, sharing, transfers
 from staging.alias_terms import AliasSpec
 from staging.copy_progress import AT_ONCE
-from staging.errors import ContentDiffers, InvalidRequest, NotFound, StagingError
+from staging.copy_specs import CopySpec
+from staging.errors import InvalidRequest, StagingError
 from staging.listing import Entry
-from staging.models import Bucket, CopyJob, Object, Project, Transfer
+from staging.models import CopyJob, Project, Transfer
 from staging.replication import ASKED, LIVE
 from staging.states import AliasMode, CopyOnExists, CopyState, OnExists, TransferKind, TransferState
 
@@ -30,24 +28,12 @@ _PAGE, _PAGES = 500, 20
 _MOST_ATTEMPTS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class CopySpec:
-    """What a caller asks for: keys, or folders that end in ``/`` or are empty. ``moves``: the source goes then."""
-
-    source: Bucket
-    source_key: str
-    target: Bucket
-    target_key: str
-    on_exists: CopyOnExists = CopyOnExists.FAIL
-    moves: bool = False
-
-
 def create(project: Project, spec: CopySpec) -> CopyJob:
     """Begin a copy; between managed buckets a small one has ended when this returns. Touches nothing but the database.
 
     Raises InvalidRequest, and NotFound and ContentDiffers where the catalog knows already that nothing comes of it.
     """
-    _check(project, spec)
+    copy_specs.check(project, spec)
     now = timezone.now()
     job = CopyJob(
         project=project,
@@ -195,7 +181,7 @@ def _listed(job: CopyJob) -> tuple[list[Entry], str]:
 def _share(job: CopyJob, entries: list[Entry]) -> None:
     sizes = {entry.key: entry.size for entry in entries}
     keys = {key: target_key(job, key) for key in sizes}
-    wrong = {key: problem for key, new in keys.items() if (problem := _problem(new))}
+    wrong = {key: problem for key, new in keys.items() if (problem := copy_specs.problem_of(new))}
     found = sharing.share(
         job.source_bucket,
         job.target_bucket,
@@ -270,60 +256,3 @@ def _give_alias(job: CopyJob) -> None:
     )
     job.alias = aliases.create(job.target_bucket, [spec])[0]
     job.save(update_fields=["alias"])
-
-
-def _check(project: Project, spec: CopySpec) -> None:
-    for name, bucket, key in (("from", spec.source, spec.source_key), ("to", spec.target, spec.target_key)):
-        if bucket.project_id != project.pk:
-            raise NotFound(f"There is no bucket {bucket.name!r} in this project.")
-        whole = key.removesuffix("/")
-        if (whole or key) and (problem := _problem(whole) or _problem(bucket.prefix + whole)):
-            raise InvalidRequest("A key is not valid.", fields={name: problem.detail})
-        if placement.is_reserved(bucket, whole):
-            raise InvalidRequest("A key is not valid.", fields={name: "it belongs to managed buckets"})
-    if _is_folder(spec.source_key) != _is_folder(spec.target_key):
-        raise InvalidRequest("An object cannot become a folder.", fields={"to": "end both in '/', or neither"})
-    here, there = _place(spec.source, spec.source_key), _place(spec.target, spec.target_key)
-    if here == there or (_is_folder(spec.source_key) and (here.startswith(there) or there.startswith(here))):
-        raise InvalidRequest("One lies in the other.", fields={"to": "another key, or a folder beside it"})
-    for name, bucket in [("to", spec.target), *([("from", spec.source)] if spec.moves else [])]:
-        if registry.is_read_only(bucket.storage.scheme):
-            raise InvalidRequest("It cannot be done.", fields={name: f"{bucket.storage.name} can only be read"})
-    _check_catalog(spec)
-
-
-def _check_catalog(spec: CopySpec) -> None:
-    """What a managed source has, and what stands in the way of one object, are known without asking any storage."""
-    if spec.source.mounted:
-        return
-    if _is_folder(spec.source_key):
-        if not listing.page(spec.source, spec.source_key, limit=1).objects:
-            raise NotFound(f"There is nothing below {spec.source_key!r} in the bucket {spec.source}.")
-        return
-    one = objects.look(spec.source, spec.source_key)
-    standing = Object.objects.filter(bucket=spec.target, key=spec.target_key, current=True).first()
-    is_taken = standing is not None and (standing.size, standing.sha256) != (one.size, one.sha256)
-    if is_taken and spec.on_exists == CopyOnExists.FAIL and not spec.target.mounted:
-        raise ContentDiffers(f"There is an object {spec.target_key!r} of other content in the bucket {spec.target}.")
-
-
-def _is_folder(key: str) -> bool:
-    return not key or key.endswith("/")
-
-
-def _place(bucket: Bucket, key: str) -> str:
-    """The same for the same place: two mounted buckets, and two storages, may show one folder."""
-    if not bucket.mounted:
-        return f"bucket {bucket.pk}/{key}"
-    storage = bucket.storage
-    # The URI of an S3 bucket does not tell the service that it is at.
-    service = storage.options.get("endpoint", "")
-    return f"{service} {registry.base_uri(storage.scheme, storage.options)}{bucket.prefix}{key}"
-
-
-def _problem(key: str) -> InvalidKey | None:
-    try:
-        check_key(key)
-    except InvalidKey as exc:
-        return exc
-    return None

@@ -1,8 +1,7 @@
 """Copying within a storage: it makes a copy job's object by itself, and no byte passes through Waybill."""
 
-import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from django.db import connections, transaction
 from django.utils import timezone
@@ -115,11 +114,10 @@ def _copy(
 
     with ThreadPoolExecutor(1) as pool:
         copied = pool.submit(work)
-        while not copied.done():
+        while not wait([copied], timeout=_POLL_S).done:
             claim.keep(0)
             if lease:
                 lease.keep()
-            time.sleep(_POLL_S if copied.running() else 0)
         stat = copied.result()
     after = adapter.stat(source)
     if stat.size != before.size or after.version != before.version:

@@ -106,7 +106,7 @@ def demote(bucket: Bucket, key: str) -> list[Transfer]:
         raise InvalidRequest("The policy pins a fast copy; change that first.")
     if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
         raise InvalidRequest("The policy lets nothing spill; change that first.")
-    versions.demote(target)
+    versions.set_demoting(target, demoting=True)
     replication.settle(target)
     for transfer in (under_way := list(target.transfers.filter(state__in=replication.LIVE).select_related("target"))):
         transfers.hasten(transfer)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from staging import placement, policies, queue, replicas
+from staging import placement, policies, queue, replicas, versions
 from staging.models import Object, Replica, Storage, Transfer
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
@@ -85,7 +85,7 @@ def _demote(target: Object, policy: Policy, copies: Sequence[Replica]) -> list[T
     places = placement.places(policy, target.bucket, storages_of(target, policy))
     fast = [copy for copy in copies if copy.storage.tier <= SLOWEST_FAST_TIER and copy.storage not in places]
     if not fast:
-        Object.objects.filter(pk=target.pk).update(demoting=False)
+        versions.set_demoting(target, demoting=False)
         return []
     reason = "somebody asked for it to be demoted"
     if all(copy in fast for copy in copies):

@@ -55,9 +55,9 @@ def set_policy(target: Object, policy: Mapping[str, object]) -> None:
     target.save(update_fields=["policy", "expires_at"])
 
 
-def demote(target: Object) -> None:
-    """Note that the version's fast copies are to go."""
-    Object.objects.filter(pk=target.pk, current=True).update(demoting=True)
+def set_demoting(target: Object, *, demoting: bool) -> None:
+    """Note that the version's fast copies are to go, or are gone."""
+    Object.objects.filter(pk=target.pk, current=True).update(demoting=demoting)
 
 
 def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) -> list[Moved]:

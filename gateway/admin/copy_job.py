@@ -19,7 +19,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 from gateway.admin import dialogs, words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from staging import copy_jobs
-from staging.copy_jobs import CopySpec
+from staging.copy_specs import CopySpec
 from staging.errors import InvalidRequest, StagingError
 from staging.models import CopyJob, Object
 from staging.states import CopyOnExists, CopyState, Role
@@ -159,7 +159,7 @@ class CopyJobAdmin(OwnedAdmin):
 
     @display(description="Transfers")
     def transfer_words(self, row: CopyJob) -> str:
-        link = f"{reverse('admin:staging_transfer_changelist')}?{urlencode({'job__id__exact': row.pk})}"
+        link = f"{reverse('admin:staging_transfer_changelist')}?{urlencode({'job': row.pk})}"
         return format_html('<a class="text-link" href="{}">of its objects</a>', link)
 
     @display(description="Finished")

@@ -34,7 +34,7 @@ _VERIFY = dialogs.confirm(
 
 _DEMOTE = dialogs.confirm(
     "Let the fast copies go?",
-    "They stay until the bytes are where the bucket's policy has them persist. Who reads the object may bring one back.",
+    "They stay until the bytes are where the bucket's policy has them persist. Reading the object may bring one back.",
     "Demote",
 )
 

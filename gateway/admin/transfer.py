@@ -53,7 +53,6 @@ class TransferAdmin(OwnedAdmin):
         ("state", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("target", SeenFilter),
-        ("job", SeenFilter),
     ]
     list_select_related = ["project", "target"]
     search_fields = ["label", "error_code"]
@@ -68,6 +67,10 @@ class TransferAdmin(OwnedAdmin):
         ("First error", {"fields": ["error_code", "error_detail"]}),
         ("Times", {"fields": ["created", "due", "started", "finished", "lease", "identity"]}),
     ]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Also those of one copy, which its page leads to."""
+        return lookup == "job" or super().lookup_allowed(lookup, value, request)
 
     def get_fieldsets(self, request: HttpRequest, obj: Transfer | None = None) -> list:
         """Without the error where there is none."""

@@ -12,7 +12,7 @@ from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Choice, Flag, Text
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from staging import copy_jobs
-from staging.copy_jobs import CopySpec
+from staging.copy_specs import CopySpec
 from staging.errors import InvalidRequest
 from staging.models import Bucket, CopyJob
 from staging.states import CopyOnExists, CopyState, Role
