@@ -239,6 +239,7 @@ SPECTACULAR_SETTINGS = {
         "AliasMode": "staging.states.AliasMode",
         "AliasState": "staging.states.AliasState",
         "AskedStorageState": "gateway.api.storages.STATES",
+        "CheckpointState": "staging.states.CheckpointState",
         "ObjectState": "staging.states.ObjectState",
         "ReplicaState": "staging.states.ReplicaState",
         "StorageState": "staging.states.StorageState",

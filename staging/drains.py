@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 
 from adapters import registry
 from staging import events, placement, policies, replicas, replication
@@ -74,7 +74,8 @@ def sweep() -> None:
 
 def advance(storage: Storage) -> None:
     """Queue the copies that are to be made, dirty bytes first, and let go of those that can be spared."""
-    here = storage.replicas.filter(object__bucket__mounted=False, object__current=True, state=ReplicaState.AVAILABLE)
+    kept = Q(object__current=True) | Q(object__pinned=True)
+    here = storage.replicas.filter(kept, object__bucket__mounted=False, state=ReplicaState.AVAILABLE)
     rows = here.select_related("object__bucket__storage__drain_to", "storage").order_by("-dirty", "pk")
     for replica in rows[:_AT_ONCE]:
         if replicas.let_go(replica, reason=f"{storage} is being drained") is None:

@@ -11,7 +11,7 @@ from staging import events, placement, policies, queue, reservations
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.policies import Policy
-from staging.states import ObjectState, ReplicaState, StorageState, TransferKind
+from staging.states import Durability, ObjectState, ReplicaState, StorageState, TransferKind
 
 #: Readers of a fast copy are noted no more often than this.
 _NOTED_EVERY = timedelta(minutes=1)
@@ -57,7 +57,7 @@ def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
     Storage.objects.filter(pk=copy.storage_id).update(
         reserved_bytes=F("reserved_bytes") - copy.size, used_bytes=F("used_bytes") + copy.size
     )
-    if not target.current:
+    if not target.kept:
         schedule_removal(copy, target, timezone.now())
         return True
     _tell_copied(target, copy)
@@ -116,10 +116,12 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
         policy = policies.of(target)
         if mine is None or (_is_pinned(policy, mine.storage) and mine.storage.state != StorageState.DRAINING):
             return None
-        if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
+        if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.kept:
             return None
         rest = [copy for copy in all_copies if copy.pk != mine.pk]
         if not placement.satisfies(policy, target.bucket, rest):
+            return None
+        if target.pinned and placement.durability(rest) != Durability.PERSISTED:
             return None
         now = timezone.now()
         return schedule_removal(mine, target, now, kind=TransferKind.EVICT, reason=reason)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
 from staging import catalog, chores, policies, replication, transfers
@@ -37,7 +37,10 @@ def scrub(*, for_s: float) -> int:
     budget = settings.SCRUB_BYTES_S * for_s - (live.aggregate(bytes=Sum("size"))["bytes"] or 0)
     old = timezone.now() - timedelta(seconds=settings.SCRUB_AFTER_S)
     due = Replica.objects.filter(
-        state=ReplicaState.AVAILABLE, verified_at__lt=old, object__current=True, object__bucket__mounted=False
+        Q(object__current=True) | Q(object__pinned=True),
+        state=ReplicaState.AVAILABLE,
+        verified_at__lt=old,
+        object__bucket__mounted=False,
     )
     count = 0
     # What could not be read is a person's business: it stands among the transfers that failed.

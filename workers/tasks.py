@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from staging import chores, drains, janitor, tiers, transfers, upkeep
+from staging import checkpoint_work, chores, drains, janitor, tiers, transfers, upkeep
 from workers.schedule import EVERY_S
 
 
@@ -29,11 +29,12 @@ def sweep_leftovers() -> None:
 
 @shared_task
 def sweep_tiers() -> None:
-    """Make room where fast storages fill up, and advance drains."""
+    """Make room where fast storages fill up, and advance drains and checkpoints."""
     if _is_due("tiers.sweep"):
         tiers.relieve()
         upkeep.hasten()
         drains.sweep()
+        checkpoint_work.sweep()
 
 
 @shared_task

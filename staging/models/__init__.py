@@ -5,6 +5,7 @@ from staging.models.api_key import ApiKey
 from staging.models.block_sums import BlockSums
 from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
+from staging.models.checkpoint import Checkpoint, CheckpointMember
 from staging.models.chore import Chore
 from staging.models.credential import Credential
 from staging.models.event import Event
@@ -22,6 +23,8 @@ __all__ = [
     "BlockSums",
     "BrokenStream",
     "Bucket",
+    "Checkpoint",
+    "CheckpointMember",
     "Chore",
     "Credential",
     "Event",

@@ -8,8 +8,9 @@ from django.contrib import admin
 from django.test import Client
 from django.utils import timezone
 
-from staging import aliases, api_keys, credentials, storages
+from staging import aliases, api_keys, checkpoints, credentials, storages
 from staging.alias_terms import AliasSpec
+from staging.checkpoints import CheckpointSpec
 from staging.models import Alias, ApiKey, Bucket, Credential, Event, Membership, Object, Project, Storage, Transfer
 from staging.states import AliasMode, Role
 from tests.gateway.admin.conftest import People, page
@@ -21,6 +22,7 @@ MODELS = [
     "alias",
     "apikey",
     "bucket",
+    "checkpoint",
     "credential",
     "event",
     "object",
@@ -36,6 +38,8 @@ DEEDS = [
     ("storage", "drain", "admin"),
     ("storage", "cancel_drain", "admin"),
     ("object", "verify", "operator"),
+    ("checkpoint", "restore", "operator"),
+    ("checkpoint", "release", "operator"),
     ("transfer", "cancel", "operator"),
     ("transfer", "retry", "operator"),
     ("alias", "extend", "operator"),
@@ -55,6 +59,7 @@ def rows_of(lab: Lab) -> dict[str, Any]:
         or aliases.create(lab.data, [AliasSpec(AliasMode.READ, "results/table.csv")])[0],
         "apikey": lab.viewer.key,
         "bucket": lab.data,
+        "checkpoint": checkpoints.create(lab.project, CheckpointSpec("kept", lab.data))[0],
         "credential": Credential.objects.filter(project=lab.project).first()
         or credentials.create(lab.project, "shared", {"password": "x"}),
         "event": Event.objects.filter(project=lab.project).first(),
