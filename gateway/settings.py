@@ -260,6 +260,7 @@ SPECTACULAR_SETTINGS = {
         "CopyOnExists": "staging.states.CopyOnExists",
         "CopyState": "staging.states.CopyState",
         "NodeState": "gateway.api.nodes.STATES",
+        "CheckpointState": "staging.states.CheckpointState",
         "ObjectState": "staging.states.ObjectState",
         "OnExists": "staging.states.OnExists",
         "ReplicaState": "staging.states.ReplicaState",

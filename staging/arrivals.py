@@ -21,7 +21,9 @@ from staging.models import Event
 log = structlog.get_logger(__name__)
 
 #: What those who wait have to look again for.
-WAKING = frozenset({"object.created", "object.replaced", "object.renamed", "alias.failed", "alias.revoked"})
+WAKING = frozenset(
+    {"object.created", "object.replaced", "object.renamed", "object.restored", "alias.failed", "alias.revoked"}
+)
 #: The mode stands before an alias's bucket and key; neither it nor a bucket's name has a space or a slash.
 _SUBJECT = re.compile(r"(?:[a-z-]+ )?([^/ ]+/.*)", re.DOTALL)
 #: So many topics are cheaper told as one: everybody looks.

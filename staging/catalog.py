@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import F, Max, Q, Sum
+from django.db.models import Case, F, Max, Q, Sum, Value, When
 from django.utils import timezone
 
 from staging import aliases, cached_blocks, events, policies, replicas, replication, reservations
@@ -208,22 +208,36 @@ def delete(target: Object) -> None:
 def retire(target: Object, *, keep_s: int) -> bool:
     """End a version's time as the current one; its bytes go after ``keep_s``. False if it was not current any more.
 
-    The bytes of a mounted version are not Waybill's to remove later: they were replaced in place.
+    Those of a pinned version stay until the last checkpoint that holds it lets go. Those of a mounted one are not
+    Waybill's to remove later: they were replaced in place.
     """
-    now = timezone.now()
-    if not Object.objects.filter(pk=target.pk, current=True).update(
-        current=False, state=ObjectState.DELETING, retired_at=now
-    ):
+    now, row = timezone.now(), Object.objects.filter(pk=target.pk)
+    state = Case(When(pinned=True, then=F("state")), default=Value(ObjectState.DELETING))
+    if not row.filter(current=True).update(current=False, state=state, retired_at=now):
         return False
     cached_blocks.let_go_of(target)
+    if not row.filter(pinned=True).exists():
+        _remove_bytes(target, now + timedelta(seconds=keep_s))
+    return True
+
+
+def _remove_bytes(target: Object, not_before: datetime) -> None:
     # A copy that is on its way goes when it has come; one that is being removed goes already.
     passing = (ReplicaState.COPYING, ReplicaState.DELETING)
     for replica in target.replicas.select_related("storage").exclude(state__in=passing):
         if target.bucket.mounted:
             replicas.forget(replica)
         else:
-            replicas.schedule_removal(replica, target, now + timedelta(seconds=keep_s))
-    return True
+            replicas.schedule_removal(replica, target, not_before)
+
+
+def unpin(target: Object) -> None:
+    """Let go of a version that no checkpoint holds any more: its bytes go, unless it is current. In a transaction."""
+    row = Object.objects.filter(pk=target.pk, pinned=True)
+    if row.filter(current=False).update(pinned=False, state=ObjectState.DELETING, retired_at=timezone.now()):
+        _remove_bytes(target, timezone.now())
+    else:
+        row.update(pinned=False)
 
 
 def drop_bucket(bucket: Bucket) -> None:
@@ -250,7 +264,7 @@ def drop_bucket(bucket: Bucket) -> None:
 
 def purge_tombstones(before: datetime) -> int:
     """Remove rows of versions that were retired before ``before`` and have no replica left; returns how many."""
-    return purge(Object.objects.filter(current=False, retired_at__lt=before, replicas__isnull=True))
+    return purge(Object.objects.filter(current=False, pinned=False, retired_at__lt=before, replicas__isnull=True))
 
 
 def _is_published(standing: Object, storage_version: str) -> bool:

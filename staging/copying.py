@@ -23,7 +23,7 @@ def copy(transfer: Transfer, claim: Claim) -> None:
     """
     target = transfer.object
     found = Replica.objects.filter(object=target, storage=transfer.target_id).first() if target else None
-    if target is None or not target.current:
+    if target is None or not target.kept:
         discard(transfer)
         claims.finish(transfer, TransferState.CANCELLED)
     elif found and found.state == ReplicaState.AVAILABLE:

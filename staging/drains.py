@@ -12,6 +12,7 @@ from adapters import registry
 from staging import cached_blocks, events, placement, policies, replicas, replication
 from staging.errors import InvalidRequest
 from staging.models import Replica, Storage, Upload
+from staging.models.replica import KEPT_OBJECT
 from staging.replication import MISSING, UNSAFE, Step
 from staging.states import ReplicaState, StorageState, TransferKind
 
@@ -92,7 +93,7 @@ def sweep() -> None:
 def advance(storage: Storage) -> None:
     """Queue the copies that are to be made, dirty bytes first, and let go of those that can be spared."""
     cached_blocks.leave(storage)
-    here = rows_left(storage).filter(object__current=True, state=ReplicaState.AVAILABLE)
+    here = rows_left(storage).filter(KEPT_OBJECT, state=ReplicaState.AVAILABLE)
     others = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE).exclude(storage=storage)
     here = here.annotate(is_sole=~Exists(others)).order_by("-dirty", "-is_sole", "pk")
     rows = here.select_related("object__bucket__storage__drain_to", "storage")

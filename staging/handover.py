@@ -11,6 +11,7 @@ from django.utils import timezone
 from staging import claims, placement, policies, replication, transfers
 from staging.connections import release
 from staging.models import Replica, Storage, Transfer
+from staging.models.replica import KEPT_OBJECT
 from staging.replication import URGENT, Step
 from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
@@ -59,10 +60,10 @@ def alone() -> QuerySet[Replica]:
     others = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE)
     others = others.exclude(storage__state=StorageState.LOST).exclude(storage__in=memory)
     here = Replica.objects.filter(
+        KEPT_OBJECT,
         Q(dirty=True) | ~Exists(others),
         storage__in=memory,
         state=ReplicaState.AVAILABLE,
-        object__current=True,
         object__bucket__mounted=False,
     )
     return here.select_related("object__bucket__storage__drain_to", "storage").order_by("-dirty", "size", "pk")

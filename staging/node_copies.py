@@ -4,6 +4,7 @@ from django.db.models import Exists, OuterRef
 
 from staging import replicas, replication
 from staging.models import Replica, Transfer
+from staging.models.replica import KEPT_OBJECT
 from staging.states import ReplicaState, StorageState, TransferKind
 
 #: Copies that one pass looks at.
@@ -12,7 +13,7 @@ _AT_ONCE = 500
 
 def follow() -> None:
     """One pass: copies on lost storages are doubted and made anew elsewhere; where the storage is back, verified."""
-    managed = Replica.objects.filter(object__bucket__mounted=False, object__current=True, storage__node__isnull=False)
+    managed = Replica.objects.filter(KEPT_OBJECT, object__bucket__mounted=False, storage__node__isnull=False)
     managed = managed.select_related("object__bucket__storage", "storage").order_by("pk")
     gone = managed.filter(state=ReplicaState.AVAILABLE, storage__state=StorageState.LOST)
     for replica in gone[:_AT_ONCE]:

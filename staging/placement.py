@@ -126,6 +126,11 @@ def durability(replicas: Iterable[Replica]) -> Durability:
     return Durability.LOCAL if 1 in tiers else Durability.EPHEMERAL
 
 
+def persists(storage: Storage) -> bool:
+    """Whether bytes there count as persisted."""
+    return storage.state != StorageState.LOST and _tier_of_safety(storage) == 2
+
+
 def _tier_of_safety(storage: Storage) -> int:
     """What is not written to the disk at once may be gone with the machine's power, wherever the storage stands."""
     return 0 if storage.options.get("sync") is False else storage.tier

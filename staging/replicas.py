@@ -11,7 +11,7 @@ from staging import events, placement, policies, queue, reservations
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.policies import Policy
-from staging.states import ObjectState, ReplicaState, StorageState, TransferKind, WritePolicy
+from staging.states import Durability, ObjectState, ReplicaState, StorageState, TransferKind, WritePolicy
 
 #: Readers of a fast copy are noted no more often than this.
 _NOTED_EVERY = timedelta(minutes=1)
@@ -59,7 +59,7 @@ def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
     Storage.objects.filter(pk=copy.storage_id).update(
         reserved_bytes=F("reserved_bytes") - copy.size, used_bytes=F("used_bytes") + copy.size
     )
-    if not target.current:
+    if not target.kept:
         schedule_removal(copy, target, timezone.now())
         return True
     _tell_copied(target, copy)
@@ -146,11 +146,13 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
         policy = policies.of(target)
         if mine is None or (_is_pinned(policy, mine.storage) and mine.storage.state != StorageState.DRAINING):
             return None
-        if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.current:
+        if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.kept:
             return None
         # A copy whose node is silent may be gone: it is no reason to let another go.
         rest = [copy for copy in all_copies if copy.pk != mine.pk and copy.storage.state != StorageState.SUSPECT]
         if not placement.satisfies(policy, target.bucket, rest, policies.storages_of(target.bucket, policy)):
+            return None
+        if target.pinned and placement.durability(rest) != Durability.PERSISTED:
             return None
         now = timezone.now()
         return schedule_removal(mine, target, now, kind=TransferKind.EVICT, reason=reason)
@@ -242,7 +244,7 @@ def _tell_copied(target: Object, copy: Replica) -> None:
 
 def _tell_missing(target: Object) -> None:
     """Where no copy can be read the object cannot; what was to lie nowhere else is lost unless a node comes back."""
-    if target.current and not placement.reading_order(target.replicas.select_related("storage")):
+    if target.kept and not placement.reading_order(target.replicas.select_related("storage")):
         is_ephemeral = policies.of(target).write == WritePolicy.EPHEMERAL
         _change(target, ObjectState.AVAILABLE, ObjectState.LOST if is_ephemeral else ObjectState.UNAVAILABLE)
 

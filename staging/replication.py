@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from staging import placement, policies, queue, replicas, versions
 from staging.models import Object, Replica, Storage, Transfer
+from staging.models.object import KEPT
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
@@ -69,7 +70,7 @@ def plan(
 def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
     """Queue what the object's policy asks for and nobody does yet; returns what was queued. Idempotent."""
     with transaction.atomic():
-        locked = Object.objects.select_for_update().filter(pk=target.pk, current=True).first()
+        locked = Object.objects.select_for_update().filter(KEPT, pk=target.pk).first()
         if locked is None or target.bucket.mounted:
             return []
         locked.bucket = target.bucket
@@ -171,6 +172,16 @@ def ask(target: Object, step: Step) -> Transfer:
         return found or queue_step(target, step)
 
 
+def pursue(target: Object, step: Step) -> Transfer | None:
+    """The transfer that does the step: one that is under way, or a new one; None for a time where it failed for good.
+
+    Unlike what a person asks for, it is tried again by itself once it has rested.
+    """
+    with transaction.atomic():
+        Object.objects.select_for_update().get(pk=target.pk)
+        return under_way(target, step.kind, step.storage) or _do(target, step)
+
+
 def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfer:
     """Have a worker read the copy whole. One that could not be read is tried anew."""
     target, kind = replica.object, TransferKind.VERIFY
@@ -187,7 +198,7 @@ def reconcile(after: str, *, limit: int) -> tuple[int, str]:
 
     An empty place is the beginning, and the end. Objects that lack nothing cost no query of their own.
     """
-    rows = Object.objects.filter(current=True, bucket__mounted=False).order_by("pk")
+    rows = Object.objects.filter(KEPT, bucket__mounted=False).order_by("pk")
     rows = rows.select_related("bucket__storage__drain_to").prefetch_related("replicas__storage__drain_to")
     chosen = list((rows.filter(pk__gt=after) if after else rows)[:limit])
     projects = {target.bucket.project_id for target in chosen}

@@ -65,6 +65,14 @@ class TransferKind(TextChoices):
         return self in (TransferKind.COPY, TransferKind.MOVE)
 
 
+class CheckpointState(TextChoices):
+    """PENDING → COMPLETE, once all of it is persisted, or FAILED, where some of it was lost before."""
+
+    PENDING = "pending"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
 class WritePolicy(TextChoices):
     """When a PUT is answered, and what becomes of its bytes.
 

@@ -30,7 +30,7 @@ from staging import (
 )
 from staging.errors import NoSpace
 from staging.models import Bucket, Replica, Storage
-from staging.models.replica import IS_HOT, LAST_READ
+from staging.models.replica import IS_HOT, KEPT_OBJECT, LAST_READ
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
 from staging.replication import URGENT, Step
@@ -171,7 +171,7 @@ def _relieve(storage: Storage) -> int:
         if replicas.let_go(replica, reason=f"{storage} is above its high mark"):
             excess -= replica.size if replicas.frees(replica) else 0
             made += 1
-    for replica in _keeping(storage).filter(object__current=True).order_by("created_at")[:_AT_ONCE]:
+    for replica in _keeping(storage).filter(KEPT_OBJECT).order_by("created_at")[:_AT_ONCE]:
         if excess <= 0:
             break
         if _flush(replica):

@@ -132,7 +132,7 @@ def _remove_bytes(transfer: Transfer, _claim: Claim) -> None:
     with transaction.atomic():
         if claims.finish(transfer, TransferState.DONE, bytes_done=transfer.size) and replica is not None:
             replicas.forget(replica)
-    if transfer.object and transfer.object.current:
+    if transfer.object and transfer.object.kept:
         replication.settle(transfer.object)
 
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from staging import catalog, chores, policies, replication, transfers
 from staging.models import Object, Replica, Transfer
+from staging.models.replica import KEPT_OBJECT
 from staging.replication import LIVE, URGENT
 from staging.states import ReplicaState, TransferKind, TransferState
 
@@ -37,7 +38,10 @@ def scrub(*, for_s: float) -> int:
     budget = settings.SCRUB_BYTES_S * for_s - (live.aggregate(bytes=Sum("size"))["bytes"] or 0)
     old = timezone.now() - timedelta(seconds=settings.SCRUB_AFTER_S)
     due = Replica.objects.filter(
-        state=ReplicaState.AVAILABLE, verified_at__lt=old, object__current=True, object__bucket__mounted=False
+        KEPT_OBJECT,
+        state=ReplicaState.AVAILABLE,
+        verified_at__lt=old,
+        object__bucket__mounted=False,
     )
     count = 0
     # What could not be read is a person's business: it stands among the transfers that failed.

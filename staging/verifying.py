@@ -18,7 +18,7 @@ def verify(transfer: Transfer, claim: Claim) -> None:
     Raises what the storage raises: a storage that does not answer says nothing of its bytes.
     """
     replica = transfer.source
-    if replica is not None and replica.state in _KNOWN and replica.object.current:
+    if replica is not None and replica.state in _KNOWN and replica.object.kept:
         adapter = adapter_for(replica.storage)
         release()
         missing = False

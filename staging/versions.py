@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F, Max, Value
+from django.db.models import F, Max, QuerySet, Value
 from django.db.models.functions import Concat, Substr
 from django.utils import timezone
 
@@ -18,6 +18,8 @@ from staging.states import ObjectState
 
 #: The most bytes that an object's metadata may take, names and values together.
 MAX_METADATA_BYTES = 16 * 1024
+#: Rows that one statement names.
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +95,26 @@ def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) 
         for one in moving
     )
     return [Moved(one, new[one.pk], one.version + last + 1) for one in moving]
+
+
+def pin(found: QuerySet[Object], *, most: int) -> list[Object]:
+    """Pin those that are current, at most so many by their keys, and hold their rows until the transaction ends."""
+    chosen = list(found.filter(current=True).order_by("bucket_id", "key").select_for_update(of=("self",))[:most])
+    for start in range(0, len(chosen), _BATCH):
+        batch = [target.pk for target in chosen[start : start + _BATCH]]
+        Object.objects.filter(pk__in=batch, pinned=False).update(pinned=True)
+    return chosen
+
+
+def reinstate(target: Object, key: str) -> None:
+    """Make a version whose bytes were kept the current one of a key at which nothing else stands; in a transaction.
+
+    Like a renamed one it counts as new: it gets the next number, the present as its time, and all its time to live.
+    """
+    others = Object.objects.filter(bucket=target.bucket, key=key).exclude(pk=target.pk)
+    last = max(target.version, others.aggregate(last=Max("version"))["last"] or 0)
+    ttl_s = policies.of(target).ttl_s
+    target.key, target.version, target.current, target.retired_at = key, last + 1, True, None
+    target.created_at = timezone.now()
+    target.expires_at = target.created_at + timedelta(seconds=ttl_s) if ttl_s else None
+    target.save(update_fields=["key", "version", "current", "retired_at", "created_at", "expires_at"])

@@ -2,7 +2,19 @@
 
 from celery import shared_task
 
-from staging import cache_room, chores, copy_jobs, drains, janitor, node_copies, nodes, tiers, transfers, upkeep
+from staging import (
+    cache_room,
+    checkpoint_work,
+    chores,
+    copy_jobs,
+    drains,
+    janitor,
+    node_copies,
+    nodes,
+    tiers,
+    transfers,
+    upkeep,
+)
 from workers.schedule import EVERY_S
 
 
@@ -36,11 +48,12 @@ def sweep_leftovers() -> None:
 
 @shared_task
 def sweep_tiers() -> None:
-    """Make room where fast storages fill up, and advance drains."""
+    """Make room where fast storages fill up, and advance drains and checkpoints."""
     if _is_due("tiers.sweep"):
         tiers.relieve()
         upkeep.hasten()
         drains.sweep()
+        checkpoint_work.sweep()
 
 
 @shared_task

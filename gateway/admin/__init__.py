@@ -4,6 +4,7 @@ from gateway.admin import (  # noqa: F401  each registers its noun
     alias,
     api_key,
     bucket,
+    checkpoint,
     copy_job,
     credential,
     event,

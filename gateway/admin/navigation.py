@@ -21,6 +21,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 ("Aliases", "link", _list("alias"), member),
                 ("Objects", "description", _list("object"), member),
                 ("Buckets", "inventory_2", _list("bucket"), member),
+                ("Checkpoints", "bookmark", _list("checkpoint"), member),
             ],
         ),
         (

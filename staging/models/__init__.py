@@ -6,6 +6,7 @@ from staging.models.block_sums import BlockSums
 from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
 from staging.models.cached_block import CachedBlock
+from staging.models.checkpoint import Checkpoint, CheckpointMember
 from staging.models.chore import Chore
 from staging.models.copy_job import CopyJob
 from staging.models.credential import Credential
@@ -26,6 +27,8 @@ __all__ = [
     "BrokenStream",
     "Bucket",
     "CachedBlock",
+    "Checkpoint",
+    "CheckpointMember",
     "Chore",
     "CopyJob",
     "Credential",

@@ -9,10 +9,14 @@ from staging.models.bucket import Bucket
 from staging.models.fields import KeyField, is_sha256, state_check
 from staging.states import ObjectState
 
+#: The versions whose bytes are kept.
+KEPT = Q(current=True) | Q(pinned=True)
+
 
 class Object(models.Model):
     """One immutable version of the data at a key; at most one version of a key is current.
 
+    A ``pinned`` one is a member of a checkpoint, and keeps its bytes when it is not current any more.
     ``policy`` holds what differs from the bucket's for this version. ``demoting``: somebody asked for its fast copies
     to go, once it is safe without them.
     """
@@ -22,6 +26,7 @@ class Object(models.Model):
     key = KeyField()
     version = models.PositiveIntegerField()
     current = models.BooleanField(default=True)
+    pinned = models.BooleanField(default=False, editable=False)
     state = models.CharField(max_length=16, choices=ObjectState.choices, default=ObjectState.AVAILABLE)
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
@@ -54,3 +59,8 @@ class Object(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} (version {self.version})"
+
+    @property
+    def kept(self) -> bool:
+        """Whether its bytes are to stay."""
+        return self.current or self.pinned

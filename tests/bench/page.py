@@ -40,8 +40,8 @@ _METHOD = """\
   as `curl --retry-delay 1` does, each at its own time.
 - A catalog that grows: a PostgreSQL database with so many objects that have two copies each, a tenth as many that are
   dirty and lie in one place, 10,000 aliases, a transfer that is done for each object and one that waits for each seven.
-  No bytes are moved. The databases are asked in turn, each question 200 times (60 times where it does the work of
-  hundreds), by one process each and at places drawn by lot.
+  No bytes are moved. The databases are asked in turn, each question 200 times (50 times where it looks at
+  hundreds of rows), by one process each and at places drawn by lot.
 - CPU is that of the gateway's process tree in Waybill's rows, of nginx in nginx's, and of the client in those of sftp,
   curl and boto3. More memory is the highest resident size during a transfer above that of the gateway when idle.
 """

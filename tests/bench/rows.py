@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import AutoField, Model
 
 from staging import aliases, buckets, projects
 from staging.alias_terms import AliasSpec
 from staging.buckets import BucketSpec
-from staging.models import Bucket, Project, Storage
+from staging.models import Bucket, Object, Project, Replica, Storage, Transfer
 from staging.states import AliasMode
 
 SIZE = 4096
@@ -81,51 +83,73 @@ def load(yard: Yard, objects: int) -> None:
 
 
 def _objects(cursor: CursorWrapper, bucket: Bucket, count: int) -> None:
-    key = _KEY.format(folder=_FOLDER)
-    cursor.execute(
-        f"""
-        INSERT INTO staging_object (id, bucket_id, key, version, current, state, size, sha256, content_type, metadata,
-                                    policy, created_at, expires_at, retired_at)
-        SELECT md5(%s || n)::uuid, %s, {key}, 1, true, 'available', %s, encode(sha256(n::text::bytea), 'hex'),
-               'application/octet-stream', '{{}}', '{{}}', now() - n * interval '1 second', NULL, NULL
-        FROM generate_series(0, %s) AS n""",
-        [bucket.name, bucket.pk, SIZE, count - 1],
-    )
+    columns = {
+        "id": "md5(%(name)s || n)::uuid",
+        "bucket_id": "%(bucket)s",
+        "key": _KEY.format(folder=_FOLDER),
+        "version": "1",
+        "size": "%(size)s",
+        "sha256": "encode(sha256(n::text::bytea), 'hex')",
+        "created_at": "now() - n * interval '1 second'",
+    }
+    _insert(cursor, Object, columns, count, {"name": bucket.name, "bucket": bucket.pk, "size": SIZE})
 
 
 def _replicas(cursor: CursorWrapper, bucket: str, storage: int, count: int, *, dirty: bool) -> None:
-    cursor.execute(
-        """
-        INSERT INTO staging_replica (object_id, storage_id, key, size, state, dirty, storage_version, created_at,
-                                     verified_at, read_at, reads)
-        SELECT md5(%s || n)::uuid, %s, '.waybill/' || md5(%s || n), %s, 'available', %s, '1',
-               now() - n * interval '1 second', now(),
-               CASE WHEN n %% 3 > 0 THEN now() - (n::bigint * 7919 %% 1000003) * interval '1 second' END, n %% 4
-        FROM generate_series(0, %s) AS n""",
-        [bucket, storage, bucket, SIZE, dirty, count - 1],
-    )
+    columns = {
+        "object_id": "md5(%(bucket)s || n)::uuid",
+        "storage_id": "%(storage)s",
+        "key": "'.waybill/' || md5(%(bucket)s || n)",
+        "size": "%(size)s",
+        "dirty": "%(dirty)s",
+        "created_at": "now() - n * interval '1 second'",
+        "verified_at": "now()",
+        "read_at": "CASE WHEN n %% 3 > 0 THEN now() - (n::bigint * 7919 %% 1000003) * interval '1 second' END",
+        "reads": "n %% 4",
+    }
+    _insert(cursor, Replica, columns, count, {"bucket": bucket, "storage": storage, "size": SIZE, "dirty": dirty})
 
 
 def _transfers(cursor: CursorWrapper, yard: Yard, count: int) -> None:
-    """One that is done for each object, and one that waits for each ten: to ``far``, and routine work at ``home``."""
+    """One that is done for each object, and one that waits for each seven: to ``far``, and routine work at ``home``."""
+    columns = {
+        "id": "md5('transfer' || w || n)::uuid",
+        "project_id": "%(project)s",
+        "kind": "CASE WHEN w = 2 THEN 'verify' ELSE 'replicate' END",
+        "state": "CASE WHEN w = 0 THEN 'done' ELSE 'queued' END",
+        "object_id": "md5('data' || n)::uuid",
+        "target_id": "CASE WHEN w = 2 THEN %(home)s ELSE %(far)s END",
+        "label": "'data/' || n",
+        "size": "%(size)s",
+        "priority": "CASE WHEN w = 2 THEN 90 WHEN n %% 80 = 0 THEN 30 ELSE 50 END",
+        "not_before": "now() + CASE WHEN n %% 8 = 3 THEN interval '1 day' ELSE n * interval '-1 second' END",
+        "created_at": "now() - n * interval '1 second'",
+        "finished_at": "CASE WHEN w = 0 THEN now() - n * interval '1 second' END",
+    }
+    each = """, generate_series(0, 2) AS w
+        WHERE w = 0 OR (w = 1 AND n %% 10 < 1) OR (w = 2 AND n %% 20 = 3)"""
+    ids = {"project": yard.project.pk, "home": yard.storages["home"].pk, "far": yard.storages["far"].pk}
+    _insert(cursor, Transfer, columns, count, {**ids, "size": SIZE}, each)
+
+
+def _insert(
+    cursor: CursorWrapper,
+    model: type[Model],
+    columns: Mapping[str, str],
+    count: int,
+    values: Mapping[str, object],
+    each: str = "",
+) -> None:
+    """A row for each n in ``[0, count)``, whose other columns have what the model gives them."""
+    others = [
+        field
+        for field in model._meta.concrete_fields
+        if not field.null and field.column not in columns and not isinstance(field, AutoField)
+    ]
+    given = {field.column: field.get_db_prep_save(field.get_default(), connection) for field in others}
+    whole = {**columns, **{name: f"%({name})s" for name in given}}
     cursor.execute(
-        """
-        INSERT INTO staging_transfer (id, project_id, kind, state, object_id, source_id, target_id, label, size,
-                                      bytes_done, start_offset, token, priority, reason, attempts, max_attempts,
-                                      not_before, fence, error_code, error_detail, created_at, finished_at)
-        SELECT md5('transfer' || w || n)::uuid, %(project)s, CASE WHEN w = 2 THEN 'verify' ELSE 'replicate' END,
-               CASE WHEN w = 0 THEN 'done' ELSE 'queued' END, md5('data' || n)::uuid, NULL,
-               CASE WHEN w = 2 THEN %(home)s ELSE %(far)s END, 'data/' || n, %(size)s, 0, 0, '',
-               CASE WHEN w = 2 THEN 90 WHEN n %% 80 = 0 THEN 30 ELSE 50 END, '', 0, 12,
-               now() + CASE WHEN n %% 8 = 3 THEN interval '1 day' ELSE n * interval '-1 second' END, 0, '', '',
-               now() - n * interval '1 second', CASE WHEN w = 0 THEN now() - n * interval '1 second' END
-        FROM generate_series(0, %(last)s) AS n, generate_series(0, 2) AS w
-        WHERE w = 0 OR (w = 1 AND n %% 10 < 1) OR (w = 2 AND n %% 20 = 3)""",
-        {
-            "project": yard.project.pk,
-            "home": yard.storages["home"].pk,
-            "far": yard.storages["far"].pk,
-            "size": SIZE,
-            "last": count - 1,
-        },
+        f"INSERT INTO {model._meta.db_table} ({', '.join(whole)}) SELECT {', '.join(whole.values())} "
+        f"FROM generate_series(0, %(last)s) AS n{each}",
+        {**given, **values, "last": count - 1},
     )

@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from gateway.api.urls import urlpatterns
-from staging import aliases, catalog, credentials
+from staging import aliases, catalog, checkpoints, credentials
 from staging.alias_terms import AliasSpec
+from staging.checkpoints import CheckpointSpec
 from staging.models import (
     Alias,
     ApiKey,
@@ -77,6 +78,12 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "copies/{job}", "viewer", None),
     ("POST", "copies/{job}/cancel", "operator", None),
     ("POST", "copies/{ended}/retry", "operator", None),
+    ("GET", "checkpoints", "viewer", None),
+    ("POST", "checkpoints", "operator", {"name": "more", "bucket": "data"}),
+    ("GET", "checkpoints/kept", "viewer", None),
+    ("GET", "checkpoints/kept/members", "viewer", None),
+    ("POST", "checkpoints/kept/restore", "operator", None),
+    ("DELETE", "checkpoints/kept", "operator", None),
     ("GET", "aliases", "viewer", None),
     ("POST", "aliases", "operator", ALIAS),
     ("POST", "aliases/revoke", "operator", {"bucket": "data"}),
@@ -109,6 +116,7 @@ def furnish(lab: Lab) -> dict[str, Any]:
     catalog.delete(Object.objects.get(bucket=lab.data, key="gone"))
     transfer = Transfer.objects.get(project=lab.project)
     output = aliases.create(lab.data, [AliasSpec(AliasMode.WRITE, "b")])[0]
+    checkpoints.create(lab.project, CheckpointSpec("kept", lab.data))
     next_one = Storage.objects.create(project=lab.project, name="next", scheme="memory")
     now = timezone.now()
     for name, since in (("alpha", None), ("omega", now)):
@@ -173,7 +181,7 @@ def test_every_route_is_listed_here() -> None:
             path = path.replace(word, pattern)
         path = re.sub("/(objects|explain|verify|demote)/a", r"/\1/<path:key>", path)
         path = path.replace("/local", "/<name:scheme>")
-        for name in ("disk", "leaving", "shared", "data", "alpha", "omega"):
+        for name in ("disk", "leaving", "shared", "data", "alpha", "omega", "kept"):
             path = path.replace(f"/{name}", "/<name:name>")
         listed.add(path)
     assert listed == patterns

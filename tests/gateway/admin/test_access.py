@@ -8,8 +8,9 @@ from django.contrib import admin
 from django.test import Client
 from django.utils import timezone
 
-from staging import aliases, api_keys, credentials, storages
+from staging import aliases, api_keys, checkpoints, credentials, storages
 from staging.alias_terms import AliasSpec
+from staging.checkpoints import CheckpointSpec
 from staging.models import (
     Alias,
     ApiKey,
@@ -33,6 +34,7 @@ MODELS = [
     "alias",
     "apikey",
     "bucket",
+    "checkpoint",
     "copyjob",
     "credential",
     "event",
@@ -53,6 +55,8 @@ DEEDS = [
     ("object", "copy", "operator"),
     ("copyjob", "cancel", "operator"),
     ("copyjob", "retry", "operator"),
+    ("checkpoint", "restore", "operator"),
+    ("checkpoint", "release", "operator"),
     ("transfer", "cancel", "operator"),
     ("transfer", "retry", "operator"),
     ("alias", "extend", "operator"),
@@ -72,6 +76,7 @@ def rows_of(lab: Lab) -> dict[str, Any]:
         or aliases.create(lab.data, [AliasSpec(AliasMode.READ, "results/table.csv")])[0],
         "apikey": lab.viewer.key,
         "bucket": lab.data,
+        "checkpoint": checkpoints.create(lab.project, CheckpointSpec("kept", lab.data))[0],
         "credential": Credential.objects.filter(project=lab.project).first()
         or credentials.create(lab.project, "shared", {"password": "x"}),
         "copyjob": CopyJob.objects.filter(project=lab.project).first() or CopyJob.objects.create(**_copied(lab)),

@@ -1,0 +1,180 @@
+"""The work on checkpoints, in short transactions: whoever does a step may be killed, and the next sweep goes on."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from staging import catalog, events, placement, policies, replication, tiers, transfers, versions
+from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
+from staging.replication import FASTER, UNSAFE, Step
+from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind
+
+#: Members that one step looks at, and how many steps of a kind one pass takes.
+_AT_ONCE, _STEPS = 200, 25
+#: Names that are told of members that were lost.
+_NAMED = 20
+
+
+def sweep() -> int:
+    """Advance every checkpoint that has something to be done; returns how many."""
+    open_ones = Q(state=CheckpointState.PENDING) | Q(restoring_since__isnull=False) | Q(released_at__isnull=False)
+    found = list(Checkpoint.objects.filter(open_ones).order_by("pk"))
+    for checkpoint in found:
+        advance(checkpoint)
+    return len(found)
+
+
+def advance(checkpoint: Checkpoint) -> None:
+    """Do what can be done of it now, within bounds."""
+    found = Checkpoint.objects.filter(pk=checkpoint.pk).first()
+    if found is None:  # Somebody has let go of all of it.
+        return
+    step = _release if found.released_at else _restore if found.restoring_since else _make_safe
+    for _ in range(_STEPS):
+        if not step(checkpoint):
+            break
+    if Checkpoint.objects.filter(pk=checkpoint.pk).exists():
+        checkpoint.refresh_from_db()
+
+
+def unsafe(checkpoint: Checkpoint) -> QuerySet[CheckpointMember]:
+    """The members that are not persisted now."""
+    storages = Storage.objects.filter(project=checkpoint.project_id)
+    safe = [storage.pk for storage in storages if placement.persists(storage)]
+    good = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE, storage__in=safe)
+    return checkpoint.members.exclude(Exists(good))
+
+
+def place_of(target: Object, named: Iterable[Storage]) -> Storage | None:
+    """Where the version is to persist: the first place of its policy that persists and takes bytes now, else any
+    that persists; None where there is none.
+    """
+    places = [one for one in placement.places(policies.of(target), target.bucket, named) if placement.persists(one)]
+    return next((one for one in places if one.state == StorageState.ACTIVE), places[0] if places else None)
+
+
+def _make_safe(checkpoint: Checkpoint) -> bool:
+    """Ask for the copies that are missing, then see whether all is there, or some can never be."""
+    with transaction.atomic():
+        mine = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk, state=CheckpointState.PENDING).first()
+        if mine is None:
+            return False
+        if not unsafe(mine).exists():
+            _end(mine, CheckpointState.COMPLETE, members=mine.count, size=mine.size)
+            return False
+        if lost := _lost(mine):
+            names = [f"{member.object.bucket}/{member.key}" for member in lost[:_NAMED]]
+            mine.failure = f"Lost: {', '.join(names)}{' and more' if len(lost) > _NAMED else ''}"
+            _end(mine, CheckpointState.FAILED, lost=names)
+            return False
+    idle = unsafe(checkpoint).exclude(
+        Exists(
+            Transfer.objects.filter(
+                object=OuterRef("object"),
+                state__in=replication.LIVE,
+                kind__in=replication.COPYING,
+                target__tier=2,
+                priority__lte=UNSAFE,
+            )
+        )
+    )
+    behind = [member.pk for member in idle.order_by("pk")[:_AT_ONCE]]
+    rows = checkpoint.members.filter(pk__in=behind).select_related("object__bucket__storage__drain_to")
+    return sum(_flush(checkpoint, member.object) for member in rows) == _AT_ONCE
+
+
+def _flush(checkpoint: Checkpoint, target: Object) -> bool:
+    """Have one version brought where it persists; whether anything was asked for."""
+    place = place_of(target, replication.storages_of(target, policies.of(target)))
+    if place is None or place.state != StorageState.ACTIVE:
+        return False
+    step = Step(TransferKind.FLUSH, place, f"the checkpoint {checkpoint} holds it", UNSAFE)
+    asked = replication.pursue(target, step)
+    if asked and asked.priority > UNSAFE:
+        transfers.hasten(asked)
+    return asked is not None
+
+
+def _lost(checkpoint: Checkpoint) -> list[CheckpointMember]:
+    """Members of which no copy is left that may be read now or once it was repaired."""
+    hopeful = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
+    copies = Replica.objects.filter(object=OuterRef("object"), state__in=hopeful)
+    left = copies.exclude(storage__state=StorageState.LOST)
+    rows = unsafe(checkpoint).exclude(Exists(left)).select_related("object__bucket")
+    return list(rows.order_by("pk")[: _NAMED + 1])
+
+
+def _end(checkpoint: Checkpoint, state: CheckpointState, **facts: object) -> None:
+    checkpoint.state, checkpoint.completed_at = state, timezone.now()
+    checkpoint.save(update_fields=["state", "completed_at", "failure"])
+    events.record(checkpoint.project_id, f"checkpoint.{state}", checkpoint.name, **facts)
+
+
+def _restore(checkpoint: Checkpoint) -> bool:
+    """Restore the next members; what was written to a key since it was asked stays."""
+    restored = []
+    with transaction.atomic():
+        mine = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+        since = mine.restoring_since
+        if since is None or mine.released_at:
+            return False
+        rows = list(mine.members.filter(pk__gt=mine.place).order_by("pk")[:_AT_ONCE])
+        ids = [row.object_id for row in rows]
+        buckets = Bucket.objects.filter(contents__in=ids).distinct().values_list("pk", flat=True)
+        # Alone in its buckets, as those are who replace versions by uploads.
+        list(Bucket.objects.select_for_update(no_key=True).filter(pk__in=list(buckets)).order_by("pk"))
+        found = Object.objects.select_for_update(of=("self",)).select_related("bucket__storage").order_by("pk")
+        targets = {target.pk: target for target in found.filter(pk__in=ids)}
+        for row in rows:
+            target = targets[row.object_id]
+            if target.current and target.key == row.key:
+                continue
+            standing = Object.objects.filter(bucket=target.bucket, key=row.key, current=True).first()
+            if standing and standing.created_at > since:
+                continue
+            if standing:
+                standing.bucket = target.bucket
+                catalog.retire(standing, keep_s=0)
+            versions.reinstate(target, row.key)
+            events.record_objects({target.key: "object.restored"}, target.bucket, [target])
+            restored.append(target)
+        mine.place = rows[-1].pk if rows else mine.place
+        if len(rows) < _AT_ONCE:
+            mine.restoring_since, mine.restored_at = None, timezone.now()
+            events.record(mine.project_id, "checkpoint.restored", mine.name, members=mine.count)
+        mine.save(update_fields=["place", "restoring_since", "restored_at"])
+    for target in [targets[pk] for pk in ids]:
+        _bring_near(target)
+    return mine.restoring_since is not None
+
+
+def _bring_near(target: Object) -> None:
+    policy = policies.of(target)
+    named = replication.storages_of(target, policy)
+    fast = next((one for one in named if one.name == policy.lands_on and one.state == StorageState.ACTIVE), None)
+    if fast and not target.replicas.filter(storage=fast).exists() and tiers.make_room(fast, target.size):
+        replication.ask(target, Step(TransferKind.PROMOTE, fast, "a checkpoint was restored", FASTER))
+
+
+def _release(checkpoint: Checkpoint) -> bool:
+    """Let go of the next members; of the checkpoint itself with the last."""
+    with transaction.atomic():
+        mine = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk).first()
+        if mine is None:
+            return False
+        rows = list(mine.members.order_by("pk")[:_AT_ONCE])
+        ids = [row.object_id for row in rows]
+        targets = list(
+            Object.objects.select_for_update(of=("self",)).select_related("bucket").filter(pk__in=ids).order_by("pk")
+        )
+        CheckpointMember.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        held = set(CheckpointMember.objects.filter(object__in=ids).values_list("object_id", flat=True))
+        for target in targets:
+            if target.pk not in held:
+                catalog.unpin(target)
+        if len(rows) < _AT_ONCE:
+            events.record(mine.project_id, "checkpoint.deleted", mine.name)
+            mine.delete()
+    return len(rows) == _AT_ONCE
