@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from adapters import uploading
 from adapters.pool import Pool
 
 CHECKSUM_TRAILER = "x-amz-checksum-crc32"
@@ -147,34 +148,13 @@ class SignedPut(SignedRequest):
         self._left = size
 
     def may_go_on(self) -> bool:
-        """Wait for the ``100 Continue`` that a request with ``Expect`` gets once its headers were looked at.
-
-        False where the server does not say so in time, or answers for good at once.
-        """
-        head = b""
-        try:
-            while not head.endswith(b"\r\n\r\n") and len(head) < _MOST_OF_AN_ERROR:
-                piece = self._socket.recv(1)
-                if not piece:
-                    return False
-                head += piece
-        except TimeoutError:
-            return False
-        return head.split(b" ", 2)[1:2] == [b"100"]
+        """As ``uploading.may_go_on``."""
+        return uploading.may_go_on(self._socket)
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send a piece of the body. A server that refuses early is heard."""
-        left = memoryview(data)
-        self._left -= len(left)
-        try:
-            # Not sendall, whose time limit is for all of the data and not for making progress.
-            while left:
-                left = left[self._socket.send(left) :]
-        except (BrokenPipeError, ConnectionResetError):
-            # What the server said before it closed is why; the broken pipe is only the consequence.
-            with suppress(OSError, http.client.HTTPException):
-                self.finish()
-            raise
+        self._left -= len(data)
+        uploading.send(self._socket, data, hear=self.finish)
 
     def finish(self) -> Stored:
         """Wait for the answer to a body that was sent whole."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
+from adapters import uploading
 from adapters.web_errors import HttpRefusal
 from adapters.web_settings import Origin
 
@@ -60,34 +61,11 @@ class WebConnection:
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send a piece of the body. A server that refuses early is heard: HttpRefusal."""
-        left = memoryview(data).cast("B")
-        try:
-            # Not sendall, whose time limit is for all of the data and not for making progress.
-            while left:
-                left = left[self._socket.send(left) :]
-        except (BrokenPipeError, ConnectionResetError):
-            # What the server said before it closed is why; the broken pipe is only the consequence.
-            self._was_cut_short = True
-            with suppress(OSError, http.client.HTTPException):
-                self.answer()
-                self.expect(())
-            raise
+        uploading.send(self._socket, data, hear=self._hear_refusal)
 
     def may_go_on(self) -> bool:
-        """Wait for the ``100 Continue`` that a request with ``Expect`` gets once its head was looked at.
-
-        False where the server does not say so in time, or answers for good at once.
-        """
-        head = b""
-        try:
-            while not head.endswith(b"\r\n\r\n") and len(head) < _MOST_UNWANTED_BYTES:
-                piece = self._socket.recv(1)
-                if not piece:
-                    return False
-                head += piece
-        except TimeoutError:
-            return False
-        return head.split(b" ", 2)[1:2] == [b"100"]
+        """As ``uploading.may_go_on``."""
+        return uploading.may_go_on(self._socket)
 
     def break_off(self) -> None:
         """End a body before its length, and wait a little until the server has done with it: it answers, or closes."""
@@ -153,6 +131,11 @@ class WebConnection:
             raise http.client.NotConnected
         found: socket.socket = self._http.sock
         return found
+
+    def _hear_refusal(self) -> None:
+        self._was_cut_short = True
+        self.answer()
+        self.expect(())
 
     def _words(self, answer: http.client.HTTPResponse) -> str:
         reason = "".join(letter for letter in answer.reason[:80] if letter.isprintable())
