@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 #: Told how many bytes came to a fast storage; metrics set it.
 tell: Callable[[int], None] | None = None
 
-#: No reader waits longer for the next bytes of a block.
+#: A reader waits no longer than this for the next bytes of a block: documented clients give up after twice the time.
 PATIENCE_S = 60.0
 #: A storage to which a block could not be written is left alone for so long.
 REST_S = 10.0
@@ -59,12 +59,12 @@ class Coming:
         self._moved_at = time.monotonic()
         self._is_over = self._is_ready = False
 
-    def read(self, offset: int) -> bytes:
+    def read(self, offset: int, *, patience_s: float) -> bytes:
         """The next bytes of the object from ``offset`` on, as they pass by; none once the block is ready.
 
         Whoever is too slow for that waits for the whole block. Raises NotComing.
         """
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + patience_s
         with self._changed:
             while True:
                 for begin, piece in self._pieces:
@@ -77,9 +77,9 @@ class Coming:
                     raise NotComing
                 self._changed.wait(left)
 
-    def begin(self) -> None:
+    def begin(self, *, patience_s: float) -> None:
         """Have the block brought, or wait for another process that does."""
-        until, pause = time.monotonic() + PATIENCE_S, _FIRST_S
+        until, pause = time.monotonic() + patience_s, _FIRST_S
         while not self._is_settled():
             if time.monotonic() > until:
                 return self.end(is_ready=False)
@@ -184,7 +184,7 @@ class Coming:
                 self._changed.notify_all()
 
 
-def join(place: Place, found: Found, proof: Proof) -> tuple[Coming, bool]:
+def join(place: Place, found: Found, proof: Proof, *, patience_s: float) -> tuple[Coming, bool]:
     """The block on its way, and whether it is by this call that it comes. Only one reader of a process sees to that."""
     with _joining:
         coming = _coming.get(_name(place))
@@ -192,7 +192,7 @@ def join(place: Place, found: Found, proof: Proof) -> tuple[Coming, bool]:
             return coming, False
         coming = _coming[_name(place)] = Coming(place, found, proof)
     try:
-        coming.begin()
+        coming.begin(patience_s=patience_s)
     except BaseException:
         coming.end(is_ready=False)
         raise

@@ -53,7 +53,7 @@ class _CachedRead(ReadStream):
         self._version = found.copies[0].replica.object
         self.stat = ObjectStat(found.copies[0].replica.key, found.size, found.modified, found.etag, True)
         self._place: Place | None = None
-        self._tries = 0
+        self._tries, self._patience_s = 0, filling.PATIENCE_S
         self._source: ReadStream | None = None
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
@@ -63,7 +63,7 @@ class _CachedRead(ReadStream):
             try:
                 chunk = self._source.read(max_bytes)
             except NotComing:
-                self._tries = _TRIES
+                self._tries, self._patience_s = _TRIES, self._patience_s / 4
             except (AdapterError, DatabaseError) as exc:
                 if self._tries > _TRIES:
                     raise
@@ -102,9 +102,9 @@ class _CachedRead(ReadStream):
     def _open_cached(self, place: Place, stop: int) -> ReadStream:
         block = cached_blocks.find(place)
         if block is None or block.state != BlockState.READY:
-            coming, is_mine = filling.join(place, self._found, self._proof)
+            coming, is_mine = filling.join(place, self._found, self._proof, patience_s=self._patience_s)
             _tell("filled" if is_mine else "shared")
-            return _LiveRead(coming, self._offset, stop)
+            return _LiveRead(coming, self._offset, stop, self._patience_s)
         cached_blocks.note_read(block)
         release()
         open_at = partial(_open_block, block)
@@ -144,12 +144,12 @@ class _CachedRead(ReadStream):
 class _LiveRead(ReadStream):
     """What passes by of a block that comes; its end is early where the block is ready sooner than it was read."""
 
-    def __init__(self, coming: Coming, start: int, stop: int) -> None:
+    def __init__(self, coming: Coming, start: int, stop: int, patience_s: float) -> None:
         self.start, self.stop, self._offset = start, stop, start
-        self._coming, self._rest = coming, b""
+        self._coming, self._patience_s, self._rest = coming, patience_s, b""
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
-        piece = self._rest or self._coming.read(self._offset)
+        piece = self._rest or self._coming.read(self._offset, patience_s=self._patience_s)
         taken, self._rest = piece[: min(max_bytes, self.stop - self._offset)], piece[max_bytes:]
         self._offset += len(taken)
         return taken

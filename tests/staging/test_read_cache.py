@@ -19,6 +19,7 @@ from staging import (
     cached_blocks,
     catalog,
     drains,
+    explaining,
     filling,
     orphans,
     placement,
@@ -107,6 +108,8 @@ def test_a_range_brings_the_blocks_that_it_touches_and_no_others(yard: Yard) -> 
     assert read(bucket, made, 2 * BLOCK - 3, 3 * BLOCK + 1) == DATA[2 * BLOCK - 3 : 3 * BLOCK + 1]
     assert blocks_of(made) == [(index, "ready") for index in (1, 2, 3)]
     assert read(bucket, made, len(DATA) - 1) == DATA[-1:]
+    wait_until_filled()
+    assert "fast (tier 1): 4 of 5 blocks are cached" in explaining.explain(made).replicas[-1]
     small = yard.put(bucket, "small", b"few bytes")
     assert read(bucket, small, 4) == b"bytes"
     assert blocks_of(small) == [(0, "ready")]
