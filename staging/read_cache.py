@@ -8,13 +8,13 @@ import structlog
 from django.db import DatabaseError
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
-from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, Unavailable
-from staging import cached_blocks, filling, health, reading
+from adapters.errors import AdapterError, Damaged, NotFound, RangeInvalid, Truncated, Unavailable
+from staging import cached_blocks, filling, reading
 from staging.blocks import Proof
 from staging.cached_blocks import Place
 from staging.connections import release
 from staging.errors import StagingError
-from staging.filling import Coming, NotComing
+from staging.filling import Coming, NotComing, TooSlow
 from staging.models import CachedBlock, Storage
 from staging.reading import Found
 from staging.states import BlockState
@@ -62,12 +62,14 @@ class _CachedRead(ReadStream):
                 self._source = self._open()
             try:
                 chunk = self._source.read(max_bytes)
-            except NotComing:
-                self._tries, self._patience_s = _TRIES, self._patience_s / 4
+            except NotComing as exc:
+                self._tries = _TRIES
+                if isinstance(exc, TooSlow):
+                    self._patience_s /= 4
             except (AdapterError, DatabaseError) as exc:
                 if self._tries > _TRIES:
                     raise
-                log.warning("block.not_read", storage=self._fast.name, error=type(exc).__name__, offset=self._offset)
+                self._doubt(exc)
             else:
                 self._offset += len(chunk)
                 if self._offset == self._source.stop:
@@ -87,12 +89,12 @@ class _CachedRead(ReadStream):
         if self._place is None or self._place.start != begin:
             self._place, self._tries = Place(self._version, self._fast, begin), 0
         stop = min(self.stop, begin + self._place.size)
-        while self._tries < _TRIES and not health.refuses(self._fast):
+        while self._tries < _TRIES and not filling.rests(self._fast):
             self._tries += 1
             try:
                 return self._open_cached(self._place, stop)
             except (AdapterError, StagingError, DatabaseError) as exc:
-                log.warning("block.not_opened", storage=self._fast.name, error=type(exc).__name__, detail=str(exc))
+                self._doubt(exc)
             finally:
                 release()
         self._tries = _TRIES + 1
@@ -113,6 +115,14 @@ class _CachedRead(ReadStream):
         if self._tries == 1:
             _tell("hit")
         return found
+
+    def _doubt(self, exc: Exception) -> None:
+        """A block that was not as it should be has been let go, and comes anew; a storage that fails is left alone."""
+        log.warning("block.not_read", storage=self._fast.name, error=type(exc).__name__, offset=self._offset)
+        if not isinstance(exc, Damaged | Truncated):
+            self._tries = _TRIES
+            if not isinstance(exc, DatabaseError):
+                filling.rest(self._fast)
 
     def _open_past(self, stop: int) -> ReadStream:
         try:
