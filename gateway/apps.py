@@ -13,8 +13,10 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called once Django's registry is complete; the admin's modules are found by Django itself."""
         from gateway import checks, metrics  # noqa: F401  the checks register themselves
-        from staging import health, storages
+        from staging import filling, health, read_cache, storages
 
         storages.observe = metrics.observe_storage
         health.tell = metrics.observe_failing
+        read_cache.tell = metrics.observe_cache_read
+        filling.tell = metrics.observe_cache_filled
         request_finished.connect(health.write_down)

@@ -30,6 +30,10 @@ STORAGE_FAILING = Gauge(
     ["storage"],
     multiprocess_mode="livesum",
 )
+CACHE_READS = Counter(
+    "waybill_cache_reads_total", "Blocks that readers came to where a policy caches, by how they got them.", ["outcome"]
+)
+CACHE_FILLED = Counter("waybill_cache_filled_bytes_total", "Bytes of blocks brought to fast storages for readers.")
 
 NODE_STATE = Gauge(
     "waybill_node_state",
@@ -60,6 +64,16 @@ def observe_storage(storage: str, operation: str, seconds: float, outcome: str) 
 def observe_failing(storage: str, failing: bool) -> None:
     """The hook of ``staging.health``."""
     STORAGE_FAILING.labels(storage).inc(1 if failing else -1)
+
+
+def observe_cache_read(outcome: str) -> None:
+    """The hook of ``staging.read_cache``."""
+    CACHE_READS.labels(outcome).inc()
+
+
+def observe_cache_filled(count: int) -> None:
+    """The hook of ``staging.filling``."""
+    CACHE_FILLED.inc(count)
 
 
 def export(_request: HttpRequest) -> HttpResponse:

@@ -1,7 +1,5 @@
 """Cache room: which cached blocks make way, and how their bytes go."""
 
-from collections.abc import Iterable
-
 import structlog
 from django.db.models import Case, Exists, IntegerField, OuterRef, Sum, Value, When
 from django.utils import timezone
@@ -49,8 +47,8 @@ def sweep() -> None:
 
     Passes go through all blocks, so that a policy that has changed, or a whole copy that has come, has its effect.
     """
-    passing = CachedBlock.objects.exclude(state=BlockState.READY).select_related("storage__credential")
-    for block in passing.filter(state=BlockState.FILLING, lease_expires_at__lt=timezone.now())[:_AT_ONCE]:
+    dead = CachedBlock.objects.filter(state=BlockState.FILLING, lease_expires_at__lt=timezone.now())
+    for block in dead[:_AT_ONCE]:
         cached_blocks.let_go(block)
     after, ready = chores.place(SWEEP), CachedBlock.objects.filter(state=BlockState.READY).order_by("pk")
     whole = Replica.objects.filter(object=OuterRef("object"), storage=OuterRef("storage"), state=ReplicaState.AVAILABLE)
@@ -60,7 +58,7 @@ def sweep() -> None:
         if block.is_spare or not _is_wanted(block):
             cached_blocks.let_go(block)
     chores.note_place(SWEEP, str(page[-1].pk) if len(page) == _AT_ONCE else "")
-    _remove_all(passing.filter(state=BlockState.REMOVING).exclude(storage__state=StorageState.LOST)[:_AT_ONCE])
+    _remove_let_go()
 
 
 def _is_wanted(block: CachedBlock) -> bool:
@@ -71,12 +69,13 @@ def _is_wanted(block: CachedBlock) -> bool:
     return policy.cache != CacheMode.NONE and policy.lands_on == block.storage.name
 
 
-def _remove_all(blocks: Iterable[CachedBlock]) -> None:
-    """A storage that fails is left for the next sweep."""
-    failing = set[int]()
-    for block in blocks:
-        if block.storage_id not in failing and not _remove(block):
-            failing.add(block.storage_id)
+def _remove_let_go() -> None:
+    """Remove what readers have let go of; a storage that fails is left for the next sweep."""
+    left = CachedBlock.objects.filter(state=BlockState.REMOVING).exclude(storage__state=StorageState.LOST)
+    for storage_id in left.order_by().values_list("storage", flat=True).distinct():
+        for block in left.filter(storage=storage_id).select_related("storage__credential")[:_AT_ONCE]:
+            if not _remove(block):
+                break
 
 
 def _remove(block: CachedBlock) -> bool:

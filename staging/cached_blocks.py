@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from staging import placement, reservations
@@ -111,6 +111,27 @@ def let_go_of(target: Object) -> None:
 def leave(storage: Storage) -> None:
     """The storage is being emptied."""
     _let_go(storage.cached_blocks.all())
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of a version is cached on one storage."""
+
+    storage: str
+    tier: int
+    blocks: int
+    of: int
+
+    def __str__(self) -> str:
+        have = f"{self.blocks} of {self.of} blocks are cached for readers"
+        return f"{self.storage} (tier {self.tier}): {have}; they go first when the storage fills up."
+
+
+def shares(target: Object) -> list[Share]:
+    """Where blocks of the version are ready, by the storage's name."""
+    ready = target.cached_blocks.filter(state=BlockState.READY).order_by("storage__name")
+    found = ready.values_list("storage__name", "storage__tier").annotate(blocks=Count("pk"))
+    return [Share(name, tier, blocks, -(-target.size // BLOCK_BYTES)) for name, tier, blocks in found]
 
 
 def note_read(block: CachedBlock) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from staging import placement, policies, replication
+from staging import cached_blocks, placement, policies, replication
 from staging.models import Object, Replica, Transfer
 from staging.policies import Policy
-from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
+from staging.states import CacheMode, Durability, ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
 _DONE_BY = {
     TransferKind.FLUSH: "bring it to",
@@ -25,11 +25,15 @@ _WRITTEN = {
     WritePolicy.BACK: "New objects are answered for once they are on {fast}, and flushed to {home} within {flush} s.",
     WritePolicy.EPHEMERAL: "New objects stay on {fast} and are not made safe elsewhere.",
 }
+_CACHED = {CacheMode.READ: "once", CacheMode.PROMOTE: "again"}
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Sentences: of the policy, one of each copy, and of what is to come; ``durability`` is the truth now."""
+    """Sentences: of the policy, one of each copy and of each storage with cached blocks, and of what is to come.
+
+    ``durability`` is the truth now.
+    """
 
     durability: Durability
     policy: list[str]
@@ -60,10 +64,11 @@ def explain(target: Object) -> Explanation:
     ]
     if target.expires_at:
         coming.append(f"Its time to live ends at {target.expires_at:%Y-%m-%d %H:%M:%S} UTC; then it is deleted.")
+    told = [_of_replica(target, policy, copy, copies) for copy in copies]
     return Explanation(
         durability=placement.durability(copies),
         policy=_of_policy(target, policy),
-        replicas=[_of_replica(target, policy, copy, copies) for copy in copies],
+        replicas=[*told, *map(str, cached_blocks.shares(target))],
         next=coming or ["Nothing: all that the policy asks for is done."],
     )
 
@@ -76,6 +81,10 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
         said = [_WRITTEN[policy.write].format(home=home, fast=fast, flush=policy.flush_within_s)]
     if policy.write == WritePolicy.BACK and policy.dirty_budget_bytes:
         said.append(f"Once {policy.dirty_budget_bytes:,} bytes of the bucket wait for that, further ones go to {home}.")
+    if policy.cache != CacheMode.NONE:
+        said.append(
+            f"What is read of them {_CACHED[policy.cache]} is kept on {fast}, block by block, while there is room."
+        )
     if policy.min_replicas > 1:
         spread = ", each on another site" if policy.spread == "sites" else ""
         places = ", ".join([home, *policy.replicate_to])

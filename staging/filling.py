@@ -15,12 +15,12 @@ import structlog
 from django.db import DatabaseError, connection
 
 from adapters.errors import AdapterError, OutOfSpace
-from staging import cache_room, cached_blocks, reading
+from staging import cache_room, cached_blocks, health, reading
 from staging.blocks import Proof
 from staging.cached_blocks import LEASE_S, Place
 from staging.connections import release
 from staging.errors import LeaseLost, NoSpace, StagingError
-from staging.models import CachedBlock
+from staging.models import CachedBlock, Storage
 from staging.reading import Found
 from staging.states import BlockState
 from staging.storages import adapter_for
@@ -30,9 +30,9 @@ log = structlog.get_logger(__name__)
 #: Told how many bytes came to a fast storage; metrics set it.
 tell: Callable[[int], None] | None = None
 
-#: No reader waits longer for the next bytes of a block.
+#: A reader waits no longer than this for the next bytes of a block: documented clients give up after twice the time.
 PATIENCE_S = 60.0
-#: A storage to which a block could not be written is left alone for so long.
+#: A storage on which a block could not be written or read is left alone for so long.
 REST_S = 10.0
 #: How many blocks one process brings at a time, and how many pieces of each are in memory.
 _MOST, _PIECES = 32, 4
@@ -46,7 +46,11 @@ _rests_until: dict[int, float] = {}
 
 
 class NotComing(Exception):
-    """The block cannot be brought now, or not in the time that a reader waits."""
+    """The block cannot be brought now."""
+
+
+class TooSlow(NotComing):
+    """It is being brought, but not in the time that a reader waits."""
 
 
 class Coming:
@@ -57,14 +61,16 @@ class Coming:
         self._changed = threading.Condition()
         self._pieces: deque[tuple[int, bytes]] = deque(maxlen=_PIECES)
         self._moved_at = time.monotonic()
-        self._is_over = self._is_ready = False
+        self._is_over = self._is_ready = self._is_slow = False
+        #: Whether it is this process that brings it.
+        self.is_ours = False
 
-    def read(self, offset: int) -> bytes:
+    def read(self, offset: int, *, patience_s: float) -> bytes:
         """The next bytes of the object from ``offset`` on, as they pass by; none once the block is ready.
 
         Whoever is too slow for that waits for the whole block. Raises NotComing.
         """
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + patience_s
         with self._changed:
             while True:
                 for begin, piece in self._pieces:
@@ -72,16 +78,19 @@ class Coming:
                         return piece[offset - begin :]
                 if self._is_ready:
                     return b""
-                left = min(until, self._moved_at + LEASE_S) - time.monotonic()
-                if self._is_over or left <= 0:
+                if self._is_over and not self._is_slow:
                     raise NotComing
+                left = min(until, self._moved_at + LEASE_S) - time.monotonic()
+                if self._is_slow or left <= 0:
+                    raise TooSlow
                 self._changed.wait(left)
 
-    def begin(self) -> None:
+    def begin(self, *, patience_s: float) -> None:
         """Have the block brought, or wait for another process that does."""
-        until, pause = time.monotonic() + PATIENCE_S, _FIRST_S
+        until, pause = time.monotonic() + patience_s, _FIRST_S
         while not self._is_settled():
             if time.monotonic() > until:
+                self._is_slow = True
                 return self.end(is_ready=False)
             release()
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  jitter is no secret
@@ -106,7 +115,7 @@ class Coming:
 
     def _try_to_bring(self) -> bool:
         """False where another process was faster."""
-        if _rests(self.place) or not _free.acquire(blocking=False):
+        if rests(self.place.storage) or not _free.acquire(blocking=False):
             self.end(is_ready=False)
             return True
         claimed = None
@@ -114,6 +123,7 @@ class Coming:
             claimed = _claim(self.place)
             if claimed is not None:
                 threading.Thread(target=self._run, args=[claimed], name="cache-fill", daemon=True).start()
+                self.is_ours = True
         except (NoSpace, RuntimeError) as exc:  # Python has no other name for the want of threads.
             log.info("block.not_claimed", storage=self.place.storage.name, reason=str(exc))
             _free.release()
@@ -168,7 +178,7 @@ class Coming:
     def _give_up(self, block: CachedBlock, why: Exception) -> None:
         """What cannot be written down now is found when the lease has run out."""
         if isinstance(why, AdapterError) and why.storage == block.storage.name:
-            _rests_until[block.storage_id] = time.monotonic() + REST_S
+            rest(block.storage)
         try:
             cached_blocks.let_go(block)
             if isinstance(why, OutOfSpace):
@@ -184,19 +194,29 @@ class Coming:
                 self._changed.notify_all()
 
 
-def join(place: Place, found: Found, proof: Proof) -> tuple[Coming, bool]:
-    """The block on its way, and whether it is by this call that it comes. Only one reader of a process sees to that."""
+def join(place: Place, found: Found, proof: Proof, *, patience_s: float) -> tuple[Coming, bool]:
+    """The block on its way, and whether this call brings it. Only one reader of a process sees to that."""
     with _joining:
         coming = _coming.get(_name(place))
         if coming is not None:
             return coming, False
         coming = _coming[_name(place)] = Coming(place, found, proof)
     try:
-        coming.begin()
+        coming.begin(patience_s=patience_s)
     except BaseException:
         coming.end(is_ready=False)
         raise
-    return coming, True
+    return coming, coming.is_ours
+
+
+def rest(storage: Storage) -> None:
+    """It fails: readers of this process leave it alone for a moment."""
+    _rests_until[storage.pk] = time.monotonic() + REST_S
+
+
+def rests(storage: Storage) -> bool:
+    """Whether it is left alone, by this or by those who call it for other reasons."""
+    return _rests_until.get(storage.pk, 0.0) > time.monotonic() or health.refuses(storage)
 
 
 def _claim(place: Place) -> CachedBlock | None:
@@ -207,10 +227,6 @@ def _claim(place: Place) -> CachedBlock | None:
         if not cache_room.evict(place.storage, place.size, only_cold=True):
             raise
     return cached_blocks.claim(place)
-
-
-def _rests(place: Place) -> bool:
-    return _rests_until.get(place.storage.pk, 0.0) > time.monotonic()
 
 
 def _name(place: Place) -> tuple[UUID, int, int]:

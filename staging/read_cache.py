@@ -8,13 +8,13 @@ import structlog
 from django.db import DatabaseError
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
-from adapters.errors import AdapterError, NotFound, RangeInvalid, Truncated, Unavailable
-from staging import cached_blocks, filling, health, reading
+from adapters.errors import AdapterError, Damaged, NotFound, RangeInvalid, Truncated, Unavailable
+from staging import cached_blocks, filling, reading
 from staging.blocks import Proof
 from staging.cached_blocks import Place
 from staging.connections import release
 from staging.errors import StagingError
-from staging.filling import Coming, NotComing
+from staging.filling import Coming, NotComing, TooSlow
 from staging.models import CachedBlock, Storage
 from staging.reading import Found
 from staging.states import BlockState
@@ -53,7 +53,7 @@ class _CachedRead(ReadStream):
         self._version = found.copies[0].replica.object
         self.stat = ObjectStat(found.copies[0].replica.key, found.size, found.modified, found.etag, True)
         self._place: Place | None = None
-        self._tries = 0
+        self._tries, self._patience_s = 0, filling.PATIENCE_S
         self._source: ReadStream | None = None
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
@@ -62,12 +62,14 @@ class _CachedRead(ReadStream):
                 self._source = self._open()
             try:
                 chunk = self._source.read(max_bytes)
-            except NotComing:
+            except NotComing as exc:
                 self._tries = _TRIES
+                if isinstance(exc, TooSlow):
+                    self._patience_s /= 4
             except (AdapterError, DatabaseError) as exc:
                 if self._tries > _TRIES:
                     raise
-                log.warning("block.not_read", storage=self._fast.name, error=type(exc).__name__, offset=self._offset)
+                self._doubt(exc)
             else:
                 self._offset += len(chunk)
                 if self._offset == self._source.stop:
@@ -87,12 +89,12 @@ class _CachedRead(ReadStream):
         if self._place is None or self._place.start != begin:
             self._place, self._tries = Place(self._version, self._fast, begin), 0
         stop = min(self.stop, begin + self._place.size)
-        while self._tries < _TRIES and not health.refuses(self._fast):
+        while self._tries < _TRIES and not filling.rests(self._fast):
             self._tries += 1
             try:
                 return self._open_cached(self._place, stop)
             except (AdapterError, StagingError, DatabaseError) as exc:
-                log.warning("block.not_opened", storage=self._fast.name, error=type(exc).__name__, detail=str(exc))
+                self._doubt(exc)
             finally:
                 release()
         self._tries = _TRIES + 1
@@ -102,9 +104,9 @@ class _CachedRead(ReadStream):
     def _open_cached(self, place: Place, stop: int) -> ReadStream:
         block = cached_blocks.find(place)
         if block is None or block.state != BlockState.READY:
-            coming, is_mine = filling.join(place, self._found, self._proof)
+            coming, is_mine = filling.join(place, self._found, self._proof, patience_s=self._patience_s)
             _tell("filled" if is_mine else "shared")
-            return _LiveRead(coming, self._offset, stop)
+            return _LiveRead(coming, self._offset, stop, self._patience_s)
         cached_blocks.note_read(block)
         release()
         open_at = partial(_open_block, block)
@@ -113,6 +115,14 @@ class _CachedRead(ReadStream):
         if self._tries == 1:
             _tell("hit")
         return found
+
+    def _doubt(self, exc: Exception) -> None:
+        """A block that was not as it should be has been let go, and comes anew; a storage that fails is left alone."""
+        log.warning("block.not_read", storage=self._fast.name, error=type(exc).__name__, offset=self._offset)
+        if not isinstance(exc, Damaged | Truncated):
+            self._tries = _TRIES
+            if not isinstance(exc, DatabaseError):
+                filling.rest(self._fast)
 
     def _open_past(self, stop: int) -> ReadStream:
         try:
@@ -144,12 +154,12 @@ class _CachedRead(ReadStream):
 class _LiveRead(ReadStream):
     """What passes by of a block that comes; its end is early where the block is ready sooner than it was read."""
 
-    def __init__(self, coming: Coming, start: int, stop: int) -> None:
+    def __init__(self, coming: Coming, start: int, stop: int, patience_s: float) -> None:
         self.start, self.stop, self._offset = start, stop, start
-        self._coming, self._rest = coming, b""
+        self._coming, self._patience_s, self._rest = coming, patience_s, b""
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
-        piece = self._rest or self._coming.read(self._offset)
+        piece = self._rest or self._coming.read(self._offset, patience_s=self._patience_s)
         taken, self._rest = piece[: min(max_bytes, self.stop - self._offset)], piece[max_bytes:]
         self._offset += len(taken)
         return taken

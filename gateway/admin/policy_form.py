@@ -83,7 +83,7 @@ class PolicyForm(ServiceForm):
     max_replicas = _count("At most", min_value=0, help_text="Empty for no limit.")
     spread = _chosen("Copies are counted", SPREADS, help_text="Sites are told on the pages of the storages.")
     verify = _chosen("A new copy is proven by", VERIFIES, help_text="Besides the digest of the bytes on their way.")
-    cache = _chosen("A fast copy is made", CACHES)
+    cache = _chosen("Cached on the fast storage", CACHES, help_text="In blocks of 32 MiB, while there is room.")
     pin = forms.BooleanField(
         label="Pin",
         required=False,

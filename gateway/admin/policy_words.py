@@ -12,9 +12,9 @@ WRITES = {
     WritePolicy.EPHEMERAL: "answered once the bytes are on the fast storage, and are lost with it",
 }
 CACHES = {
-    CacheMode.NONE: "never",
-    CacheMode.READ: "when an object is read",
-    CacheMode.PROMOTE: "when an object is read again",
+    CacheMode.NONE: "nothing",
+    CacheMode.READ: "what is read of an object",
+    CacheMode.PROMOTE: "what is read again of an object",
 }
 SPREADS = {Spread.NONE: "wherever they are", Spread.SITES: "one for each site"}
 VERIFIES = {
@@ -65,7 +65,7 @@ def table(bucket: Bucket) -> str:
         ("At most", str(policy.max_replicas or "")),
         ("Counted", SPREADS[policy.spread] if policy.min_replicas > 1 else ""),
         ("A copy is proven by", VERIFIES[policy.verify]),
-        ("Fast copy for readers", CACHES[policy.cache]),
+        ("Cached for readers", CACHES[policy.cache]),
         ("Fast copy stays", "always: it is pinned" if policy.pin else ""),
     ]
     return words.table((name, text) for name, text in rows if text)

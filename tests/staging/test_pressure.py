@@ -9,9 +9,10 @@ from itertools import accumulate
 from django.db import connection
 from django.utils import timezone
 
-from staging import catalog, placement, reading, tiers, transfers
+from staging import cache_room, catalog, placement, reading, tiers, transfers
 from staging.models import Bucket, Storage, Transfer
 from staging.states import TransferState
+from tests.staging.test_read_cache import wait_until_filled
 from tests.staging.yard import BACK, Yard
 
 SIZE, CAPACITY, COUNT = 16 * 1024, 24 * 16 * 1024, 48
@@ -48,13 +49,14 @@ class Crew:
 
 def test_twice_the_capacity_is_written_under_reads_and_the_hard_mark_holds(yard: Yard) -> None:
     Storage.objects.filter(name="fast").update(capacity_bytes=CAPACITY)
-    bucket = Bucket.objects.select_related("storage").get(pk=yard.bucket(**BACK).pk)
+    bucket = Bucket.objects.select_related("storage").get(pk=yard.bucket(**BACK, cache="read").pk)
     written: list[str] = []
     filled: list[int] = []
     counts = {"fast": 0, "reads": 0}
 
     def move() -> None:
         tiers.relieve()
+        cache_room.sweep()
         due = Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=timezone.now())
         for name in list(due.order_by("priority").values_list("pk", flat=True)[:5]):
             transfers.run(str(name))
@@ -86,11 +88,13 @@ def test_twice_the_capacity_is_written_under_reads_and_the_hard_mark_holds(yard:
             written.append(str(number))
     finally:
         crew.end()
+    wait_until_filled()
     assert max(filled) <= CAPACITY * 0.95
     assert counts["reads"], "somebody read"
     yard.hurry()
     yard.work(most=500)
     tiers.relieve()
+    cache_room.sweep()
     yard.work(most=500)
     for number in range(COUNT):
         target = yard.current(bucket, str(number))

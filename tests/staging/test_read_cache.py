@@ -19,9 +19,11 @@ from staging import (
     cached_blocks,
     catalog,
     drains,
+    explaining,
     filling,
     orphans,
     placement,
+    read_cache,
     reading,
     tally,
     tiers,
@@ -77,7 +79,11 @@ def assert_all_is_well(yard: Yard) -> None:
     yard.assert_all_is_counted()
 
 
-def test_many_first_readers_take_the_object_once_from_the_slow_storage(yard: Yard) -> None:
+def test_many_first_readers_take_the_object_once_from_the_slow_storage(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(read_cache, "tell", told.append)
     bucket = yard.bucket(**READ)
     made = yard.put(bucket, "x", DATA)
     yard.faults("home").count_reads()
@@ -94,8 +100,10 @@ def test_many_first_readers_take_the_object_once_from_the_slow_storage(yard: Yar
         assert set(readers.map(one, range(64))) == {made.sha256}
     assert blocks_of(made) == [(index, "ready") for index in range(5)]
     assert len(DATA) <= yard.faults("home").bytes_read() <= 1.05 * len(DATA)
+    assert (told.count("filled"), told.count("past")) == (5, 0)
     yard.faults("home").fail("open_read", errors.Offline)
     assert read(bucket, made) == DATA
+    assert told[-5:] == ["hit"] * 5
     assert_all_is_well(yard)
 
 
@@ -107,6 +115,8 @@ def test_a_range_brings_the_blocks_that_it_touches_and_no_others(yard: Yard) -> 
     assert read(bucket, made, 2 * BLOCK - 3, 3 * BLOCK + 1) == DATA[2 * BLOCK - 3 : 3 * BLOCK + 1]
     assert blocks_of(made) == [(index, "ready") for index in (1, 2, 3)]
     assert read(bucket, made, len(DATA) - 1) == DATA[-1:]
+    wait_until_filled()
+    assert "fast (tier 1): 4 of 5 blocks are cached" in explaining.explain(made).replicas[-1]
     small = yard.put(bucket, "small", b"few bytes")
     assert read(bucket, small, 4) == b"bytes"
     assert blocks_of(small) == [(0, "ready")]
@@ -212,6 +222,7 @@ def test_a_block_that_goes_while_it_is_read_is_gone_on_with_elsewhere(
         happens(yard, made)
         assert got + b"".join(iter(stream.read, b"")) == DATA
     yard.faults("fast").heal()
+    filling._rests_until.clear()
     assert read(bucket, made) == DATA
     if happens is not lost:
         assert_all_is_well(yard)
