@@ -73,7 +73,7 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
     else:
         said = [_WRITTEN[policy.write].format(home=home, fast=fast, flush=policy.flush_within_s)]
     if policy.min_replicas > 1:
-        spread = ", each on another site" if policy.spread == "sites" else ""
+        spread = "" if policy.spread == "none" else f", each on another {policy.spread.removesuffix('s')}"
         places = ", ".join([home, *policy.replicate_to])
         said.append(f"{policy.min_replicas} copies persist, on {places}{spread}.")
     if target.policy:
@@ -88,6 +88,8 @@ def _of_replica(target: Object, policy: Policy, copy: Replica, copies: list[Repl
         return f"{said}; it is being written."
     if copy.state == ReplicaState.BAD:
         return f"{said}; it is damaged, so that nobody reads it."
+    if copy.state == ReplicaState.SUSPECT:
+        return f"{said}; its node was away, so that nobody reads it before it was read back."
     if copy.state == ReplicaState.DELETING:
         return f"{said}; it is being removed."
     if storage.state == StorageState.LOST:

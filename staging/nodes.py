@@ -5,26 +5,26 @@ remembers the state that it returns to.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from staging import events, replicas, replication
 from staging.errors import InvalidRequest
 from staging.models import Node, Project, Storage, Transfer
-from staging.states import NodeState, StorageState, TransferKind, TransferState
+from staging.states import NodeState, StorageState, TransferState
 
 log = structlog.get_logger(__name__)
 
 Secrets = Mapping[str, str]
 
-_REMOVING = [kind for kind in TransferKind if kind.removes]
 #: Storages up to this tier are empty once their machine was started anew.
 _FORGETFUL_TIER = 0
 
@@ -161,14 +161,20 @@ def _change(node: Node, state: NodeState, kind: str) -> None:
         here.exclude(state=StorageState.DRAINED).update(state=StorageState.LOST, returns_to=known)
     else:
         here.exclude(returns_to="").update(state=F("returns_to"), returns_to=Value(""))
-        # What was to be removed while nobody could, can be now.
-        stuck = Transfer.objects.filter(target__node=node, kind__in=_REMOVING, state=TransferState.FAILED)
-        for transfer in stuck:
-            replication.revive(transfer)
+        _revive(node)
     log.warning(kind, node=node.name)
     for project in Project.objects.filter(storages__node=node).distinct():
         names = list(here.filter(project=project).values_list("name", flat=True))
         events.record(project, kind, node.name, storages=names)
+
+
+def _revive(node: Node) -> None:
+    """What was given up because the node was away is tried again, unless another does it already."""
+    for transfer in Transfer.objects.filter(
+        target__node=node, state=TransferState.FAILED, finished_at__gte=node.seen_at
+    ).iterator():
+        with suppress(IntegrityError), transaction.atomic():
+            replication.revive(transfer)
 
 
 def _boot_id() -> str:

@@ -6,6 +6,7 @@ from gateway.admin import (  # noqa: F401  each registers its noun
     bucket,
     credential,
     event,
+    node,
     object,
     project,
     storage,
