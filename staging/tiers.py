@@ -14,8 +14,8 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
 from adapters.base import ReadStream
-from staging import placement, policies, reading, replicas, replication, transfers
-from staging.errors import NoSpace
+from staging import health, placement, policies, reading, replicas, replication, transfers
+from staging.errors import NoSpace, StorageClosed
 from staging.models import Bucket, Object, Replica, Storage
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
@@ -45,6 +45,8 @@ def landing(bucket: Bucket, size: int | None) -> Storage:
         if fast and (_takes(fast, size) if size is not None else _is_relaxed(fast)):
             return fast
         if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
+            if fast is None:
+                raise StorageClosed(f"The storage {policy.lands_on} takes no new data at the moment.", retry_after_s=30)
             raise NoSpace(f"The storage {policy.lands_on} is full, and the policy lets nothing spill from it.")
     return placement.open_home(bucket)
 
@@ -93,7 +95,8 @@ def make_room(storage: Storage, count: int) -> bool:
 
 def _fast(bucket: Bucket, policy: Policy) -> Storage | None:
     named = Storage.objects.filter(project=bucket.project_id, name=policy.lands_on, state=StorageState.ACTIVE)
-    return named.select_related("credential").first()
+    fast = named.select_related("credential").first()
+    return None if fast is None or health.refuses(fast) else fast
 
 
 def _takes(storage: Storage, count: int) -> bool:

@@ -51,6 +51,9 @@ def test_who_was_told_to_stop_or_bears_a_name_that_is_taken_speaks_for_no_node(
     nodes.leave()
     assert not nodes.beat(began_at), "another process of the same gateway, which is told to stop too"
     assert Node.objects.get().state == NodeState.SUSPECT
+    Node.objects.update(leaving_at=timezone.now() - timedelta(seconds=6))
+    assert nodes.beat(began_at), "a process that goes on was not told to stop: the gateway was reloaded"
+    nodes.leave()
     assert nodes.beat(timezone.now()), "its successor"
     assert (Node.objects.get().state, yard["fast"].state) == ("active", "active")
     settings.NODE_URL = "http://127.0.0.1:2"

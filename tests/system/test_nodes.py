@@ -155,6 +155,8 @@ def test_a_node_that_is_killed_is_lost_and_what_it_brings_back_is_read_before_it
     }
     refused = alone.ask("GET", path)
     assert (refused.status, refused.code, refused["Waybill-Retryable"]) == (503, "object_unavailable", "true")
+    closed = alone.ask("PUT", alone.write("new"), body=SMALL)
+    assert (closed.status, closed.code) == (503, "storage_closed"), "nothing final: the node may come back"
     assert twice.ask("GET", elsewhere).body == SMALL
     counts = [Event.objects.filter(kind=kind).count() for kind in ("node.suspect", "node.lost", "object.lost")]
     assert counts == [1, 1, 2]
