@@ -86,7 +86,7 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
             f"What is read of them {_CACHED[policy.cache]} is kept on {fast}, block by block, while there is room."
         )
     if policy.min_replicas > 1:
-        spread = ", each on another site" if policy.spread == "sites" else ""
+        spread = "" if policy.spread == "none" else f", each on another {policy.spread.removesuffix('s')}"
         places = ", ".join([home, *policy.replicate_to])
         said.append(f"{policy.min_replicas} copies persist, on {places}{spread}.")
     if target.policy:
@@ -101,6 +101,8 @@ def _of_replica(target: Object, policy: Policy, copy: Replica, copies: list[Repl
         return f"{said}; it is being written."
     if copy.state == ReplicaState.BAD:
         return f"{said}; it is damaged, so that nobody reads it."
+    if copy.state == ReplicaState.SUSPECT:
+        return f"{said}; its node was away, so that nobody reads it before it was read back."
     if copy.state == ReplicaState.DELETING:
         return f"{said}; it is being removed."
     if storage.state == StorageState.LOST:

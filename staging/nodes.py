@@ -5,26 +5,28 @@ remembers the state that it returns to.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from staging import events, replicas, replication
 from staging.errors import InvalidRequest
 from staging.models import Node, Project, Storage, Transfer
-from staging.states import NodeState, StorageState, TransferKind, TransferState
+from staging.states import NodeState, StorageState, TransferState
 
 log = structlog.get_logger(__name__)
 
 Secrets = Mapping[str, str]
 
-_REMOVING = [kind for kind in TransferKind if kind.removes]
+#: So far apart at most do the processes of one gateway hear that it stops.
+_TOLD_AT_ONCE = timedelta(seconds=5)
 #: Storages up to this tier are empty once their machine was started anew.
 _FORGETFUL_TIER = 0
 
@@ -35,8 +37,8 @@ def beat(started_at: datetime) -> bool:
     False where another gateway speaks for a node of this name, or this process was told to stop.
     """
     now = timezone.now()
-    mine = Node.objects.filter(_staying(started_at), name=settings.NODE_NAME, url=settings.NODE_URL)
-    if mine.filter(state=NodeState.ACTIVE, boot_id=_boot_id(), leaving_at=None).update(seen_at=now):
+    mine = Node.objects.filter(name=settings.NODE_NAME, url=settings.NODE_URL, boot_id=_boot_id())
+    if mine.filter(state=NodeState.ACTIVE, leaving_at=None).update(seen_at=now):
         return True
     return _register(started_at, now)
 
@@ -104,9 +106,12 @@ def give(storage: Storage, node: Node | None) -> None:
     storage.refresh_from_db()
 
 
-def _staying(started_at: datetime) -> Q:
-    """What a process may speak for that began then: not a node that has been told to stop since."""
-    return Q(leaving_at=None) | Q(leaving_at__lt=started_at)
+def _has_left(node: Node, started_at: datetime, now: datetime) -> bool:
+    """Whether a process that began then was told to stop with its node.
+
+    All processes of a gateway are told so at once. One that goes on was not: another process of it has made way for it.
+    """
+    return node.leaving_at is not None and max(started_at, now - _TOLD_AT_ONCE) <= node.leaving_at
 
 
 def _register(started_at: datetime, now: datetime) -> bool:
@@ -124,7 +129,7 @@ def _register(started_at: datetime, now: datetime) -> bool:
         if made:
             log.info("node.registered", node=node.name)
             return True
-        if node.leaving_at is not None and node.leaving_at >= started_at:
+        if _has_left(node, started_at, now):
             return False
         moved = node.url != settings.NODE_URL
         if moved and node.leaving_at is None and now - node.seen_at < timedelta(seconds=settings.NODE_SUSPECT_S):
@@ -161,14 +166,20 @@ def _change(node: Node, state: NodeState, kind: str) -> None:
         here.exclude(state=StorageState.DRAINED).update(state=StorageState.LOST, returns_to=known)
     else:
         here.exclude(returns_to="").update(state=F("returns_to"), returns_to=Value(""))
-        # What was to be removed while nobody could, can be now.
-        stuck = Transfer.objects.filter(target__node=node, kind__in=_REMOVING, state=TransferState.FAILED)
-        for transfer in stuck:
-            replication.revive(transfer)
+        _revive(node)
     log.warning(kind, node=node.name)
     for project in Project.objects.filter(storages__node=node).distinct():
         names = list(here.filter(project=project).values_list("name", flat=True))
         events.record(project, kind, node.name, storages=names)
+
+
+def _revive(node: Node) -> None:
+    """What was given up because the node was away is tried again, unless another does it already."""
+    for transfer in Transfer.objects.filter(
+        target__node=node, state=TransferState.FAILED, finished_at__gte=node.seen_at
+    ).iterator():
+        with suppress(IntegrityError), transaction.atomic():
+            replication.revive(transfer)
 
 
 def _boot_id() -> str:

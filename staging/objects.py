@@ -90,7 +90,7 @@ def explain(bucket: Bucket, key: str) -> Explanation:
 
 def verify(bucket: Bucket, key: str) -> list[Transfer]:
     """Have each copy that is there read back. Raises NotFound, and InvalidRequest for a mounted bucket."""
-    kept = (ReplicaState.AVAILABLE, ReplicaState.BAD)
+    kept = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
     copies = _managed(bucket, key).replicas.filter(state__in=kept).select_related("object__bucket", "storage")
     return [replication.verify(copy, reason="somebody asked", priority=replication.URGENT) for copy in copies]
 

@@ -1,6 +1,6 @@
 """Placement: where bytes lie and are to lie, which copies count, and in which order they are read. Pure functions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from adapters.base import ObjectStat
 from staging.errors import StorageClosed
@@ -64,10 +64,11 @@ def open_home(bucket: Bucket) -> Storage:
     return storage
 
 
-def reading_order(replicas: Iterable[Replica]) -> list[Replica]:
-    """Readable replicas, the best first: healthy before suspect storages, fast tiers before slow ones."""
+def reading_order(replicas: Iterable[Replica], is_far: Callable[[Storage], bool] = lambda _: False) -> list[Replica]:
+    """Readable replicas, the best first: not on suspect storages, of a fast tier, and not of another node."""
     return sorted(
-        filter(is_readable, replicas), key=lambda r: (r.storage.state == StorageState.SUSPECT, r.storage.tier, r.pk)
+        filter(is_readable, replicas),
+        key=lambda r: (r.storage.state == StorageState.SUSPECT, r.storage.tier, is_far(r.storage), r.pk),
     )
 
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 
 from adapters.base import ObjectStat, ReadStream, SignsUrls
 from adapters.errors import AdapterError, Damaged, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import alias_uses, catalog, failures, health, placement, replication, verified_reading
+from staging import alias_uses, catalog, failures, health, nodes, placement, replication, verified_reading
 from staging.blocks import Proof
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing, StorageUnusable
@@ -186,7 +186,8 @@ def _find_mounted(alias: Alias) -> Found:
 
 def in_order(replicas: Iterable[Replica]) -> list[Replica]:
     """Readable replicas, the best first; those on storages that this process leaves alone come last."""
-    return sorted(placement.reading_order(replicas), key=lambda replica: health.refuses(replica.storage))
+    found = placement.reading_order(replicas, nodes.is_elsewhere)
+    return sorted(found, key=lambda replica: health.refuses(replica.storage))
 
 
 def _opaque(stat: ObjectStat) -> str:

@@ -19,6 +19,7 @@ from adapters.base import ReadStream
 from staging import (
     cache_room,
     dirty_bytes,
+    health,
     placement,
     policies,
     read_cache,
@@ -28,7 +29,7 @@ from staging import (
     reservations,
     transfers,
 )
-from staging.errors import NoSpace
+from staging.errors import NoSpace, StorageClosed
 from staging.models import Bucket, Replica, Storage
 from staging.models.replica import IS_HOT, KEPT_OBJECT, LAST_READ
 from staging.policies import SLOWEST_FAST_TIER, Policy
@@ -55,7 +56,7 @@ def landing(bucket: Bucket, size: int | None) -> Storage:
         if fast and dirty_bytes.may_grow(bucket, policy, fast, size) and _could_take(fast, size):
             return fast
         if policy.stays_fast:
-            raise _full(policy)
+            raise _full(policy) if fast else _closed(policy)
     home = placement.open_home(bucket)
     reservations.check_space(home, size or 0)
     return home
@@ -72,7 +73,7 @@ def reserve(bucket: Bucket, size: int | None, take: Callable[[Storage, int], T])
     if policy.lands_fast:
         try:
             return _reserve_fast(bucket, policy, size, take)
-        except NoSpace:
+        except (NoSpace, StorageClosed):
             if policy.stays_fast:
                 raise
     return take(placement.open_home(bucket), 100)
@@ -114,13 +115,14 @@ def _policy(bucket: Bucket) -> Policy:
 
 def _fast(bucket: Bucket, policy: Policy) -> Storage | None:
     named = Storage.objects.filter(project=bucket.project_id, name=policy.lands_on, state=StorageState.ACTIVE)
-    return named.select_related("credential").first()
+    fast = named.select_related("credential").first()
+    return None if fast is None or health.refuses(fast) else fast
 
 
 def _reserve_fast(bucket: Bucket, policy: Policy, size: int | None, take: Callable[[Storage, int], T]) -> T:
     fast = _fast(bucket, policy)
     if fast is None:
-        raise _full(policy)
+        raise _closed(policy)
     if not dirty_bytes.may_grow(bucket, policy, fast, size):
         dirty_bytes.hurry(bucket)
         raise _full(policy)
@@ -156,6 +158,10 @@ def _room(storage: Storage, mark: int) -> float:
     if storage.capacity_bytes is None:
         return math.inf
     return storage.capacity_bytes * mark // 100 - storage.used_bytes - storage.reserved_bytes
+
+
+def _closed(policy: Policy) -> StorageClosed:
+    return StorageClosed(f"The storage {policy.lands_on} takes no new data at the moment.", retry_after_s=30)
 
 
 def _full(policy: Policy) -> NoSpace:

@@ -8,6 +8,7 @@ from gateway.admin import (  # noqa: F401  each registers its noun
     copy_job,
     credential,
     event,
+    node,
     object,
     project,
     storage,

@@ -29,6 +29,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             [
                 ("Storages", "hard_drive", _list("storage"), member),
                 ("Credentials", "lock", _list("credential"), member),
+                ("Nodes", "dns", _list("node"), superuser),
             ],
         ),
         (

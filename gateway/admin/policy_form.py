@@ -145,5 +145,6 @@ def _choices(storages: list[Storage], named: Iterable[str], *, grouped: bool) ->
 
 def _told(storage: Storage) -> str:
     told = [f"tier {storage.tier}", f"site {storage.site}" if storage.site else ""]
+    told.append(f"node {storage.node}" if storage.node else "")
     told.append(storage.state if storage.state != StorageState.ACTIVE else "")
     return f"{storage.name}: {', '.join(filter(None, told))}"

@@ -16,7 +16,7 @@ CACHES = {
     CacheMode.READ: "what is read of an object",
     CacheMode.PROMOTE: "what is read again of an object",
 }
-SPREADS = {Spread.NONE: "wherever they are", Spread.SITES: "one for each site"}
+SPREADS = {Spread.NONE: "wherever they are", Spread.SITES: "one for each site", Spread.NODES: "one for each node"}
 VERIFIES = {
     VerifyMode.SIZE: "its size",
     VerifyMode.CHECKSUM: "the storage's own checksum, or reading it back",

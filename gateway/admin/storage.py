@@ -117,7 +117,7 @@ class StorageAdmin(OwnedAdmin):
             "title": f"Storage {row}",
             "storage": row,
             "kind": registry.describe(row.scheme).title,
-            "address": registry.base_uri(row.scheme, row.options),
+            "address": registry.base_uri(row.scheme, row.options) + (f" on the node {row.node}" if row.node else ""),
             "bar": bar(row),
             "state": words.badge(row.state),
             "health": _health_words(row),

@@ -22,7 +22,7 @@ from tests.conftest import test_installation as installation
 from tests.place import Place
 from tests.servers.gateway import Gateway
 from tests.servers.process import wait_until
-from tests.wire.curl import begin, end
+from tests.wire.curl import begin, curl, end
 from tests.wire.desk import Desk, sha256
 from tests.wire.line import Answer
 
@@ -75,8 +75,8 @@ def gateways(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) ->
     found = {}
     for name in ("a", "b"):
         found[name] = Gateway(tmp_path_factory.mktemp(name), **installation())
-        url = {"WAYBILL_NODE_URL": found[name].url, "WAYBILL_NODE_NAME": name, "WAYBILL_NODE_BEAT_S": "1"}
-        found[name].settings = url
+        here = {"WAYBILL_NODE_URL": found[name].url, "WAYBILL_NODE_NAME": name, "WAYBILL_NODE_BEAT_S": "1"}
+        found[name].settings = {**here, "WAYBILL_NODE_PEERS": "redirect"}
     with found["a"], found["b"]:
         yield found
 
@@ -120,6 +120,9 @@ def test_what_lies_in_the_memory_of_one_node_is_read_and_written_through_the_oth
         head = desk.ask("HEAD", path)
         assert (head.status, head["Content-Length"]) == (200, str(len(DATA)))
         assert desk.ask("GET", path, {"Range": f"bytes={len(DATA)}-"}).status == 416
+    sent_on = through_b.ask("GET", f"{path}?redirect=1")
+    assert (sent_on.status, sent_on["Location"]) == (307, f"{pair.a.url}{path}?redirect=1&peer=1")
+    assert curl("-sSL", "-r", "5-104", through_b.url(f"{path}?redirect=1")).output == DATA[5:105]
     assert pair.work() == ["flush runs/d/x.bin done"]
     assert path.split("/")[2] not in pair.b.log.read_text() + pair.a.log.read_text(), "no token in a log"
 
@@ -152,6 +155,8 @@ def test_a_node_that_is_killed_is_lost_and_what_it_brings_back_is_read_before_it
     }
     refused = alone.ask("GET", path)
     assert (refused.status, refused.code, refused["Waybill-Retryable"]) == (503, "object_unavailable", "true")
+    closed = alone.ask("PUT", alone.write("new"), body=SMALL)
+    assert (closed.status, closed.code) == (503, "storage_closed"), "nothing final: the node may come back"
     assert twice.ask("GET", elsewhere).body == SMALL
     counts = [Event.objects.filter(kind=kind).count() for kind in ("node.suspect", "node.lost", "object.lost")]
     assert counts == [1, 1, 2]

@@ -19,6 +19,7 @@ from staging.models import (
     Credential,
     Event,
     Membership,
+    Node,
     Object,
     Project,
     Storage,
@@ -254,6 +255,28 @@ def test_a_key_outlives_the_person_who_issued_it(lab: Lab, people: People) -> No
 
 
 def test_every_page_of_the_domain_belongs_to_a_project() -> None:
-    domain = [entry for model, entry in admin.site._registry.items() if model._meta.app_label == "staging"]
+    registered = {model: entry for model, entry in admin.site._registry.items() if model._meta.app_label == "staging"}
+    del registered[Node]  # The installation's, and its superusers' to see.
+    domain = list(registered.values())
     assert len(domain) == len(MODELS)
     assert not [entry for entry in domain if not hasattr(entry, "project_path")]
+
+
+def test_nodes_are_shown_to_superusers_and_removed_once_they_are_lost(lab: Lab, people: People) -> None:
+    now = timezone.now()
+    node = Node.objects.create(name="alpha", url="http://10.0.0.7", seen_at=now, started_at=now, changed_at=now)
+    lab.storage.node = node
+    lab.storage.save()
+    shown, one = page("node", "changelist"), page("node", "change", node.pk)
+    people.admin.get(shown, 403)
+    people.admin.get(one, 403)
+    for address in (shown, one):
+        text = people.root.get(address)
+        assert all(word in text for word in ("alpha", "http://10.0.0.7", "active", "disk"))
+    assert "on the node alpha" in people.admin.get(page("storage", "change", lab.storage.pk))
+    people.root.get(page("node", "delete", node.pk), 403)
+    lab.storage.node = None
+    lab.storage.save()
+    Node.objects.update(state="lost")
+    people.root.send(page("node", "delete", node.pk), post="yes")
+    assert not Node.objects.exists()
