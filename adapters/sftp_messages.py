@@ -87,16 +87,15 @@ class Attributes:
 
 
 class Reply:
-    """One reply; each method reads it as what was hoped for, or raises the SftpStatus that came instead."""
+    """One reply; each method reads it as what was hoped for, or raises the SftpStatus that came instead.
+
+    ``body`` is what is behind the ticket, and of DATA the bytes alone.
+    """
 
     def __init__(self, kind: int, body: bytes) -> None:
         self.kind = kind
         self._body = body
         self._at = 0
-
-    def ticket(self) -> int:
-        """The request that this answers; read once, before anything else."""
-        return self._int()
 
     def ok(self) -> None:
         self._expect(Kind.STATUS)
@@ -107,7 +106,7 @@ class Reply:
 
     def data(self) -> bytes:
         self._expect(Kind.DATA)
-        return self._string()
+        return self._body
 
     def path(self) -> bytes:
         """The one name of a REALPATH."""

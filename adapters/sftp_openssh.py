@@ -17,7 +17,8 @@ from adapters.sftp_process import SshEnded, SshProcess
 from adapters.sftp_program import HOST_ALIAS, command, program
 from adapters.sftp_wire import SftpWire
 
-_RECV_BYTES = 256 * 1024
+#: Enough for many replies to writes, for which nothing large is to be allocated again and again.
+_RECV_BYTES = 4 * 1024
 #: How ssh says that the server did not prove to be the known one.
 _HOST_KEY_WORDS = ("Host key verification failed", "no matching host key type found")
 
@@ -68,10 +69,10 @@ class OpensshSession:
         except (BrokenPipeError, ConnectionResetError) as exc:
             raise process.ended() from exc
 
-    def recv(self) -> bytes:
+    def recv(self, wanted: int) -> bytes:
         process = self._running()
         try:
-            data = process.near.recv(_RECV_BYTES)
+            data = process.near.recv(max(wanted, _RECV_BYTES))
         except ConnectionResetError as exc:
             raise process.ended() from exc
         if not data:

@@ -75,7 +75,8 @@ class ParamikoSession:
             data += part[: _SEND_BYTES - len(data)]
         return self._channel.send(data)
 
-    def recv(self) -> bytes:
+    def recv(self, wanted: int) -> bytes:  # noqa: ARG002  it takes all that is there
+        # Its buffer gives out all that it has without moving the rest of it.
         return self._channel.recv(IN_FLIGHT_BYTES)
 
     def shut_down(self) -> None:

@@ -33,8 +33,8 @@ class Channel(Protocol):
     def send(self, parts: Sequence[memoryview]) -> int:
         """How many of the first bytes of the parts, none of which is empty, were taken; 0 when it was closed."""
 
-    def recv(self) -> bytes:
-        """At least one byte, and as much as there is within reason; none when the channel was closed."""
+    def recv(self, wanted: int) -> bytes:
+        """At least one byte, and more than wanted if it is there; none when the channel was closed."""
 
 
 class SftpWire:
@@ -117,10 +117,10 @@ class SftpWire:
     def _greet(self) -> dict[str, bytes]:
         self._outbox += struct.pack(">IBI", 5, Kind.INIT, 3)
         self._flush()
-        kind, body = self._packet()
-        if kind != Kind.VERSION or len(body) < 4:
+        greeting, _ = self._packet()
+        if greeting.kind != Kind.VERSION:
             raise ProtocolBroken("the server's greeting is not SFTP's")
-        return Reply(Kind.VERSION, body[4:]).pairs()
+        return greeting.pairs()
 
     def _learn_limits(self) -> None:
         limits = self.reply(self.extended("limits@openssh.com"))
@@ -151,26 +151,34 @@ class SftpWire:
 
     def _receive(self, wanted: int) -> Reply:
         while wanted not in self._arrived:
-            kind, body = self._packet()
-            reply = Reply(kind, body)
-            ticket = reply.ticket()
+            reply, ticket = self._packet()
             if ticket in self._forgotten:
                 self._forgotten.discard(ticket)
             else:
                 self._arrived[ticket] = reply
         return self._arrived.pop(wanted)
 
-    def _packet(self) -> tuple[int, bytes]:
-        length, kind = struct.unpack(">IB", self._take(5))
+    def _packet(self) -> tuple[Reply, int]:
+        """A reply and its ticket; a greeting has its version there."""
+        length, kind, ticket = struct.unpack(">IBI", self._take(9))
         if not 5 <= length <= MAX_PACKET_BYTES:
             raise ProtocolBroken(f"a packet of {length} bytes is not SFTP's; does the login print something?")
-        return kind, self._take(length - 1)
+        rest = length - 5
+        if kind != Kind.DATA:
+            return Reply(kind, self._take(rest)), ticket
+        # To take out by itself what most bytes belong to spares cutting it out of the packet, which would copy it.
+        (count,) = struct.unpack(">I", self._take(4))
+        if count > rest - 4:
+            raise ProtocolBroken("a packet is shorter than its fields")
+        reply = Reply(kind, self._take(count))
+        self._take(rest - 4 - count)
+        return reply, ticket
 
     def _take(self, count: int) -> bytes:
         pieces = []
         while count:
             if not self._inbox:
-                self._inbox = memoryview(self._channel.recv())
+                self._inbox = memoryview(self._channel.recv(count))
                 if not self._inbox:
                     raise EOFError("the server closed the connection")
             piece, self._inbox = self._inbox[:count], self._inbox[count:]

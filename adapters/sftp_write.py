@@ -51,7 +51,7 @@ class SftpWriteSession(WriteSession):
         self._open = True
         self._pending: deque[tuple[int, int]] = deque()
         self._under_way = 0
-        self._rest = bytearray()
+        self._rest, self._rest_bytes = memoryview(bytearray(self._wire.write_bytes)), 0
         self._refused = False
 
     def write(self, data: bytes | memoryview) -> None:
@@ -62,12 +62,13 @@ class SftpWriteSession(WriteSession):
         assert self._handle is not None, "nothing is written after publish or suspend"
         with translated(self._storage, self.key, absent=WriteLost):
             # Every request is answered and costs both sides some work, so that only full ones are made on the way.
-            while len(self._rest) + len(view) >= self._wire.write_bytes:
-                cut = self._wire.write_bytes - len(self._rest)
-                self._make_room(self._wire.write_bytes)
+            while self._rest_bytes + len(view) >= len(self._rest):
+                cut = len(self._rest) - self._rest_bytes
+                self._make_room(len(self._rest))
                 self._send(self._handle, view[:cut])
                 view = view[cut:]
-            self._rest += view
+            self._rest[self._rest_bytes : self._rest_bytes + len(view)] = view
+            self._rest_bytes += len(view)
         self.offset += count
 
     def publish(self) -> ObjectStat:
@@ -111,9 +112,10 @@ class SftpWriteSession(WriteSession):
 
     def _send(self, handle: bytes, data: memoryview) -> None:
         """What was left of earlier writes, and ``data``."""
-        count = len(self._rest) + len(data)
-        self._pending.append((self._wire.write(handle, self._sent, memoryview(self._rest), data), count))
-        self._rest = bytearray()
+        count = self._rest_bytes + len(data)
+        ticket = self._wire.write(handle, self._sent, self._rest[: self._rest_bytes], data)
+        self._pending.append((ticket, count))
+        self._rest_bytes = 0
         self._under_way += count
         self._sent += count
 
@@ -121,7 +123,7 @@ class SftpWriteSession(WriteSession):
         """One round trip: all bytes acknowledged and on the disk, the handle closed, and the size looked at again."""
         if self._handle is None or self._refused:
             raise WriteLost("an earlier attempt to write or finish it failed", storage=self._storage, key=self.key)
-        if self._rest:
+        if self._rest_bytes:
             self._send(self._handle, memoryview(b""))
         steps = [ticket for ticket, _ in self._pending]
         if FSYNC in self._wire.extensions:

@@ -52,6 +52,12 @@ def test_a_small_body_needs_no_thread() -> None:
         assert not [thread for thread in threading.enumerate() if thread.name == "hasher"]
 
 
+def test_no_digest_needs_no_thread() -> None:
+    with Hasher(()) as hasher:
+        pump(Body(b"several", piece=1), lambda _: None, hasher, on_progress=lambda _: None)
+        assert not [thread for thread in threading.enumerate() if thread.name == "hasher"]
+
+
 def test_a_slow_hasher_holds_the_reader_back(monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on = threading.Event()
     hash_at_once = Hasher._hash

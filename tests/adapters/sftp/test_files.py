@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +18,9 @@ from adapters.errors import (
     OutOfSpace,
     Truncated,
     VersionChanged,
+    WriteLost,
 )
+from adapters.sftp_wire import LARGEST_TRANSFER_BYTES, SftpWire
 from adapters.testkit import AdapterContract
 from tests.adapters.sftp.storages import (
     assert_works,
@@ -121,5 +124,35 @@ class TestSpace:
             with pytest.raises(OutOfSpace), adapter.open_write("object", size=8_000_000) as session:
                 session.write(bytes(8_000_000))
                 session.publish()
+            with adapter.open_write("object", size=None) as session:
+                with pytest.raises(OutOfSpace):
+                    session.write(bytes(16_000_000))
+                for finish in (session.suspend, session.publish):
+                    with pytest.raises(WriteLost):
+                        finish()
             assert adapter.unfinished_writes("object") == []
             assert_works(adapter)
+
+
+class TestRequests:
+    def test_every_request_but_the_last_is_full_and_the_caller_may_use_its_buffer_again(
+        self, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: list[int] = []
+        send = SftpWire.write
+
+        def counting(wire: SftpWire, handle: bytes, offset: int, *data: memoryview) -> int:
+            sent.append(sum(map(len, data)))
+            return send(wire, handle, offset, *data)
+
+        monkeypatch.setattr(SftpWire, "write", counting)
+        data = random.Random(1).randbytes(3_000_000)
+        with closing(build(settings_of(sshd))) as adapter, adapter.open_write("object", size=len(data)) as session:
+            for pieces in (1, 1000, 300_000, 1_500_000, len(data)):
+                buffer = bytearray(data[session.offset : pieces])
+                session.write(memoryview(buffer))
+                buffer[:] = bytes(len(buffer))
+            session.publish()
+            assert AdapterContract.fetch(adapter, "object") == data
+        assert set(sent[:-1]) == {LARGEST_TRANSFER_BYTES}
+        assert sum(sent) == len(data)
