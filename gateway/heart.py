@@ -8,9 +8,11 @@ from django.conf import settings
 from django.db import Error, connections
 from django.utils import timezone
 
+from adapters.errors import AdapterError
 from gateway import metrics
-from staging import handover, nodes
+from staging import handover, node_copies, nodes
 from staging.connections import release
+from staging.errors import StagingError
 from staging.models import Node
 from staging.states import NodeState
 
@@ -31,6 +33,7 @@ class Heart(threading.Thread):
         self._leaves.set()
 
     def run(self) -> None:
+        self._do(node_copies.look)
         wait_s = 0
         while not self._leaves.wait(wait_s):
             self._do(self._beat)
@@ -48,7 +51,7 @@ class Heart(threading.Thread):
     def _do(work: Callable[[], object]) -> None:
         try:
             work()
-        except Error as exc:
+        except (Error, AdapterError, StagingError) as exc:
             log.warning("node.not_heard", node=settings.NODE_NAME, error=type(exc).__name__, detail=str(exc))
         finally:
             release()

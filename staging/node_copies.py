@@ -1,14 +1,55 @@
 """Copies on nodes: those on a lost node do not count, and those on one that is back are read before they do again."""
 
+import structlog
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 
+from adapters.errors import AdapterError, NotFound
 from staging import replicas, replication
 from staging.models import Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.states import ReplicaState, StorageState, TransferKind
+from staging.storages import adapter_for
+
+log = structlog.get_logger(__name__)
 
 #: Copies that one pass looks at.
 _AT_ONCE = 500
+
+
+def look() -> int:
+    """Condemn the copies in this node's own memory that are not there; how many. For a process that has just begun.
+
+    A container that was started anew has lost its memory although its machine has not. What is missing must not count
+    for a moment: another copy might be let go because of it.
+    """
+    here = Replica.objects.filter(
+        storage__node__name=settings.NODE_NAME,
+        storage__tier=0,
+        state=ReplicaState.AVAILABLE,
+        object__bucket__mounted=False,
+    )
+    here = here.select_related("object__bucket__storage", "storage__credential", "storage__node").order_by("pk")
+    missing, last = 0, 0
+    while page := list(here.filter(pk__gt=last)[:_AT_ONCE]):
+        last = page[-1].pk
+        for replica in page:
+            if not _is_there(replica) and replicas.condemn(replica, "it is not there", missing=True):
+                missing += 1
+                replication.settle(replica.object)
+    if missing:
+        log.error("node.memory_lost", node=settings.NODE_NAME, copies=missing)
+    return missing
+
+
+def _is_there(replica: Replica) -> bool:
+    """False only where the storage says so."""
+    try:
+        return adapter_for(replica.storage).stat(replica.key).size == replica.size
+    except NotFound:
+        return False
+    except AdapterError:
+        return True
 
 
 def follow() -> None:

@@ -16,7 +16,7 @@ from adapters.peer_protocol import FAULT, QUESTION, SIGNATURE, TOLD, told
 from gateway.data import body, token_locks
 from gateway.data.body import RequestBody
 from gateway.data.response import ObjectResponse
-from gateway.data.slots import PEERS
+from gateway.data.slots import PEERS, PeerSeat
 from staging.connections import release
 from staging.errors import StagingError
 from staging.models import Storage
@@ -37,33 +37,37 @@ def answer(request: HttpRequest) -> HttpResponseBase:
     try:
         storage, operation, question = _admit(request)
         key = str(question.get("key", ""))
-        if not PEERS.acquire(blocking=False):
+        seat = PEERS.take()
+        if seat is None:
             raise Busy("as many calls of peers run as may", storage=storage.name, key=key)
-        return _perform(request, storage, operation, question)
+        return _perform(request, storage, operation, question, seat)
     except AdapterError as exc:
         return _refusal(exc)
     except StagingError as exc:
         return _refusal(Unavailable(exc.detail, key=key))
 
 
-def _perform(request: HttpRequest, storage: Storage, operation: str, question: Question) -> HttpResponseBase:
+def _perform(
+    request: HttpRequest, storage: Storage, operation: str, question: Question, seat: PeerSeat
+) -> HttpResponseBase:
     """The seat is given back once nothing of the call is left to do."""
     kept = False
     try:
         adapter = adapter_for(storage)
         release()
         if operation in _STREAMS:
-            response = _stream(_STREAMS[operation](adapter, question))
+            response = _stream(_STREAMS[operation](adapter, question), seat)
             kept = True
             return response
         if operation == "append":
+            seat.note_size(None)
             return _document(_append(request, adapter, question))
         return _document(_CALLS[operation](adapter, question))
     except KeyError as exc:
         raise Unsupported(f"no such call, or something is missing in it: {exc}", storage=storage.name) from exc
     finally:
         if not kept:
-            PEERS.release()
+            seat.give_back()
 
 
 def _admit(request: HttpRequest) -> tuple[Storage, str, Question]:
@@ -198,12 +202,13 @@ def _document(found: dict[str, Any]) -> HttpResponse:
     return HttpResponse(text, content_type="application/json", headers={"Content-Length": str(len(text))})
 
 
-def _stream(stream: ReadStream) -> HttpResponseBase:
+def _stream(stream: ReadStream, seat: PeerSeat) -> HttpResponseBase:
     try:
+        seat.note_size(stream.stop - stream.start)
         about = {**told(stream.stat), "start": stream.start, "stop": stream.stop}
         return ObjectResponse(
             stream,
-            lambda _sent: PEERS.release(),
+            lambda _sent: seat.give_back(),
             headers={TOLD: json.dumps(about)},
             content_type="application/octet-stream",
         )

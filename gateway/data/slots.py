@@ -81,6 +81,39 @@ class Slots:
         return Slot(self._free, alias, is_large=size is None or size >= LARGE_BYTES)
 
 
+class PeerSeat:
+    """The right of a peer to one call; giving it back twice does nothing."""
+
+    def __init__(self, free: threading.Semaphore) -> None:
+        self._free: threading.Semaphore | None = free
+        self._is_large = False
+
+    def note_size(self, size: int | None) -> None:
+        """The call moves so many bytes (None: not known)."""
+        if not self._is_large and (size is None or size >= LARGE_BYTES):
+            self._is_large = True
+            CORES.spread()
+
+    def give_back(self) -> None:
+        """Let the next call in."""
+        free, self._free = self._free, None
+        if free is not None:
+            if self._is_large:
+                CORES.gather()
+            free.release()
+
+
+class PeerSeats:
+    """Bounds the calls of peers. They have seats of their own: two gateways full of each other's readers go on."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.BoundedSemaphore(most)
+
+    def take(self) -> PeerSeat | None:
+        """A seat, or None where none is free."""
+        return PeerSeat(self._free) if self._free.acquire(blocking=False) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """How the threads that no stream takes are shared: as many for short requests as for ``drains``."""
@@ -96,12 +129,10 @@ def share(threads: int, streams: int, waiters: int) -> Share:
     return Share(drains, max(0, min(waiters, spare - 2 * drains)))
 
 
-#: Peers have seats of their own, as many as clients: two gateways that are full of each other's readers go on.
 _PEERS = settings.MAX_STREAMS if settings.NODE_NAME else 0
 SHARE = share(settings.THREADS, settings.MAX_STREAMS + _PEERS, settings.MAX_WAITERS)
 _ALIASES = _Aliases()
 SLOTS = Slots(settings.MAX_STREAMS)
-#: How many calls of peers run at a time.
-PEERS = threading.BoundedSemaphore(max(1, _PEERS))
+PEERS = PeerSeats(max(1, _PEERS))
 #: How many refused clients may go on sending at a time.
 DRAINS = threading.BoundedSemaphore(SHARE.drains)

@@ -68,11 +68,12 @@ def adapter(settings: Settings) -> Iterator[Adapter]:
 
 class TestPeer(AdapterContract, OtherProcesses, Network):
     network_bytes = 8 * 1024 * 1024
+    bulk_bytes = 64 * 1024 * 1024
 
     @pytest.fixture
     def network(self, node: Gateway, settings: Settings) -> Iterator[Line]:
         with CuttingProxy(node.port) as proxy:
-            options = {**settings.options, "url": f"http://127.0.0.1:{proxy.port}", "stall_timeout_s": 4}
+            options = {**settings.options, "url": f"http://127.0.0.1:{proxy.port}", "stall_timeout_s": 3}
             adapter = registry.build("peer", "there", options, settings.credential)
             yield Line(adapter, proxy)
             adapter.close()

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from staging import node_copies, nodes, policies
 from staging.errors import InvalidRequest, ObjectUnavailable
-from staging.models import Node, Object, Storage
+from staging.models import Node, Object, Storage, Transfer
 from staging.states import NodeState, ReplicaState
 from tests.staging.yard import DATA, Yard, kinds, read
 
@@ -82,6 +82,23 @@ def test_the_memory_of_a_machine_that_was_started_anew_is_doubted(yard: Yard, no
     assert states == {"kept": "available", "gone": "lost"}
     assert not gone.replicas.exclude(state=ReplicaState.AVAILABLE).exists(), "nothing to repair is left of it"
     assert yard["fast"].used_bytes == len(DATA)
+
+
+def test_what_is_missing_in_memory_does_not_count_once_its_gateway_has_begun_anew(yard: Yard, node: Node) -> None:
+    bucket = yard.bucket(write="back", lands_on="fast")
+    kept, gone, sole = (yard.put(bucket, key, DATA) for key in ("kept", "gone", "sole"))
+    Transfer.objects.filter(object=sole).delete()
+    yard.work()
+    for target in (gone, sole):
+        yard.file(yard.copy_on(target, "fast")).unlink()
+    assert node_copies.look() == 2
+    yard.work()
+    assert yard.where(kept) == {"fast": "available", "home": "available"}
+    assert yard.where(gone)["home"] == "available"
+    assert yard.where(gone).get("fast") != "available"
+    states = {found.key: found.state for found in Object.objects.all()}
+    assert states == {"kept": "available", "gone": "available", "sole": "unavailable"}
+    assert node_copies.look() == 0
 
 
 def test_copies_are_spread_over_nodes(yard: Yard, node: Node) -> None:

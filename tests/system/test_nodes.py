@@ -133,15 +133,17 @@ def test_a_node_that_is_killed_is_lost_and_what_it_brings_back_is_read_before_it
     alone, target = pair.desk("alone", pair.b, write="ephemeral", spill=False), tmp_path / "x"
     path, damaged = alone.stored(DATA), alone.stored(SMALL, "damaged")
     twice = pair.desk("twice", pair.b, write="back")
-    elsewhere = twice.stored(SMALL, "copied")
+    elsewhere = twice.stored(DATA, "copied")
     assert pair.work() == ["flush twice/copied done"]
-    running = begin(["-sS", "--limit-rate", "4M", "-o", target, alone.url(path)])
-    wait_until(lambda: target.exists() and target.stat().st_size > 1_000_000, what="some bytes have come")
+    broken = begin(["-sS", "--limit-rate", "4M", "-o", target, alone.url(path)])
+    going_on = begin(["-sS", "--limit-rate", "16M", "-o", tmp_path / "y", twice.url(elsewhere)])
+    for file in (target, tmp_path / "y"):
+        wait_until(lambda file=file: file.exists() and file.stat().st_size > 500_000, what="some bytes have come")
     pair.a.kill()
-    assert end(running).exit == 18, "a transfer that breaks off is told"
+    assert end(broken).exit == 18, "a transfer that breaks off is told"
     assert DATA.startswith(target.read_bytes())
+    assert (end(going_on).exit, (tmp_path / "y").read_bytes() == DATA) == (0, True), "another copy goes on"
     assert is_passing(alone.ask("GET", path))
-    assert twice.ask("GET", elsewhere).body == SMALL
 
     assert pair.let_pass(20).state == "active"
     assert pair.let_pass(20).state == "suspect"
@@ -157,7 +159,7 @@ def test_a_node_that_is_killed_is_lost_and_what_it_brings_back_is_read_before_it
     assert (refused.status, refused.code, refused["Waybill-Retryable"]) == (503, "object_unavailable", "true")
     closed = alone.ask("PUT", alone.write("new"), body=SMALL)
     assert (closed.status, closed.code) == (503, "storage_closed"), "nothing final: the node may come back"
-    assert twice.ask("GET", elsewhere).body == SMALL
+    assert twice.ask("GET", elsewhere).body == DATA
     counts = [Event.objects.filter(kind=kind).count() for kind in ("node.suspect", "node.lost", "object.lost")]
     assert counts == [1, 1, 2]
 
