@@ -40,7 +40,7 @@ class Selection:
 
 def select(project: Project, selection: Selection) -> QuerySet[Alias]:
     """The project's aliases of the group, with their buckets and creators."""
-    found = Alias.objects.filter(project=project).select_related("bucket", "created_by")
+    found = Alias.objects.filter(project=project).select_related("bucket", "created_by", "checkpoint")
     equal = {
         "mode": selection.mode,
         "bucket__name": selection.bucket,

@@ -31,7 +31,8 @@ class AliasSpec:
     ``key`` of a prefix alias is the prefix: empty for all of the bucket, or a folder, with or without its last slash.
     ``starts_on_use``: the lifetime begins with the first use. ``idle_s``: disuse ends the alias too. ``max_rate`` is
     in bytes a second, ``max_requests`` bounds the streams at a time, ``networks`` are those of the clients (CIDR).
-    ``redirect``: a request that asks for it is sent on to a signed URL of the storage.
+    ``redirect``: a request that asks for it is sent on to a signed URL of the storage. ``checkpoint_id``: the
+    version is read that the checkpoint holds.
     """
 
     mode: AliasMode
@@ -52,6 +53,7 @@ class AliasSpec:
     max_requests: int | None = None
     networks: Sequence[str] = ()
     redirect: bool = False
+    checkpoint_id: int | None = None
 
     @property
     def place(self) -> str:

@@ -107,6 +107,7 @@ def create_in(wanted: Sequence[tuple[Bucket, AliasSpec]], *, created_by: ApiKey 
                 max_requests=spec.max_requests,
                 networks=list(spec.networks),
                 redirect=spec.redirect,
+                checkpoint_id=spec.checkpoint_id,
                 sha256=spec.sha256,
                 size=spec.size,
                 content_type=spec.content_type,

@@ -64,6 +64,12 @@ def current_replicas(bucket: Bucket, key: str) -> list[Replica]:
     return _CURRENT_REPLICAS.all(bucket.pk, key)
 
 
+def kept_replicas(checkpoint_id: int, bucket: Bucket, key: str) -> list[Replica]:
+    """The same of the version that the checkpoint holds of the key."""
+    rows = Replica.objects.select_related("object", "storage__credential")
+    return list(rows.filter(object__pins__checkpoint=checkpoint_id, object__pins__key=key, object__bucket=bucket))
+
+
 def was_deleted(bucket: Bucket, key: str) -> bool:
     """Whether the key's last known version was deleted (rather than never written)."""
     last = Object.objects.filter(bucket=bucket, key=key).order_by("-version").first()

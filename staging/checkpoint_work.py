@@ -6,13 +6,13 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from staging import catalog, events, placement, policies, replication, tiers, transfers, versions
+from staging import catalog, events, placement, policies, replication, transfers, versions
 from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
 from staging.replication import FASTER, UNSAFE, Step
 from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind
 
 #: Members that one step looks at, and how many steps of a kind one pass takes.
-_AT_ONCE, _STEPS = 200, 25
+_AT_ONCE, _STEPS = 200, 10
 #: Names that are told of members that were lost.
 _NAMED = 20
 
@@ -22,17 +22,17 @@ def sweep() -> int:
     open_ones = Q(state=CheckpointState.PENDING) | Q(restoring_since__isnull=False) | Q(released_at__isnull=False)
     found = list(Checkpoint.objects.filter(open_ones).order_by("pk"))
     for checkpoint in found:
-        advance(checkpoint)
+        advance(checkpoint, steps=_STEPS)
     return len(found)
 
 
-def advance(checkpoint: Checkpoint) -> None:
-    """Do what can be done of it now, within bounds."""
+def advance(checkpoint: Checkpoint, *, steps: int) -> None:
+    """Take the next steps of it, each of which is a bounded number of members."""
     found = Checkpoint.objects.filter(pk=checkpoint.pk).first()
     if found is None:  # Somebody has let go of all of it.
         return
     step = _release if found.released_at else _restore if found.restoring_since else _make_safe
-    for _ in range(_STEPS):
+    for _ in range(steps):
         if not step(checkpoint):
             break
     if Checkpoint.objects.filter(pk=checkpoint.pk).exists():
@@ -56,7 +56,7 @@ def place_of(target: Object, named: Iterable[Storage]) -> Storage | None:
 
 
 def _make_safe(checkpoint: Checkpoint) -> bool:
-    """Ask for the copies that are missing, then see whether all is there, or some can never be."""
+    """See whether all is there, or some can never be; else ask for the copies that are missing of the next members."""
     with transaction.atomic():
         mine = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk, state=CheckpointState.PENDING).first()
         if mine is None:
@@ -69,32 +69,37 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
             mine.failure = f"Lost: {', '.join(names)}{' and more' if len(lost) > _NAMED else ''}"
             _end(mine, CheckpointState.FAILED, lost=names)
             return False
-    idle = unsafe(checkpoint).exclude(
-        Exists(
-            Transfer.objects.filter(
-                object=OuterRef("object"),
-                state__in=replication.LIVE,
-                kind__in=replication.COPYING,
-                target__tier=2,
-                priority__lte=UNSAFE,
-            )
-        )
+        next_ones = _waiting_for_nobody(mine).filter(pk__gt=mine.place).order_by("pk")
+        rows = list(next_ones.select_related("object__bucket__storage__drain_to")[:_AT_ONCE])
+        # Those that cannot be helped now come again once all others had their turn.
+        mine.place = rows[-1].pk if len(rows) == _AT_ONCE else 0
+        mine.save(update_fields=["place"])
+    for member in rows:
+        _flush(checkpoint, member.object)
+    return mine.place > 0
+
+
+def _waiting_for_nobody(checkpoint: Checkpoint) -> QuerySet[CheckpointMember]:
+    """The members that are not persisted, and that no urgent transfer brings to where they would be."""
+    coming = Transfer.objects.filter(
+        object=OuterRef("object"),
+        state__in=replication.LIVE,
+        kind__in=replication.COPYING,
+        target__tier=2,
+        priority__lte=UNSAFE,
     )
-    behind = [member.pk for member in idle.order_by("pk")[:_AT_ONCE]]
-    rows = checkpoint.members.filter(pk__in=behind).select_related("object__bucket__storage__drain_to")
-    return sum(_flush(checkpoint, member.object) for member in rows) == _AT_ONCE
+    return unsafe(checkpoint).exclude(Exists(coming))
 
 
-def _flush(checkpoint: Checkpoint, target: Object) -> bool:
-    """Have one version brought where it persists; whether anything was asked for."""
+def _flush(checkpoint: Checkpoint, target: Object) -> None:
+    """Have one version brought where it persists, if anything there takes it now."""
     place = place_of(target, replication.storages_of(target, policies.of(target)))
     if place is None or place.state != StorageState.ACTIVE:
-        return False
+        return
     step = Step(TransferKind.FLUSH, place, f"the checkpoint {checkpoint} holds it", UNSAFE)
     asked = replication.pursue(target, step)
     if asked and asked.priority > UNSAFE:
         transfers.hasten(asked)
-    return asked is not None
 
 
 def _lost(checkpoint: Checkpoint) -> list[CheckpointMember]:
@@ -125,8 +130,8 @@ def _restore(checkpoint: Checkpoint) -> bool:
         buckets = Bucket.objects.filter(contents__in=ids).distinct().values_list("pk", flat=True)
         # Alone in its buckets, as those are who replace versions by uploads.
         list(Bucket.objects.select_for_update(no_key=True).filter(pk__in=list(buckets)).order_by("pk"))
-        found = Object.objects.select_for_update(of=("self",)).select_related("bucket__storage").order_by("pk")
-        targets = {target.pk: target for target in found.filter(pk__in=ids)}
+        found = Object.objects.select_for_update(of=("self",)).select_related("bucket__storage")
+        targets = {target.pk: target for target in found.filter(pk__in=ids).order_by("bucket_id", "key")}
         for row in rows:
             target = targets[row.object_id]
             if target.current and target.key == row.key:
@@ -154,7 +159,7 @@ def _bring_near(target: Object) -> None:
     policy = policies.of(target)
     named = replication.storages_of(target, policy)
     fast = next((one for one in named if one.name == policy.lands_on and one.state == StorageState.ACTIVE), None)
-    if fast and not target.replicas.filter(storage=fast).exists() and tiers.make_room(fast, target.size):
+    if fast and not target.replicas.filter(storage=fast).exists():
         replication.ask(target, Step(TransferKind.PROMOTE, fast, "a checkpoint was restored", FASTER))
 
 
@@ -167,7 +172,10 @@ def _release(checkpoint: Checkpoint) -> bool:
         rows = list(mine.members.order_by("pk")[:_AT_ONCE])
         ids = [row.object_id for row in rows]
         targets = list(
-            Object.objects.select_for_update(of=("self",)).select_related("bucket").filter(pk__in=ids).order_by("pk")
+            Object.objects.select_for_update(of=("self",))
+            .select_related("bucket")
+            .filter(pk__in=ids)
+            .order_by("bucket_id", "key")
         )
         CheckpointMember.objects.filter(pk__in=[row.pk for row in rows]).delete()
         held = set(CheckpointMember.objects.filter(object__in=ids).values_list("object_id", flat=True))

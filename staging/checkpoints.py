@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from adapters.errors import InvalidKey
 from adapters.keys import check_prefix
-from staging import alias_groups, checkpoint_work, events, policies, replication, versions
+from staging import alias_groups, aliases, checkpoint_work, events, policies, replication, versions
 from staging.alias_groups import Selection
-from staging.errors import InvalidRequest, NameTaken
+from staging.alias_terms import AliasSpec
+from staging.errors import InvalidRequest, NameTaken, NotFound
 from staging.models import Alias, ApiKey, Bucket, Checkpoint, CheckpointMember, Object, Project
 from staging.models.fields import NAME_RULE, behind, is_name
 from staging.states import AliasMode, CheckpointState
@@ -81,7 +82,7 @@ def create(project: Project, spec: CheckpointSpec, *, created_by: ApiKey | None 
         if known := _known(project, spec):
             return known, True
         raise
-    checkpoint_work.advance(made)
+    checkpoint_work.advance(made, steps=1)
     return made, False
 
 
@@ -97,13 +98,13 @@ def restore(checkpoint: Checkpoint) -> None:
     checkpoint.refresh_from_db()
     if checkpoint.state != CheckpointState.COMPLETE:
         raise InvalidRequest(f"Only a complete checkpoint can be restored; this one is {checkpoint.state}.")
-    checkpoint_work.advance(checkpoint)
+    checkpoint_work.advance(checkpoint, steps=1)
 
 
 def release(checkpoint: Checkpoint) -> bool:
     """Let go of the members: bytes that nothing else holds are removed. Returns whether all of it is done already."""
     Checkpoint.objects.filter(pk=checkpoint.pk, released_at=None).update(released_at=timezone.now())
-    checkpoint_work.advance(checkpoint)
+    checkpoint_work.advance(checkpoint, steps=1)
     return not Checkpoint.objects.filter(pk=checkpoint.pk).exists()
 
 
@@ -115,10 +116,16 @@ def progress(checkpoint: Checkpoint) -> Progress:
     return Progress(members, size, members - count, size - unsafe)
 
 
-def member(checkpoint: Checkpoint, key: str, bucket: str = "") -> CheckpointMember | None:
-    """The member that had this key, of whatever is its current version now."""
-    found = checkpoint.members.filter(key=key).select_related("object__bucket__storage")
-    return (found.filter(object__bucket__name=bucket) if bucket else found).first()
+def read_alias(
+    checkpoint: Checkpoint, bucket: str, key: str, *, lifetime_s: int | None = None, created_by: ApiKey | None = None
+) -> Alias:
+    """An alias of the version that the checkpoint holds, whatever is current now. Raises NotFound."""
+    held = checkpoint.members.filter(key=key, object__bucket__name=bucket, checkpoint__released_at=None)
+    found = held.select_related("object__bucket__storage").first()
+    if found is None:
+        raise NotFound(f"The checkpoint {checkpoint} holds no object {key!r} of a bucket {bucket!r}.")
+    spec = AliasSpec(AliasMode.READ, key, lifetime_s=lifetime_s, checkpoint_id=checkpoint.pk)
+    return aliases.create(found.object.bucket, [spec], created_by=created_by)[0]
 
 
 def _known(project: Project, spec: CheckpointSpec) -> Checkpoint | None:
@@ -134,6 +141,10 @@ def _known(project: Project, spec: CheckpointSpec) -> Checkpoint | None:
 
 def _fill(made: Checkpoint, spec: CheckpointSpec) -> None:
     chosen: dict[object, Object] = {}
+    writers = _group(made.project, spec).order_by().values_list("bucket_id", flat=True).distinct()
+    buckets = [spec.bucket.pk] if spec.bucket else list(writers)
+    # Who replaces versions is alone in the bucket, and so are we: a key is never seen between two versions.
+    list(Bucket.objects.select_for_update(no_key=True).filter(pk__in=buckets).order_by("pk"))
     for rows in _sources(made.project, spec):
         most = MAX_MEMBERS + 1 - len(chosen)
         for target in versions.pin(rows.select_related("bucket__storage__drain_to"), most=most):
@@ -158,8 +169,7 @@ def _sources(project: Project, spec: CheckpointSpec) -> Iterator[QuerySet[Object
         assert spec.bucket
         yield _below(spec.bucket.pk, spec.prefix)
         return
-    bucket = spec.bucket.name if spec.bucket else ""
-    group = alias_groups.select(project, Selection(labels=spec.labels, bucket=bucket, prefix=spec.prefix))
+    group = _group(project, spec)
     # What was there before a run's alias was made was not written by it.
     mine = Alias.objects.filter(pk__in=group.values("pk"), created_at__lte=OuterRef("created_at"))
     single = mine.filter(mode=AliasMode.WRITE, bucket=OuterRef("bucket"), key=OuterRef("key"))
@@ -173,6 +183,11 @@ def _sources(project: Project, spec: CheckpointSpec) -> Iterator[QuerySet[Object
             yield named.filter(Exists(single))
     for alias in group.filter(mode=AliasMode.WRITE_PREFIX).order_by("bucket_id", "key"):
         yield _below(alias.bucket_id, alias.key).filter(created_at__gte=alias.created_at)
+
+
+def _group(project: Project, spec: CheckpointSpec) -> QuerySet[Alias]:
+    bucket = spec.bucket.name if spec.bucket else ""
+    return alias_groups.select(project, Selection(labels=spec.labels, bucket=bucket, prefix=spec.prefix))
 
 
 def _below(bucket_id: int, prefix: str) -> QuerySet[Object]:

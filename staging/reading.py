@@ -65,6 +65,8 @@ def find(alias: Alias) -> Found:
     Raises DataPending while it may still come, SourceMissing and ProducerFailed where it will not, ObjectUnavailable
     where no replica can be read, and the errors of a mounted storage.
     """
+    if alias.checkpoint_id is not None:
+        return _find_kept(alias, alias.checkpoint_id)
     return _find_mounted(alias) if alias.bucket.mounted else _find_managed(alias)
 
 
@@ -151,7 +153,17 @@ def _find_managed(alias: Alias) -> Found:
             raise SourceMissing("There is no such object below the prefix.")
         raise DataPending
     # It may have been published between the two questions.
-    replicas = replicas or list(current.replicas.all())
+    return _readable(current, replicas or list(current.replicas.all()))
+
+
+def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
+    replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
+    if not replicas:
+        raise SourceMissing("The checkpoint does not hold the object any more.")
+    return _readable(replicas[0].object, replicas)
+
+
+def _readable(current: Object, replicas: Sequence[Replica]) -> Found:
     copies, damaged = in_order(replicas), placement.damaged(replicas)
     if damaged and not verified_reading.is_verifiable(current):
         damaged = []

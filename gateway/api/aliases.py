@@ -34,6 +34,9 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
     state = serializers.SerializerMethodField()
     labels = serializers.DictField(child=serializers.CharField())
     networks = serializers.ListField(child=serializers.CharField())
+    checkpoint = serializers.CharField(
+        source="checkpoint.name", allow_null=True, default=None, help_text="Whose version is read."
+    )
     expires_at = serializers.SerializerMethodField(help_text="When it ends if it is not used again.")
     starts_on_use = serializers.SerializerMethodField(help_text="Whether its lifetime begins with its first use.")
     created_by = serializers.CharField(source="created_by.public_id", allow_null=True, help_text="An API key's id.")
@@ -47,6 +50,7 @@ class AliasAnswer(serializers.ModelSerializer[Alias]):
             "mode",
             "bucket",
             "key",
+            "checkpoint",
             "state",
             "expires_at",
             "starts_on_use",

@@ -7,10 +7,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.api.aliases import AliasAnswer
 from gateway.api.endpoint import Endpoint, one
-from gateway.api.fields import Body, Name, Text, TextMap
+from gateway.api.fields import Body, Name, Text, TextMap, Whole
 from gateway.api.paging import ListQuery, Pager, answer, page_of
-from staging import checkpoints, placement
+from staging import alias_groups, checkpoints, placement
+from staging.alias_groups import Selection
 from staging.checkpoints import CheckpointSpec
 from staging.models import Checkpoint, CheckpointMember
 from staging.states import CheckpointState, Durability, Role
@@ -97,6 +99,14 @@ class CheckpointBody(Body):
     labels = TextMap(required=False, max_length=255, allow_empty=False, default=dict)
 
 
+class MemberAliasBody(Body):
+    """A member by its bucket and key."""
+
+    bucket = Name()
+    key = Text()
+    lifetime_s = Whole(required=False, min_value=1)
+
+
 class Checkpoints(Endpoint):
     """The project's checkpoints."""
 
@@ -161,6 +171,22 @@ class Members(CheckpointEndpoint):
         rows = self.checkpoint(name).members.select_related("object__bucket")
         rows = rows.prefetch_related("object__replicas__storage")
         return Response(answer(Pager(request, ListQuery.of(request)).of(rows, "id"), MemberAnswer))
+
+
+class MemberAlias(CheckpointEndpoint):
+    """Reading what one checkpoint holds."""
+
+    creates = True
+
+    @extend_schema(operation_id="createMemberAlias", request=MemberAliasBody, responses={201: AliasAnswer})
+    def post(self, request: Request, name: str) -> Response:
+        """Make an alias that reads the version which the checkpoint holds, whatever is current."""
+        body, found = MemberAliasBody.of(request), self.checkpoint(name)
+        rows = alias_groups.select(self.project, Selection())
+        key = self.caller.key
+        return self.created(
+            lambda: [checkpoints.read_alias(found, **body, created_by=key)], rows, AliasAnswer, role=self.caller.role
+        )
 
 
 class RestoreCheckpoint(CheckpointEndpoint):

@@ -68,6 +68,7 @@ urlpatterns = [
     path("checkpoints", checkpoints.Checkpoints.as_view(), name="api-checkpoints"),
     path("checkpoints/<name:name>", checkpoints.OneCheckpoint.as_view()),
     path("checkpoints/<name:name>/members", checkpoints.Members.as_view()),
+    path("checkpoints/<name:name>/aliases", checkpoints.MemberAlias.as_view()),
     path("checkpoints/<name:name>/restore", checkpoints.RestoreCheckpoint.as_view()),
     path("aliases", aliases.Aliases.as_view(), name="api-aliases"),
     path("aliases/revoke", alias_groups.RevokeAliases.as_view()),

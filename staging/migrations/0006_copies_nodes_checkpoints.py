@@ -326,6 +326,25 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="alias",
+            name="checkpoint",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="The version that this checkpoint holds is read, not the current one.",
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="aliases",
+                to="staging.checkpoint",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alias",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("checkpoint", None), ("mode", "read"), _connector="OR"),
+                name="alias_of_checkpoint_reads",
+            ),
+        ),
+        migrations.AddField(
             model_name="checkpointmember",
             name="checkpoint",
             field=models.ForeignKey(

@@ -31,6 +31,14 @@ class Alias(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="aliases")
     bucket = models.ForeignKey(Bucket, on_delete=models.CASCADE, related_name="aliases")
     key = KeyField()
+    checkpoint = models.ForeignKey(
+        "staging.Checkpoint",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="aliases",
+        help_text="The version that this checkpoint holds is read, not the current one.",
+    )
     mode = models.CharField(max_length=16, choices=AliasMode.choices)
     on_exists = models.CharField(max_length=16, choices=OnExists.choices, default=OnExists.FAIL)
     allow_empty_stream = models.BooleanField(default=False)
@@ -71,6 +79,9 @@ class Alias(models.Model):
             models.CheckConstraint(condition=Q(size__isnull=True) | Q(size__gte=0), name="alias_size_positive"),
             models.CheckConstraint(
                 condition=Q(max_bytes__isnull=True) | Q(max_bytes__gte=0), name="alias_max_bytes_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(checkpoint=None) | Q(mode=AliasMode.READ), name="alias_of_checkpoint_reads"
             ),
             models.CheckConstraint(condition=Q(written_bytes__gte=0), name="alias_written_positive"),
             models.CheckConstraint(

@@ -82,6 +82,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "checkpoints", "operator", {"name": "more", "bucket": "data"}),
     ("GET", "checkpoints/kept", "viewer", None),
     ("GET", "checkpoints/kept/members", "viewer", None),
+    ("POST", "checkpoints/kept/aliases", "operator", {"bucket": "data", "key": "a"}),
     ("POST", "checkpoints/kept/restore", "operator", None),
     ("DELETE", "checkpoints/kept", "operator", None),
     ("GET", "aliases", "viewer", None),

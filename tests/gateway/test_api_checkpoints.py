@@ -1,6 +1,7 @@
 """Checkpoints, as a workflow engine uses them."""
 
 import pytest
+from django.test import Client
 
 from tests.gateway.conftest import Lab
 
@@ -23,12 +24,19 @@ def test_a_checkpoint_is_taken_watched_restored_and_deleted(lab: Lab) -> None:
     rest = lab.viewer.get(f"checkpoints/run-1/members?limit=1&cursor={page['next']}")
     members = [(row["key"], row["current"], row["durability"]) for row in page["items"] + rest["items"]]
     assert members == [("run/a", False, "persisted"), ("run/b", True, "persisted")]
+    alias = lab.operator.make("checkpoints/run-1/aliases", {"bucket": "data", "key": "run/a"})
+    assert (alias["checkpoint"], alias["key"]) == ("run-1", "run/a")
+    lab.upload("run/a", b"y" * 20)
+    got = Client().get(alias["url"].removeprefix("http://127.0.0.1:8080"), HTTP_HOST="127.0.0.1")
+    assert (got.status_code, b"".join(got.streaming_content)) == (200, b"x" * 10)
+    lab.operator.refused("POST", "checkpoints/run-1/aliases", {"bucket": "data", "key": "other"}, status=404)
     assert lab.operator("POST", "checkpoints/run-1/restore").json()["restored_at"]
-    assert lab.viewer.get("buckets/data/objects/run/a")["version"] == 2
+    assert lab.viewer.get("buckets/data/objects/run/a")["version"] == 3
     assert lab.viewer.get("events?kind=object.restored")["items"][0]["subject"] == "data/run/a"
     assert lab.operator("DELETE", "checkpoints/run-1").status_code == 204
     assert lab.viewer.get("checkpoints")["items"] == []
     assert lab.viewer.get("buckets/data/objects/run/a")["size"] == 10
+    assert lab.viewer("GET", f"aliases/{alias['id']}").status_code == 404
 
 
 def test_what_makes_no_checkpoint_is_refused_by_field(lab: Lab, other: Lab) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: what they hold stays, is made safe before they are complete, comes back, and goes when they let go."""
 
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from staging.models import Alias, Bucket, Checkpoint, Event, Object, Replica, St
 from staging.offers import Offer
 from staging.states import AliasMode, CheckpointState
 from tests.staging.bodies import Body
+from tests.staging.test_pressure import Crew
 from tests.staging.yard import BACK, DATA, Yard, read
 
 EPHEMERAL = {"write": "ephemeral", "lands_on": "fast", "spill": False}
@@ -152,7 +154,7 @@ def test_restore_brings_every_member_back_but_what_was_written_since_stays(
         replicas.let_go(copy, reason="test")
     yard.work()
     same = yard.current(bucket, "same")
-    monkeypatch.setattr(checkpoint_work, "_STEPS", 0)  # The process that was asked dies before the first step.
+    monkeypatch.setattr(checkpoint_work, "advance", lambda *_, **__: None)  # It dies before the first step.
     checkpoints.restore(checkpoint)
     assert content(yard, bucket, "deleted") is None
     yard.put(bucket, "late", b"newer")
@@ -244,3 +246,19 @@ def test_a_version_that_only_a_checkpoint_holds_is_moved_by_drains(yard: Yard) -
     assert read(kept) == DATA
     checkpoints.restore(checkpoint)
     assert content(yard, bucket, "x") == DATA
+
+
+def test_a_key_that_is_being_replaced_is_never_missed(yard: Yard) -> None:
+    bucket = yard.bucket()
+    yard.put(bucket, "x", b"0")
+    crew = Crew()
+    numbers = count(1)
+    crew.start(lambda: yard.put(bucket, "x", str(next(numbers)).encode()))
+    try:
+        taken = [take(yard, bucket, f"step-{number}") for number in range(12)]
+    finally:
+        crew.end()
+    assert [checkpoint.count for checkpoint in taken] == [1] * 12
+    for checkpoint in taken:
+        held = checkpoint.members.get().object
+        assert read(held).isdigit()
