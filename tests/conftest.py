@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def may_touch_the_catalog(item: pytest.Item) -> bool:
-    """Whether the test has to run on each database. pytest-django refuses the database to all that do not ask for it."""
+    """Whether the test has to run on each database. pytest-django refuses it to all tests that do not ask for it."""
     asks = "django_db_setup" in getattr(item, "fixturenames", ()) or item.get_closest_marker("django_db")
     # What is not run everywhere says itself where: nothing of it is left out besides.
     return bool(asks or item.get_closest_marker("skipif"))

@@ -24,7 +24,7 @@ from tests.servers.redis import Redis
 
 CLIENTS = 4
 #: Within so many seconds all comes to rest once nothing is killed any more.
-REST_WITHIN_S = 100
+REST_WITHIN_S = 150
 
 
 @dataclass(frozen=True)
