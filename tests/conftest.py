@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from tests.wire.desk import Desk
 
 #: Servers that take long to start: what needs one of them runs in one process, with the first that it names here.
 SLOW_SERVERS = ("swift", "gridftp", "apache", "irods", "site_processes", "few_process", "narrow_process")
+#: Set for a second run of the tests on another database: what has nothing to do with it was run by the first.
+ONLY_CATALOG = "WAYBILL_TEST_ONLY_CATALOG"
 #: What `migrate` puts there; to make it anew would take longer than most tests.
 KEPT_TABLES = {"django_content_type", "auth_permission"}
 
@@ -34,6 +36,8 @@ KEPT_TABLES = {"django_content_type", "auth_permission"}
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of a slow server together when they are shared out to processes."""
+    if os.environ.get(ONLY_CATALOG):
+        _leave_out(config, items, lambda item: not may_touch_the_catalog(item))
     for item in items:
         for server in SLOW_SERVERS:
             if server in getattr(item, "fixturenames", ()):
@@ -46,6 +50,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # What one process does alone begins first, so that nobody waits for it at the end.
     sizes = Counter(map(_group_of, items))
     items.sort(key=lambda item: -sizes[_group_of(item)] if _group_of(item) else 0)
+
+
+def may_touch_the_catalog(item: pytest.Item) -> bool:
+    """Whether the test has to run on each database. pytest-django refuses it to all tests that do not ask for it."""
+    asks = "django_db_setup" in getattr(item, "fixturenames", ()) or item.get_closest_marker("django_db")
+    # What is not run everywhere says itself where: nothing of it is left out besides.
+    return bool(asks or item.get_closest_marker("skipif"))
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], is_left: Callable[[pytest.Item], bool]) -> None:
+    left = [item for item in items if is_left(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if not is_left(item)]
 
 
 def _group_of(item: pytest.Item) -> str:

@@ -72,6 +72,19 @@ def test_every_module_says_in_its_first_line_what_it_is_for() -> None:
     assert not [name for name in filled if len((ast.get_docstring(tree(name)) or "").split("\n")[0]) < 15]
 
 
+def test_what_the_second_run_of_the_tests_leaves_out_has_no_database_and_is_in_the_first() -> None:
+    from staging.models import Project
+
+    with pytest.raises(RuntimeError, match="Database access not allowed"):
+        Project.objects.count()
+    script = (ROOT / "tests/run.sh").read_text()
+    unset, first, only, second = (
+        script.index(f"\n{line}") for line in ("unset ", '"${pytest[@]}"', "export WAYBILL_TEST_ONLY_CATALOG=", "exec ")
+    )
+    assert unset < first < only < second
+    assert "WAYBILL_TEST_ONLY_CATALOG" in script[unset:].split("\n")[1]
+
+
 def test_only_storages_builds_adapters() -> None:
     # A credential is tried on its storages before it is kept, and nothing built for that outlives the call.
     builders = {name for name in modules("gateway", "staging", "workers") if ("registry", "build") in set(calls(name))}

@@ -19,8 +19,8 @@ from tests.chaos.world import MOST_BYTES, Slot
 _CURL_RETRIES = (408, 429, 500, 502, 503, 504)
 #: A storage that is full is a person's business, as the contract has it; here it has room again a moment later.
 _FULL = 507
-#: So long a client tries before it gives up, which none may have to.
-PATIENCE_S = 45
+#: So long a client tries before it gives up, which none may have to; on a busy machine a kill takes its time too.
+PATIENCE_S = 240
 _PIECE = 64 * 1024
 
 

@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,9 +23,9 @@ from tests.servers.gateway import QUEUES, ROOT
 
 #: How often each chore is done, in seconds.
 _CHORES_S = {
-    "transfers.sweep": 0.4,
-    "tiers.sweep": 0.4,
-    "janitor.sweep": 0.7,
+    "transfers.sweep": 1.0,
+    "tiers.sweep": 0.6,
+    "janitor.sweep": 1.0,
     "upkeep.reconcile": 1.0,
     "upkeep.scrub": 5.0,
 }
@@ -94,17 +95,18 @@ def load() -> None:
     """Load all that the processes need, changed to run faster than in life."""
     from django.conf import settings
     from django.db import connection
-    from gunicorn.app import wsgiapp  # noqa: F401
 
-    from staging import queue, transfers
+    from staging import transfers
     from tests.servers import faulty
     from workers import schedule
     from workers.app import app
 
+    for name in ("gateway.urls", "gateway.wsgi", "gunicorn.app.wsgiapp", "gateway.server"):
+        import_module(name)
     faulty.install()
     for name, value in _SETTINGS.items():
         setattr(settings, name, value)
-    transfers.RETRY_BASE_S, transfers.RETRY_CAP_S, queue.WAKE_S = 0.05, 1, 2
+    transfers.RETRY_BASE_S, transfers.RETRY_CAP_S = 0.05, 1
     schedule.EVERY_S.update(_CHORES_S)
     for name, entry in schedule.SCHEDULE.items():
         entry["schedule"] = _CHORES_S[name]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from random import Random
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from adapters.errors import Offline, OutOfSpace
@@ -76,6 +76,8 @@ class Troubles:
             self.seen["database_restarted"] += 1
             self._postgres.crash()
             self._postgres.serve()
+            connection.close()
+            connection.close_pool()
 
     def storage_away(self) -> None:
         name = self._unlucky()
