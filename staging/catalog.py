@@ -26,6 +26,8 @@ from staging.states import AliasState, CopyState, ObjectState, OnExists, Replica
 
 T = TypeVar("T")
 
+#: A copy that is on its way goes when it has come; one that is being removed goes already.
+_PASSING = (ReplicaState.COPYING, ReplicaState.DELETING)
 #: How often a registration is tried when other versions of its keys are registered at the same moment.
 _RACES = 5
 
@@ -205,6 +207,18 @@ def delete(target: Object) -> None:
             )
 
 
+def delete_all(bucket: Bucket, targets: Sequence[Object]) -> None:
+    """Delete current versions of a managed bucket whose rows are locked; in a transaction."""
+    now = timezone.now()
+    gone = Object.objects.filter(pk__in=[target.pk for target in targets])
+    gone.update(current=False, state=ObjectState.DELETING, retired_at=now)
+    left = Replica.objects.filter(object__in=gone).exclude(state__in=_PASSING).select_related("storage", "object")
+    for replica in left:
+        replica.object.bucket = bucket
+        replicas.schedule_removal(replica, replica.object, now)
+    events.record_deleted(bucket, targets)
+
+
 def retire(target: Object, *, keep_s: int) -> bool:
     """End a version's time as the current one; its bytes go after ``keep_s``. False if it was not current any more.
 
@@ -215,9 +229,7 @@ def retire(target: Object, *, keep_s: int) -> bool:
         current=False, state=ObjectState.DELETING, retired_at=now
     ):
         return False
-    # A copy that is on its way goes when it has come; one that is being removed goes already.
-    passing = (ReplicaState.COPYING, ReplicaState.DELETING)
-    for replica in target.replicas.select_related("storage").exclude(state__in=passing):
+    for replica in target.replicas.select_related("storage").exclude(state__in=_PASSING):
         if target.bucket.mounted:
             replicas.forget(replica)
         else:

@@ -169,7 +169,8 @@ def condemn(replica: Replica, why: str) -> bool:
 def _condemn(replica: Replica, why: str) -> bool:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
-        found = Replica.objects.filter(pk=replica.pk, state=ReplicaState.AVAILABLE).update(state=ReplicaState.BAD)
+        mine = Replica.objects.filter(pk=replica.pk, object=target)  # A move may have made it another version's.
+        found = mine.filter(state=ReplicaState.AVAILABLE).update(state=ReplicaState.BAD)
         if not found:
             return False
         _record(target, "replica.bad", storage=replica.storage.name, why=why)
@@ -188,8 +189,9 @@ def confirm(replica: Replica) -> None:
 def _confirm(replica: Replica) -> None:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
-        Replica.objects.filter(pk=replica.pk).update(verified_at=timezone.now())
-        if Replica.objects.filter(pk=replica.pk, state=ReplicaState.BAD).update(state=ReplicaState.AVAILABLE):
+        mine = Replica.objects.filter(pk=replica.pk, object=target)
+        mine.update(verified_at=timezone.now())
+        if mine.filter(state=ReplicaState.BAD).update(state=ReplicaState.AVAILABLE):
             _record(target, "replica.good", storage=replica.storage.name)
             _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
 
