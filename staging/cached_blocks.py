@@ -5,6 +5,7 @@ stands in no other row. Space is reserved while a block is filled, and used unti
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -103,9 +104,9 @@ def let_go(block: CachedBlock) -> bool:
     return _let_go(CachedBlock.objects.filter(pk=block.pk)) == 1
 
 
-def let_go_of(target: Object) -> None:
-    """The version is going, and its blocks with it."""
-    _let_go(target.cached_blocks.all())
+def let_go_of(targets: Iterable[Object]) -> None:
+    """The versions are going, and their blocks with them."""
+    _let_go(CachedBlock.objects.filter(object__in=targets))
 
 
 def leave(storage: Storage) -> None:

@@ -26,6 +26,10 @@ from staging.states import AliasState, CopyState, ObjectState, OnExists, Replica
 
 T = TypeVar("T")
 
+#: A copy that is on its way goes when it has come; one that is being removed goes already.
+_PASSING = (ReplicaState.COPYING, ReplicaState.DELETING)
+#: A version that is not current any more goes, unless a checkpoint holds it.
+_RETIRED = Case(When(pinned=True, then=F("state")), default=Value(ObjectState.DELETING))
 #: How often a registration is tried when other versions of its keys are registered at the same moment.
 _RACES = 5
 
@@ -211,6 +215,23 @@ def delete(target: Object) -> None:
             )
 
 
+def delete_all(bucket: Bucket, targets: Sequence[Object]) -> None:
+    """Delete current versions of a managed bucket whose rows are locked, as ``retire`` does; in a transaction."""
+    now = timezone.now()
+    gone = Object.objects.filter(pk__in=[target.pk for target in targets])
+    gone.update(current=False, state=_RETIRED, retired_at=now)
+    cached_blocks.let_go_of(targets)
+    left = (
+        Replica.objects.filter(object__in=gone, object__pinned=False)
+        .exclude(state__in=_PASSING)
+        .select_related("storage", "object")
+    )
+    for replica in left:
+        replica.object.bucket = bucket
+        replicas.schedule_removal(replica, replica.object, now)
+    events.record_deleted(bucket, targets)
+
+
 def retire(target: Object, *, keep_s: int) -> bool:
     """End a version's time as the current one; its bytes go after ``keep_s``. False if it was not current any more.
 
@@ -218,19 +239,16 @@ def retire(target: Object, *, keep_s: int) -> bool:
     Waybill's to remove later: they were replaced in place.
     """
     now, row = timezone.now(), Object.objects.filter(pk=target.pk)
-    state = Case(When(pinned=True, then=F("state")), default=Value(ObjectState.DELETING))
-    if not row.filter(current=True).update(current=False, state=state, retired_at=now):
+    if not row.filter(current=True).update(current=False, state=_RETIRED, retired_at=now):
         return False
-    cached_blocks.let_go_of(target)
+    cached_blocks.let_go_of([target])
     if not row.filter(pinned=True).exists():
         _remove_bytes(target, now + timedelta(seconds=keep_s))
     return True
 
 
 def _remove_bytes(target: Object, not_before: datetime) -> None:
-    # A copy that is on its way goes when it has come; one that is being removed goes already.
-    passing = (ReplicaState.COPYING, ReplicaState.DELETING)
-    for replica in target.replicas.select_related("storage").exclude(state__in=passing):
+    for replica in target.replicas.select_related("storage").exclude(state__in=_PASSING):
         if target.bucket.mounted:
             replicas.forget(replica)
         else:

@@ -38,6 +38,21 @@ def record_objects(kinds: Mapping[str, str], bucket: Bucket, made: Iterable[Obje
     )
 
 
+def record_deleted(bucket: Bucket, gone: Iterable[Object]) -> None:
+    """Write of each object in one go that it was deleted."""
+    _write(
+        [
+            Event(
+                project_id=bucket.project_id,
+                kind="object.deleted",
+                subject=f"{bucket}/{one.key}",
+                facts={"object": str(one.pk)},
+            )
+            for one in gone
+        ]
+    )
+
+
 def record_renamed(bucket: Bucket, moves: Iterable["Moved"]) -> None:
     """Write of each object what it was called and what it is called now."""
     _write(

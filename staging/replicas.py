@@ -194,7 +194,8 @@ def condemn(replica: Replica, why: str, *, missing: bool = False) -> bool:
 def _condemn(replica: Replica, why: str, missing: bool) -> bool:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
-        if not Replica.objects.filter(pk=replica.pk, state__in=_STANDING).update(state=ReplicaState.BAD):
+        mine = Replica.objects.filter(pk=replica.pk, object=target)  # A move may have made it another version's.
+        if not mine.filter(state__in=_STANDING).update(state=ReplicaState.BAD):
             return False
         replica.state = ReplicaState.BAD
         _record(target, "replica.bad", storage=replica.storage.name, why=why)
@@ -213,8 +214,9 @@ def confirm(replica: Replica) -> None:
 def _confirm(replica: Replica) -> None:
     with transaction.atomic():
         target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
-        Replica.objects.filter(pk=replica.pk).update(verified_at=timezone.now())
-        doubted = Replica.objects.filter(pk=replica.pk, state__in=[ReplicaState.BAD, ReplicaState.SUSPECT])
+        mine = Replica.objects.filter(pk=replica.pk, object=target)
+        mine.update(verified_at=timezone.now())
+        doubted = mine.filter(state__in=[ReplicaState.BAD, ReplicaState.SUSPECT])
         if doubted.update(state=ReplicaState.AVAILABLE):
             _record(target, "replica.good", storage=replica.storage.name)
             _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)

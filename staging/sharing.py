@@ -79,13 +79,14 @@ def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: C
                 raise _Overtaken
             made[key] = _copy_of(one, target, new_key, last.get(new_key, 0) + 1, policy)
             found.done.append(one)
-    _write(target, [(sources[key], version) for key, version in made.items()], places, policy)
+    _write(target, [(sources[key], version) for key, version in made.items()], places, policy, moves)
     events.record_objects(dict.fromkeys(standing, "object.replaced"), target, made.values())
-    for done in found.done if moves else []:
-        catalog.delete(done)
-    for version in made.values():
+    if moves:
+        catalog.delete_all(source, found.done)
+    for key, version in made.items():
         version.bucket = target
-        replication.settle(version, is_new=True)
+        if policy.asks_for_copies or not placement.satisfies(policy, target, places[sources[key].pk]):
+            replication.settle(version, is_new=True)
     return found
 
 
@@ -139,22 +140,31 @@ def _write(
     made: Sequence[tuple[Object, Object]],
     places: Mapping[object, Sequence[Replica]],
     policy: Policy,
+    moves: bool,
 ) -> None:
     Object.objects.bulk_create(version for _, version in made)
     copies = {one.pk: version for one, version in made}
     sums = BlockSums.objects.filter(object__in=copies)
     BlockSums.objects.bulk_create(BlockSums(object=copies[row.pk], sums=row.sums) for row in sums)
-    Replica.objects.bulk_create(
-        Replica(
-            object=version,
-            storage=place.storage,
-            key=place.key,
-            size=place.size,
-            shares=True,
-            storage_version=place.storage_version,
-            dirty=policy.is_dirty(place.storage) and not placement.satisfies(policy, bucket, places[one.pk]),
-            verified_at=place.verified_at,
-        )
-        for one, version in made
-        for place in places[one.pk]
+    handed_over, further = list[Replica](), list[Replica]()
+    for one, version in made:
+        is_safe = placement.satisfies(policy, bucket, places[one.pk])
+        goes = moves and not one.pinned  # Its good copies are the new version's then.
+        for place in places[one.pk]:
+            row = place if goes else _beside(place)
+            row.object, row.dirty = version, policy.is_dirty(place.storage) and not is_safe
+            (handed_over if goes else further).append(row)
+    Replica.objects.bulk_update(handed_over, ["object", "dirty"])
+    Replica.objects.bulk_create(further)
+
+
+def _beside(place: Replica) -> Replica:
+    """Another row of the same place."""
+    return Replica(
+        storage=place.storage,
+        key=place.key,
+        size=place.size,
+        shares=True,
+        storage_version=place.storage_version,
+        verified_at=place.verified_at,
     )

@@ -47,6 +47,11 @@ def scrub(*, for_s: float) -> int:
     # What could not be read is a person's business: it stands among the transfers that failed.
     failed = Transfer.objects.filter(kind=TransferKind.VERIFY, state=TransferState.FAILED, source=OuterRef("pk"))
     due = due.exclude(Exists(failed))
+    # Of versions that share their bytes one stands for all.
+    twins = Replica.objects.filter(
+        storage=OuterRef("storage"), key=OuterRef("key"), pk__lt=OuterRef("pk"), state=ReplicaState.AVAILABLE
+    )
+    due = due.exclude(Exists(twins.filter(object__current=True)))
     for replica in due.select_related("object__bucket", "storage").order_by("verified_at")[:_AT_ONCE]:
         if budget <= 0:
             break

@@ -83,11 +83,15 @@ class CopyJob(models.Model):
     @property
     def objects_failed(self) -> int:
         """How many objects were given up, until they are tried again."""
+        if self.state == CopyState.DONE:
+            return 0
         return self.transfers.filter(state=TransferState.FAILED).count()
 
     @property
     def bytes_moved(self) -> int:
         """The bytes that are done, with those of objects that are on their way."""
+        if self.state != CopyState.RUNNING:
+            return self.bytes_done
         live = self.transfers.filter(state=TransferState.RUNNING).aggregate(bytes=Sum("bytes_done"))["bytes"]
         return self.bytes_done + (live or 0)
 

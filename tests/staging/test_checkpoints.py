@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from staging import aliases, catalog, checkpoint_work, checkpoints, drains, replicas, transfers, upkeep, writing
+from staging import (
+    aliases,
+    catalog,
+    checkpoint_work,
+    checkpoints,
+    drains,
+    replicas,
+    sharing,
+    transfers,
+    upkeep,
+    writing,
+)
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
 from staging.errors import InvalidRequest, NameTaken
 from staging.models import Alias, Bucket, Checkpoint, Event, Object, Replica, Storage, Transfer
 from staging.offers import Offer
-from staging.states import AliasMode, CheckpointState
+from staging.states import AliasMode, CheckpointState, CopyOnExists
 from tests.staging.bodies import Body
 from tests.staging.test_pressure import Crew
 from tests.staging.yard import BACK, DATA, Yard, read
@@ -262,3 +273,21 @@ def test_a_key_that_is_being_replaced_is_never_missed(yard: Yard) -> None:
     for checkpoint in taken:
         held = checkpoint.members.get().object
         assert read(held).isdigit()
+
+
+def test_a_member_that_is_moved_keeps_its_bytes_for_the_checkpoint(yard: Yard) -> None:
+    source, target = yard.bucket("runs"), yard.bucket("kept")
+    yard.put(source, "a", b"mine")
+    kept = take(yard, source)
+    assert finish(yard, kept) == CheckpointState.COMPLETE
+    sharing.share(source, target, {"a": "b"}, on_exists=CopyOnExists.FAIL, moves=True)
+    yard.work()
+    assert (content(yard, source, "a"), content(yard, target, "b")) == (None, b"mine")
+    moved = yard.current(target, "b")
+    assert moved
+    catalog.delete(moved)
+    yard.work()
+    checkpoints.restore(kept)
+    finish(yard, kept)
+    assert content(yard, source, "a") == b"mine"
+    yard.assert_all_is_counted()

@@ -3,16 +3,18 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from staging import catalog, orphans, replicas, replication, sharing, tally, tiers, transfers, versions
+from staging import catalog, orphans, replicas, replication, sharing, tally, tiers, transfers, upkeep, versions
 from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, TooLarge
 from staging.models import Bucket, Event, Object, Replica, Transfer
 from staging.sharing import Shared, share
-from staging.states import CopyOnExists, ReplicaState, TransferKind, TransferState
+from staging.states import CopyOnExists, ReplicaState, TransferKind
 from tests.staging.yard import BACK, DATA, TWO, Yard, read
 
 
@@ -132,6 +134,16 @@ def test_to_let_go_of_a_place_that_another_version_needs_would_free_nothing(yard
     assert used(yard)["fast"] == len(DATA)
 
 
+def test_what_is_shared_is_read_back_once(yard: Yard) -> None:
+    bucket = yard.bucket()
+    yard.put(bucket, "a", DATA)
+    copied(yard, bucket, bucket)
+    Replica.objects.update(verified_at=timezone.now() - timedelta(days=365))
+    assert upkeep.scrub(for_s=1e9) == 1
+    yard.work()
+    assert not Replica.objects.filter(verified_at__lt=timezone.now() - timedelta(days=1)).exists()
+
+
 def test_damage_is_known_of_every_version_and_so_is_its_repair(yard: Yard) -> None:
     bucket = yard.bucket()
     made = yard.put(bucket, "a", DATA)
@@ -179,23 +191,32 @@ def test_of_two_that_let_go_at_once_one_removes_the_bytes(yard: Yard) -> None:
     yard.assert_all_is_counted()
 
 
-def test_a_copy_and_the_deletion_of_its_source_take_turns(yard: Yard) -> None:
-    """Either the copy stands and its bytes with it, or there is none."""
+def test_a_copy_and_the_deletion_of_its_source_take_turns(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = yard.bucket()
-    for number in range(10):
-        made = yard.put(bucket, f"a{number}", DATA)
+    made = yard.put(bucket, "a", DATA)
 
-        def delete(made: Object = made) -> None:
+    def delete() -> None:
+        try:
             catalog.delete(made)
             yard.hurry()
-            for transfer in Transfer.objects.filter(state=TransferState.QUEUED):
-                transfers.run(str(transfer.pk))
+            yard.work()
+        finally:
+            connection.close()
 
-        _at_once(delete, lambda number=number: copy(bucket, bucket, f"a{number}", f"b{number}"))
-        yard.work()
-        if one := yard.current(bucket, f"b{number}"):
-            assert read(one) == DATA
-        yard.assert_all_is_counted()
+    deletion = threading.Thread(target=delete)
+    write = sharing._write
+
+    def write_in_the_middle_of_it(*how: Any) -> None:
+        deletion.start()
+        deletion.join(0.5)  # It has to wait; if it does not, it has removed the bytes by now.
+        write(*how)
+
+    monkeypatch.setattr(sharing, "_write", write_in_the_middle_of_it)
+    one = copied(yard, bucket, bucket)
+    deletion.join()
+    assert yard.current(bucket, "a") is None
+    assert read(one) == DATA
+    yard.assert_all_is_counted()
 
 
 def test_two_that_copy_onto_each_other_both_end(yard: Yard) -> None:
