@@ -43,11 +43,13 @@ class Pool(Generic[C]):
         limit: int,
         wait_s: float,
         idle_s: float = IDLE_S,
+        spare: int = SPARE,
         what: str = CONNECTIONS,
     ) -> None:
         """``wait_s`` bounds the wait for a connection that another user gives back; ``what`` they are called."""
         self._connect = connect
         self._idle_s = idle_s
+        self._spare = spare
         self._slots = Slots(limit, storage=storage, wait_s=wait_s, what=what)
         self._lock = threading.Lock()
         self._idle: list[C] = []
@@ -93,7 +95,7 @@ class Pool(Generic[C]):
 
     def _keep(self, connection: C) -> bool:
         with self._lock:
-            if self._closed or len(self._idle) >= SPARE:
+            if self._closed or len(self._idle) >= self._spare:
                 return False
             self._idle.append(connection)
             if self._sweeper is None:

@@ -11,8 +11,9 @@ from adapters import s3_check, s3_copy, s3_read, s3_settings, s3_write
 from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
 from adapters.errors import InvalidKey
 from adapters.keys import check_key, partial_token
-from adapters.s3_bucket import S3Bucket, stat_of
+from adapters.s3_bucket import WHOLE_BYTES, S3Bucket, stat_of
 from adapters.s3_settings import S3Settings
+from adapters.s3_whole import Whole
 from adapters.s3_write import PART_BYTES, S3Write
 from adapters.tokens import WriteToken
 
@@ -21,8 +22,9 @@ class S3Adapter(Adapter):
     """A version is the object's ETag. ``traits.atomic_create`` is true once ``check`` has seen that it is.
 
     No credential, profile or endpoint of the machine's own is ever used. ``part_bytes`` is what a session collects at
-    most and the least part of a multipart upload; S3 takes none below 5 MiB. ``far`` says how far away the server is,
-    which is measured else: several parts and ranges of what is far away are under way at once.
+    most and the least part of a multipart upload; S3 takes none below 5 MiB. Up to ``whole_bytes`` may go in one
+    request all the same. ``far`` says how far away the server is, which is measured else: several parts and ranges of
+    what is far away are under way at once.
     """
 
     scheme = "s3"
@@ -30,11 +32,18 @@ class S3Adapter(Adapter):
     fields = s3_settings.FIELDS
 
     def __init__(
-        self, name: str, settings: S3Settings, *, part_bytes: int = PART_BYTES, far: bool | None = None
+        self,
+        name: str,
+        settings: S3Settings,
+        *,
+        part_bytes: int = PART_BYTES,
+        whole_bytes: int = WHOLE_BYTES,
+        far: bool | None = None,
     ) -> None:
         self.name = name
-        self.traits = Traits(atomic_create=False, atomic_replace=True, resumes=True, strong_versions=True)
-        self._bucket = S3Bucket(settings, storage=name, far=far)
+        self._bucket = S3Bucket(settings, storage=name, far=far, whole_bytes=whole_bytes)
+        atomic = self._bucket.known.atomic_create
+        self.traits = Traits(atomic_create=atomic, atomic_replace=True, resumes=True, strong_versions=True)
         self._slots = self._bucket.slots
         self._part_bytes = part_bytes
 
@@ -56,7 +65,8 @@ class S3Adapter(Adapter):
     def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
         token = WriteToken.new(key, size=size, mode=mode)
         with self._slots.handed_on() as slot:
-            if mode is WriteMode.CREATE and size is not None and size > self._part_bytes:
+            large = size is not None and size > self._part_bytes and not Whole.suits(self._bucket, size)
+            if mode is WriteMode.CREATE and large:
                 self._bucket.refuse_existing(key)  # before any byte of what is large is taken
             return S3Write(self._bucket, token, part_bytes=self._part_bytes, slot=slot)
 
@@ -98,7 +108,7 @@ class S3Adapter(Adapter):
 
     def check(self) -> list[CheckStep]:
         steps = s3_check.check(self._bucket)
-        self.traits = replace(self.traits, atomic_create=self._bucket.atomic_create)
+        self.traits = replace(self.traits, atomic_create=self._bucket.known.atomic_create)
         return steps
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ _CLOSING_S = 2.0
 class Source(Protocol):
     """The open answer to the first range."""
 
-    def read(self, amt: int) -> bytes: ...
+    def read(self, max_bytes: int) -> bytes: ...
 
     def close(self) -> None: ...
 
@@ -132,7 +132,7 @@ class AheadRead(ReadStream):
         try:
             with (
                 self._bucket.translating(key),
-                closing(self._bucket.begin_get(key, part.start, part.stop, self.stat.version)) as request,
+                closing(self._bucket.begin_range(key, part.start, part.stop, self.stat.version)) as request,
             ):
                 part.request = request
                 left = part.stop - part.start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -30,31 +29,28 @@ from adapters.s3_settings import S3Settings
 from adapters.s3_signed import Stored
 from adapters.slots import Slots
 
+#: More would gain little by going in one request.
+WHOLE_BYTES = 64 * 1024 * 1024
+
 
 class S3Bucket(S3Requests):
-    """Thread-safe. Its callers hold one of ``slots`` for each stream, session or request.
+    """Thread-safe. Its callers hold one of ``slots`` for each stream, session or request."""
 
-    What the server can do is found out by trying (``adapters.s3_powers``). ``honours_create`` is whether it honours
-    ``If-None-Match: *``, None while that is not known; ``atomic_create`` is whether it is known to do so for two
-    requests at the same moment too; ``checks_sums`` is whether it compares the sum behind each part, and
-    ``tells_sums`` whether it may be asked for the sum of what is read.
-    """
+    def __init__(
+        self, settings: S3Settings, *, storage: str, far: bool | None = None, whole_bytes: int = WHOLE_BYTES
+    ) -> None:
+        """``far`` is whether the server counts as far away; None to measure it.
 
-    def __init__(self, settings: S3Settings, *, storage: str, far: bool | None = None) -> None:
-        """``far`` is whether the server counts as far away; None to measure it."""
+        ``whole_bytes`` is the most that one request may bring of which more comes than is collected.
+        """
         super().__init__(settings, storage=storage, far=far)
-        self.honours_create: bool | None = None
-        self.atomic_create = False
+        self.whole_bytes = whole_bytes
         self.slots = Slots(settings.max_connections, storage=storage, wait_s=settings.connect_timeout_s)
-        self.checks_sums: bool | None = None
-        self.tells_sums = True
-        self.learning = threading.Lock()
-        self.learn_after = 0.0
 
     @property
     def sends_sums(self) -> bool:
         """Whether a sum follows each part. Near by it would cost a server more than the line can spoil."""
-        return bool(self.checks_sums) and (self.is_far or self.client.meta.endpoint_url.startswith("https:"))
+        return bool(self.known.checks_sums) and (self.is_far or self.client.meta.endpoint_url.startswith("https:"))
 
     def stat(self, key: str) -> ObjectStat:
         """Raises NotFound, and AccessDenied where the bucket itself is missing."""
@@ -78,15 +74,28 @@ class S3Bucket(S3Requests):
         with suppress(NotFound), self.translating(key):
             self.client.delete_object(Bucket=self.name, Key=self.path(key))
 
-    def put(self, key: str, data: bytes | bytearray, *, create: bool = False, md5: str = "") -> Stored:
-        """One PutObject, with ``If-None-Match: *`` for ``create``. Raises what the driver raises.
-
-        With ``md5`` (hexadecimal) the server refuses other bytes than these: one that knows nothing newer does.
-        """
-        headers = {"Content-MD5": base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else {}
-        with closing(self.begin_put("put_object", key, len(data), create=create, headers=headers)) as request:
+    def put(self, key: str, data: bytes | bytearray, *, create: bool = False) -> Stored:
+        """One PutObject, with ``If-None-Match: *`` for ``create``. Raises what the driver raises."""
+        with closing(self.begin_put("put_object", key, len(data), create=create)) as request:
             request.send(data)
             return request.finish()
+
+    def put_checked(self, key: str, data: bytes | bytearray, *, create: bool) -> Stored:
+        """The same with a sum of the bytes, so that the server refuses others.
+
+        It is the cheapest that the server is known to compare, else the MD5, which any does: an answer that tells the
+        same proves that it has.
+        """
+        if self.known.checks_sums and data:
+            with closing(self.begin_checked_put("put_object", key, len(data), create=create)) as request:
+                request.send(data)
+                return replace(request.finish(), proven=True)
+        md5 = md5_hex(data)
+        headers = {"Content-MD5": base64.b64encode(bytes.fromhex(md5)).decode()}
+        with closing(self.begin_put("put_object", key, len(data), create=create, headers=headers)) as request:
+            request.send(data)
+            stored = request.finish()
+            return replace(stored, proven=stored.etag == md5)
 
     def publish(
         self,
@@ -95,25 +104,23 @@ class S3Bucket(S3Requests):
         attempt: Callable[[bool], Stored],
         *,
         size: int,
-        version: str | None,
-        digest: bool = False,
+        version: Callable[[], str | None],
     ) -> ObjectStat:
         """Run ``attempt(create)``, which makes ``size`` bytes visible at ``key`` in one step, and return their stat.
 
-        ``create`` asks it to send ``If-None-Match: *``. ``version`` is the one that the object will have, as far as it
-        can be known: where the answer is lost, it tells whether the object there is ours. With ``digest`` it is a
-        digest of the bytes, and an answer that tells the same proves that they have arrived. Raises AlreadyExists,
-        and SizeMismatch after removing what does not have the size.
+        ``create`` asks it to send ``If-None-Match: *``. ``version`` makes the one that the object will have, None where
+        it cannot be known: where the answer is lost, it tells whether the object there is ours. Nobody looks at what
+        is stored and proven. Raises AlreadyExists, and SizeMismatch after removing what does not have the size.
         """
         try:
             stored = self._attempt(key, mode, attempt)
-            if digest and stored.etag == version and (mode is WriteMode.REPLACE or self.honours_create):
+            if stored.proven and stored.etag and (mode is WriteMode.REPLACE or self.known.honours_create):
                 return ObjectStat(key, size, stored.modified, version=stored.etag, version_is_strong=True)
-            told = stored.etag or version
+            told = stored.etag or version()
         except (TransientAdapterError, WriteLost):
-            if version is None or not self._is_there(key, size=size, version=version):
+            told = version()
+            if told is None or not self._is_there(key, size=size, version=told):
                 raise
-            told = version
         stat = self._head(key)
         if told and stat.version != told:  # Somebody has replaced it since.
             if mode is WriteMode.CREATE:
@@ -128,15 +135,15 @@ class S3Bucket(S3Requests):
     def _attempt(self, key: str, mode: WriteMode, attempt: Callable[[bool], Stored]) -> Stored:
         create = mode is WriteMode.CREATE
         # A server that ignores the condition would overwrite, so only one that has proved to honour it is trusted.
-        if create and self.honours_create is not True:
+        if create and self.known.honours_create is not True:
             self.refuse_existing(key)
         with self.translating(key, precondition=AlreadyExists):
             try:
-                return attempt(create and self.honours_create is not False)
+                return attempt(create and self.known.honours_create is not False)
             except ClientError as exc:
                 status = s3_errors.status_of(exc)
                 if create and status == NOT_IMPLEMENTED:
-                    self.honours_create = False
+                    self.known.honours_create = False
                     return attempt(False)
                 if create and status == CONFLICT:
                     self.refuse_existing(key)
@@ -186,6 +193,9 @@ def stat_of(key: str, answer: Mapping[str, Any], *, size: int | None = None) -> 
     )
 
 
-def md5_hex(data: bytes | bytearray) -> str:
-    """The ETag of an object that was put in one piece (not where the server encrypts with keys of its own)."""
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def md5_hex(*pieces: bytes | bytearray | memoryview) -> str:
+    """The ETag of an object that was put in one request (not where the server encrypts with keys of its own)."""
+    whole = hashlib.md5(usedforsecurity=False)
+    for piece in pieces:
+        whole.update(piece)
+    return whole.hexdigest()

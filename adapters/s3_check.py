@@ -89,20 +89,20 @@ def _read(bucket: S3Bucket, key: str) -> str:
 
 
 def _checksums(bucket: S3Bucket, key: str) -> str:
-    bucket.checks_sums = s3_powers.checks_sums(bucket, key)
-    if bucket.checks_sums:
+    bucket.known.checks_sums = s3_powers.checks_sums(bucket, key)
+    if bucket.known.checks_sums:
         return "the server refuses a part whose CRC-32 is not the one that was sent with it"
     return "the server compares no CRC-32 of parts; of small objects it is sent the MD5"
 
 
 def _create(bucket: S3Bucket, key: str) -> str:
     """Try to create what exists, and to create the same twice at once; learn whether the server refuses by itself."""
-    bucket.atomic_create = False
-    bucket.honours_create = s3_powers.refuses_create(bucket, key)
-    if not bucket.honours_create:
+    bucket.known.atomic_create = False
+    bucket.known.honours_create = s3_powers.refuses_create(bucket, key)
+    if not bucket.known.honours_create:
         return "the server creates what exists; Waybill looks first, and of two at the same moment the later one wins"
-    bucket.atomic_create = _one_of_two_is_refused(bucket, _other(key))
-    if not bucket.atomic_create:
+    bucket.known.atomic_create = _one_of_two_is_refused(bucket, _other(key))
+    if not bucket.known.atomic_create:
         return "the server refuses to create what exists; of two at the same moment the later one wins"
     return "the server refuses to create what exists, and one of two at the same moment"
 

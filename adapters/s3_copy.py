@@ -22,7 +22,7 @@ def copy_within(
         bucket.refuse_existing(target)
     if stat.size == 0:  # There is no range, hence no part, of an empty object.
         return bucket.publish(
-            target, mode, lambda create: bucket.put(target, b"", create=create), size=0, version=md5_hex(b"")
+            target, mode, lambda create: bucket.put(target, b"", create=create), size=0, version=md5_hex
         )
     upload = Multipart.begin(bucket, target)
     try:

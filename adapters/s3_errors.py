@@ -105,8 +105,6 @@ def _from_connection(error: Exception) -> tuple[type[AdapterError], str]:
     match error:
         case botocore.ConnectTimeoutError() | botocore.ReadTimeoutError() | urllib3.TimeoutError() | TimeoutError():
             return TimedOut, ""
-        case botocore.FlexibleChecksumError():
-            return Unavailable, "what it sent does not have the checksum that it told"
         case botocore.IncompleteReadError() | botocore.ResponseStreamingError() | urllib3.ProtocolError():
             return Truncated, ""
         case botocore.EndpointConnectionError() | botocore.SSLError() | ConnectionRefusedError():

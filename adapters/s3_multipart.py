@@ -121,7 +121,7 @@ class Multipart:
     def publish(self, mode: WriteMode) -> ObjectStat:
         self.settle()
         return self._bucket.publish(
-            self.key, mode, lambda create: self.complete(create=create), size=self.size, version=self._version()
+            self.key, mode, lambda create: self.complete(create=create), size=self.size, version=self._version
         )
 
     def complete(self, *, create: bool) -> Stored:

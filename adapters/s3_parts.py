@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from adapters.s3_signed import SignedPut
 
@@ -34,12 +35,13 @@ FAR = Lanes(count=8, ahead_bytes=32 * 1024 * 1024)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``crc32`` is the sum that was sent with it, in base64; empty for none."""
+    """``crc32`` is the sum that was sent with it, in base64; empty for none. Few servers tell when it was stored."""
 
     number: int
     size: int
     etag: str
     crc32: str = ""
+    modified: datetime | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -143,7 +145,8 @@ class Parts:
                         self._waiting_bytes -= len(data)
                         self._moved.notify_all()
                 if not left:
-                    confirmed = Part(part.number, part.size, request.finish().etag, request.checksum)
+                    stored = request.finish()
+                    confirmed = Part(part.number, part.size, stored.etag, request.checksum, stored.modified)
         except BaseException as exc:  # noqa: BLE001 - it is raised where the writer's thread comes by
             error = exc
         with self._moved:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import closing, suppress
+from typing import Any
 
 from adapters import s3_errors
 from adapters.errors import AdapterError
@@ -24,23 +25,24 @@ def learn(bucket: S3Bucket) -> None:
     Until then, and in other threads meanwhile, the server counts as one that can do nothing. The trial lies under a
     partial's name, which no scan lists.
     """
-    if None not in (bucket.honours_create, bucket.checks_sums) or not bucket.learning.acquire(blocking=False):
+    known = bucket.known
+    if None not in (known.honours_create, known.checks_sums) or not known.learning.acquire(blocking=False):
         return
     try:
-        if time.monotonic() < bucket.learn_after:
+        if time.monotonic() < known.learn_after:
             return
-        bucket.learn_after = time.monotonic() + _PAUSE_S
+        known.learn_after = time.monotonic() + _PAUSE_S
         key = partial_key("waybill-check", secrets.token_hex(16))
         with suppress(AdapterError):
             try:
                 with bucket.translating(key):
                     bucket.put(key, _CONTENT)
-                bucket.honours_create = refuses_create(bucket, key)
-                bucket.checks_sums = checks_sums(bucket, key)
+                known.honours_create = refuses_create(bucket, key)
+                known.checks_sums = checks_sums(bucket, key)
             finally:
                 bucket.delete(key)
     finally:
-        bucket.learning.release()
+        known.learning.release()
 
 
 def refuses_create(bucket: S3Bucket, key: str) -> bool:
@@ -58,20 +60,23 @@ def refuses_create(bucket: S3Bucket, key: str) -> bool:
 
 
 def checks_sums(bucket: S3Bucket, key: str) -> bool:
-    """Whether the server refuses a part with a wrong sum behind it, takes one with the right sum, and stores that."""
+    """Whether the server refuses a wrong sum behind an object or a part, takes the right one, and stores the bytes."""
     upload = None
     try:
+        if not _refuses_wrong_sum(bucket, "put_object", key):
+            return False
+        _put_checked(bucket, "put_object", key)
+        if not _has_content(bucket, key):
+            return False
         upload = Multipart.begin(bucket, key, checked=True)
-        if not _refuses_wrong_sum(bucket, upload):
+        if not _refuses_wrong_sum(bucket, "upload_part", key, UploadId=upload.upload_id, PartNumber=1):
             return False
         upload.open_part(len(_CONTENT))
         upload.send(_CONTENT)
         upload.settle()
         with bucket.translating(key):
             upload.complete(create=False)
-        # A server that does not know the framing has it among the bytes.
-        with open_read(bucket, key, 0, None, None) as stream:
-            return stream.read() == _CONTENT
+        return _has_content(bucket, key)
     except AdapterError as exc:
         if exc.transient and not s3_errors.is_not_implemented(exc):
             raise
@@ -81,15 +86,24 @@ def checks_sums(bucket: S3Bucket, key: str) -> bool:
             upload.abort()
 
 
-def _refuses_wrong_sum(bucket: S3Bucket, upload: Multipart) -> bool:
-    size, part = len(_CONTENT), {"UploadId": upload.upload_id, "PartNumber": 1}
+def _has_content(bucket: S3Bucket, key: str) -> bool:
+    """A server that does not know the framing has it among the bytes."""
+    with open_read(bucket, key, 0, None, None) as stream:
+        return stream.stat.size == len(_CONTENT) and stream.read() == _CONTENT
+
+
+def _put_checked(bucket: S3Bucket, operation: str, key: str, *, spoiled: bool = False, **params: Any) -> None:
+    with (
+        bucket.translating(key),
+        closing(bucket.begin_checked_put(operation, key, len(_CONTENT), spoiled=spoiled, **params)) as request,
+    ):
+        request.send(_CONTENT)
+        request.finish()
+
+
+def _refuses_wrong_sum(bucket: S3Bucket, operation: str, key: str, **params: Any) -> bool:
     try:
-        with (
-            bucket.translating(upload.key),
-            closing(bucket.begin_checked_put("upload_part", upload.key, size, spoiled=True, **part)) as request,
-        ):
-            request.send(_CONTENT)
-            request.finish()
+        _put_checked(bucket, operation, key, spoiled=True, **params)
     except AdapterError as exc:
         if exc.transient:
             raise

@@ -1,20 +1,27 @@
-"""Reading from S3: the answer to one request tells the version, the whole size and, unless it is far, all bytes."""
+"""Reading from S3: the answer to one request tells the version, the whole size and, unless it is large, all bytes.
+
+What is large and near is read in a few long ranges, one after the other: of what it sends from the first byte on, some
+servers compute a sum for themselves, which takes them longer than the sending (Swift). But where a server tells a sum
+of the whole, the whole is asked for, so that the sum can be compared.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from http.client import HTTPResponse
 
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream
 from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable, VersionChanged
 from adapters.s3_ahead import RANGE_BYTES, AheadRead
 from adapters.s3_bucket import S3Bucket, stat_of
 from adapters.s3_errors import is_not_implemented
+from adapters.s3_signed import SignedGet, time_of
+from adapters.s3_sums import Sum
 from adapters.slots import Slot
 
-if TYPE_CHECKING:
-    from botocore.response import StreamingBody
-
+#: How much of a large object near by is read by the first request, and by each that follows.
+FIRST_BYTES = 8 * 1024 * 1024
+LONG_BYTES = 128 * 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -27,44 +34,38 @@ def open_read(bucket: S3Bucket, key: str, start: int, stop: int | None, version:
 def _open(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str | None, slot: Slot) -> ReadStream:
     if start == stop:
         return _open_empty(bucket, key, start, stop, version, slot)
-    params: dict[str, Any] = {"Bucket": bucket.name, "Key": bucket.path(key)}
     asked = stop
     if (stop is None or stop - start > RANGE_BYTES) and bucket.is_far:
         asked = start + RANGE_BYTES
-    if start or asked is not None:
-        params["Range"] = f"bytes={start}-{'' if asked is None else asked - 1}"
-    elif bucket.tells_sums:
-        params["ChecksumMode"] = "ENABLED"  # Where one is told of the whole, the driver compares it at the end.
-    if version is not None:
-        params["IfMatch"] = f'"{version}"'
+    whole = not start and asked is None
     try:
-        answer = _ask(bucket, key, params)
+        request = _ask(bucket, key, start, asked, version, sums=whole and bucket.known.tells_sums)
     except RangeInvalid:
         # ``start`` is at the end or behind it; at the end, nothing is what was asked for.
         return _open_empty(bucket, key, start, stop, version, slot)
-    body = answer["Body"]
     try:
-        size = _whole_size(bucket, key, answer, start, ranged="Range" in params)
-        stat = stat_of(key, answer, size=size)
+        stat = _stat_of(bucket, key, request.answer, start, ranged=not whole)
         _require_within(bucket, stat, start, stop)
-        end = size if stop is None else stop
+        end = stat.size if stop is None else stop
         if asked is not None and asked < end:
-            return AheadRead(bucket, stat, start, end, body, asked, slot)
-        return _S3Read(bucket, stat, start, end, body, slot)
+            return AheadRead(bucket, stat, start, end, request, asked, slot)
+        told = Sum.told(request.answer.headers) if whole else None
+        by_itself = end if end - start <= 2 * FIRST_BYTES or told else start + FIRST_BYTES
+        return _S3Read(bucket, stat, start, end, request, slot, until=by_itself, told=told)
     except BaseException:
-        body.close()
+        request.close()
         raise
 
 
-def _ask(bucket: S3Bucket, key: str, params: dict[str, Any]) -> Any:
+def _ask(bucket: S3Bucket, key: str, start: int, stop: int | None, version: str | None, *, sums: bool) -> SignedGet:
     try:
         with bucket.translating(key):
-            return bucket.client.get_object(**params)
+            return bucket.begin_get(key, start, stop, version=version, sums=sums)
     except AdapterError as exc:
-        if "ChecksumMode" not in params or not is_not_implemented(exc):
+        if not sums or not is_not_implemented(exc):
             raise
-        bucket.tells_sums = False
-        return _ask(bucket, key, {name: value for name, value in params.items() if name != "ChecksumMode"})
+        bucket.known.tells_sums = False
+        return _ask(bucket, key, start, stop, version, sums=False)
 
 
 def _open_empty(
@@ -76,16 +77,19 @@ def _open_empty(
     _require_within(bucket, stat, start, stop)
     if start != (stat.size if stop is None else stop):
         raise Unavailable("the storage refused a range that the object has", storage=bucket.storage, key=key)
-    return _S3Read(bucket, stat, start, start, None, slot)
+    return _S3Read(bucket, stat, start, start, None, slot, until=start)
 
 
-def _whole_size(bucket: S3Bucket, key: str, answer: Any, start: int, *, ranged: bool) -> int:
+def _stat_of(bucket: S3Bucket, key: str, answer: HTTPResponse, start: int, *, ranged: bool) -> ObjectStat:
+    told = {"ETag": answer.getheader("ETag", ""), "LastModified": time_of(answer.getheader("Last-Modified"))}
     if not ranged:
-        return int(answer["ContentLength"])
-    match = _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+        if answer.length is None:
+            raise Unavailable("the storage did not tell the object's size", storage=bucket.storage, key=key)
+        return stat_of(key, told, size=answer.length)
+    match = _CONTENT_RANGE.fullmatch(answer.getheader("Content-Range", ""))
     if match is None or int(match[1]) != start:
         raise Unavailable("the storage did not answer with the range asked for", storage=bucket.storage, key=key)
-    return int(match[3])
+    return stat_of(key, told, size=int(match[3]))
 
 
 def _require_within(bucket: S3Bucket, stat: ObjectStat, start: int, stop: int | None) -> None:
@@ -95,34 +99,59 @@ def _require_within(bucket: S3Bucket, stat: ObjectStat, start: int, stop: int | 
 
 class _S3Read(ReadStream):
     def __init__(
-        self, bucket: S3Bucket, stat: ObjectStat, start: int, stop: int, body: StreamingBody | None, slot: Slot
+        self,
+        bucket: S3Bucket,
+        stat: ObjectStat,
+        start: int,
+        stop: int,
+        request: SignedGet | None,
+        slot: Slot,
+        *,
+        until: int,
+        told: Sum | None = None,
     ) -> None:
+        """``request`` is read up to ``until``, whatever else it may bring; ``told`` is the sum of what is read."""
         self.stat = stat
         self.start = start
         self.stop = stop
         self._bucket = bucket
-        self._body = body
+        self._request = request
+        self._told = told
         self._slot = slot
-        self._left = stop - start
+        self._at = start
+        self._until = until
 
     def read(self, max_bytes: int = CHUNK_BYTES) -> bytes:
-        if not self._left or self._body is None:
+        if self._at == self.stop or self._request is None:
             return b""
         with self._bucket.translating(self.stat.key):
-            data = self._body.read(min(max_bytes, self._left))
+            if self._at == self._until:
+                self._go_on()
+            data = self._request.read(min(max_bytes, self._until - self._at))
         if not data:
-            raise Truncated(f"{self._left} bytes are missing", storage=self._bucket.storage, key=self.stat.key)
-        self._left -= len(data)
-        if not self._left:
-            with self._bucket.translating(self.stat.key):
-                self._body.read(1)  # The driver compares when it meets the end, which is before the last bytes are out.
+            missing = self.stop - self._at
+            raise Truncated(f"{missing} bytes are missing", storage=self._bucket.storage, key=self.stat.key)
+        self._at += len(data)
+        if self._told is not None:
+            self._told.update(data)
+            if self._at == self.stop and not self._told.is_right:  # before the last bytes are out
+                detail = "what it sent does not have the checksum that it told"
+                raise Unavailable(detail, storage=self._bucket.storage, key=self.stat.key)
         return data
+
+    def _go_on(self) -> None:
+        """Ask for the next range of the same version."""
+        assert self._request is not None
+        self._request.close()
+        until = min(self._at + LONG_BYTES, self.stop)
+        self._request = self._bucket.begin_range(self.stat.key, self._at, until, self.stat.version)
+        self._until = until
 
     def close(self) -> None:
         """A connection whose answer was read whole goes back to the pool by itself; any other is dropped here."""
-        body, self._body, self._left = self._body, None, 0
+        request, self._request = self._request, None
         try:
-            if body is not None:
-                body.close()
+            if request is not None:
+                request.close()
         finally:
             self._slot.give_back()

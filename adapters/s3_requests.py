@@ -14,6 +14,7 @@ from adapters import s3_errors
 from adapters.errors import AlreadyExists, InvalidKey, Unavailable, VersionChanged
 from adapters.keys import MAX_KEY_BYTES
 from adapters.pool import Pool
+from adapters.s3_known import known_of
 from adapters.s3_settings import S3Connection, S3Settings
 from adapters.s3_signed import CheckedPut, KeptConnection, SignedGet, SignedPut
 
@@ -28,7 +29,7 @@ _IDLE_S = 5.0
 
 
 class S3Requests:
-    """Thread-safe. ``client`` is the driver's, which signs the others too."""
+    """Thread-safe. ``client`` is the driver's, which signs the others too; ``known`` is what is known of the server."""
 
     def __init__(self, settings: S3Settings, *, storage: str, far: bool | None) -> None:
         self.storage = storage
@@ -36,6 +37,7 @@ class S3Requests:
         self.prefix = settings.prefix
         self.connect_timeout_s = settings.connect_timeout_s
         self.stall_timeout_s = settings.stall_timeout_s
+        self.known = known_of(settings)
         self._far = far
         connection = S3Connection(settings)
         self.client, self.tls = connection.client, connection.tls
@@ -51,6 +53,7 @@ class S3Requests:
             limit=_MOST_KEPT,
             wait_s=settings.connect_timeout_s,
             idle_s=_IDLE_S,
+            spare=settings.idle_connections,
         )
 
     def close(self) -> None:
@@ -67,12 +70,14 @@ class S3Requests:
     @property
     def is_far(self) -> bool:
         """Whether one connection alone would not fill the line. Measured once, in a few round trips."""
-        if self._far is None:
+        if self._far is not None:
+            return self._far
+        if self.known.is_far is None:
             try:
-                self._far = min(_connecting_s(self.address, self.connect_timeout_s) for _ in range(3)) > _FAR_S
+                self.known.is_far = min(_connecting_s(self.address, self.connect_timeout_s) for _ in range(3)) > _FAR_S
             except OSError:
                 return False  # The request that follows says what is wrong.
-        return self._far
+        return self.known.is_far
 
     def path(self, key: str) -> str:
         """The object's name in the bucket; raises InvalidKey for one that S3 cannot hold."""
@@ -110,21 +115,34 @@ class S3Requests:
         return SignedPut(self._kept, url, size, operation=operation, headers=sent)
 
     def begin_checked_put(
-        self, operation: str, key: str, size: int, *, spoiled: bool = False, **params: Any
+        self, operation: str, key: str, size: int, *, create: bool = False, spoiled: bool = False, **params: Any
     ) -> CheckedPut:
         """As ``begin_put``, with a sum behind the body that the server compares; only for one that is known to."""
         signed = urlsplit(self.sign(operation, key, lifetime_s=_SIGNATURE_LIFETIME_S, **params))
         bare = [(name, value) for name, value in parse_qsl(signed.query) if not name.startswith("X-Amz-")]
         url = urlunsplit(signed._replace(query=urlencode(bare, quote_via=quote)))
         # What is chunked is signed by headers: a signed URL has no place for the kind of payload.
-        headers = self._sign_chunked(url, size)
+        headers = self._sign_chunked(url, size, {"If-None-Match": "*"} if create else {})
         return CheckedPut(self._kept, url, size, operation=operation, headers=headers, spoiled=spoiled)
 
-    def begin_get(self, key: str, start: int, stop: int, version: str) -> SignedGet:
+    def begin_get(
+        self, key: str, start: int = 0, stop: int | None = None, *, version: str | None, sums: bool = False
+    ) -> SignedGet:
+        """Open ``[start, stop)``, of one version where it is given. Raises what the driver raises.
+
+        With ``sums`` the server is asked to tell one of the whole.
+        """
+        params, headers = ({"ChecksumMode": "ENABLED"}, {"x-amz-checksum-mode": "ENABLED"}) if sums else ({}, {})
+        if start or stop is not None:
+            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        if version is not None:
+            headers["If-Match"] = f'"{version}"'
+        url = self.sign("get_object", key, lifetime_s=_SIGNATURE_LIFETIME_S, **params)
+        return SignedGet(self._kept, url, operation="get_object", headers=headers)
+
+    def begin_range(self, key: str, start: int, stop: int, version: str) -> SignedGet:
         """Open ``[start, stop)`` of one version. Raises what the driver raises, and Unavailable for another range."""
-        url = self.sign("get_object", key, lifetime_s=_SIGNATURE_LIFETIME_S)
-        headers = {"Range": f"bytes={start}-{stop - 1}", "If-Match": f'"{version}"'}
-        request = SignedGet(self._kept, url, operation="get_object", headers=headers)
+        request = self.begin_get(key, start, stop, version=version)
         answer = request.answer
         # If-Match is the server's word; what it sends is held against it all the same.
         if (answer.getheader("ETag") or "").strip('"') != version:

@@ -201,9 +201,10 @@ class S3Connection:
                 config=config,
             )
 
-    def sign_chunked(self, url: str, size: int) -> dict[str, str]:
-        """The headers of a PUT of ``size`` bytes in chunks whose CRC-32 follows them."""
+    def sign_chunked(self, url: str, size: int, more: Mapping[str, str]) -> dict[str, str]:
+        """The headers of a PUT of ``size`` bytes in chunks whose CRC-32 follows them, with ``more`` among them."""
         headers = {
+            **more,
             "Content-Encoding": "aws-chunked",
             "X-Amz-Decoded-Content-Length": str(size),
             "X-Amz-Trailer": CHECKSUM_TRAILER,

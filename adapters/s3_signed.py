@@ -30,10 +30,14 @@ _FRAME_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a server says of what it has just stored: the ETag, empty for none, and the time, which few tell."""
+    """What a server says of what it has just stored: the ETag, empty for none, and the time, which few tell.
+
+    It is ``proven`` where the server has compared a sum of all its bytes with ours.
+    """
 
     etag: str
     modified: datetime | None = None
+    proven: bool = False
 
 
 class KeptConnection:
@@ -161,9 +165,7 @@ class SignedPut(SignedRequest):
         try:
             answer = self._answer(200)
             answer.read()
-            modified = (
-                parsedate_to_datetime(answer.headers["Last-Modified"]) if "Last-Modified" in answer.headers else None
-            )
+            modified = time_of(answer.getheader("Last-Modified"))
             stored = Stored((answer.getheader("ETag") or "").strip('"'), modified)
             if not self._left:
                 self._give_back()
@@ -224,7 +226,7 @@ def _framed_bytes(size: int) -> int:
     return size + full * lengths.get(_FRAME_BYTES, 0) + (lengths[rest] if rest else 0) + trailer
 
 
-def _time(told: str | None) -> datetime | None:
+def time_of(told: str | None) -> datetime | None:
     with suppress(ValueError):
         return parsedate_to_datetime(told) if told else None
     return None

@@ -1,7 +1,8 @@
 """Writing to S3: small objects are put in one request, large ones go straight into the parts of a multipart upload.
 
 What a session holds does not depend on the object's size: what waits to be sent (``adapters.s3_parts``), and at most
-``PART_BYTES`` more where no size was declared or a small one.
+``PART_BYTES`` more where no size was declared or a small one. Those of a middling size may go in one request as well,
+and be held whole, as far as a bound for all of them together allows (``adapters.s3_whole``).
 
 Beside an unfinished write that could be resumed lies a small object under a partial's name, as on every other
 storage. Its first line is ``<offset> <upload id>``, the id empty where no upload was begun; behind it are the bytes
@@ -17,7 +18,8 @@ from adapters import s3_powers
 from adapters.base import ObjectStat, WriteSession
 from adapters.errors import AdapterError, NotFound, SizeMismatch, WriteLost
 from adapters.s3_bucket import S3Bucket, md5_hex
-from adapters.s3_multipart import Multipart
+from adapters.s3_multipart import MAX_PARTS, Multipart
+from adapters.s3_whole import Whole
 from adapters.slots import Slot
 from adapters.tokens import WriteToken
 
@@ -49,8 +51,13 @@ class S3Write(WriteSession):
         self._part_bytes = part_bytes
         self._upload = upload
         self._collected = bytearray(collected)
+        self._whole: Whole | None = None
         self._room = 0  # bytes still missing from the part that is being streamed
-        self._marked = marked
+        self._marked = self._resumed = marked
+        # What comes a little at a time would never fill a large part, of which nothing is left when the write ends.
+        parts = upload.parts if upload else []
+        small = not parts or parts[0].size <= part_bytes
+        self._collects = marked and small and (token.size or 0) <= MAX_PARTS * part_bytes
         self._over = False
         self._slot = slot
 
@@ -76,7 +83,7 @@ class S3Write(WriteSession):
         declared = self._token.size
         if declared is not None and self.offset + len(left) > declared:
             raise self._wrong_size(self.offset + len(left))
-        if declared is not None and declared > self._part_bytes and not self._collected:
+        if declared is not None and declared > self._part_bytes and not (self._collects or self._collected):
             # What is sent later must be nobody's to change.
             self._stream(memoryview(data if isinstance(data, bytes) else bytes(data)), declared)
         else:
@@ -85,7 +92,11 @@ class S3Write(WriteSession):
     def publish(self) -> ObjectStat:
         if self._token.size not in (None, self.offset):
             raise self._wrong_size(self.offset)
-        stat = self._publish_parts(self._upload) if self._upload else self._publish_collected()
+        if self._whole is not None:
+            stat = self._whole.publish(self._unmark_early)
+            self._whole.close()
+        else:
+            stat = self._publish_parts(self._upload) if self._upload else self._publish_collected()
         self._over = True
         s3_powers.learn(self._bucket)
         with suppress(AdapterError):  # A mark without its upload does no harm: resuming it is WriteLost.
@@ -95,12 +106,10 @@ class S3Write(WriteSession):
 
     def suspend(self) -> str:
         try:
-            if self._upload is not None:
-                self._upload.disconnect(patience_s=self._bucket.stall_timeout_s)
-                if self._upload.size + len(self._collected) != self.offset:
-                    self._collected = bytearray()  # A part before these bytes has not arrived.
-            if self._collected or not self._marked:
-                self._mark()
+            if self._whole is not None:
+                self._leave_whole(self._whole)
+            else:
+                self._leave_parts()
             self._over = True
         finally:
             self._slot.give_back()
@@ -110,6 +119,8 @@ class S3Write(WriteSession):
         try:
             if not self._over:
                 self._over = True
+                if self._whole is not None:
+                    self._whole.close()
                 if self._upload is not None:
                     self._upload.abort()
                 self._unmark()
@@ -117,6 +128,15 @@ class S3Write(WriteSession):
             self._slot.give_back()
 
     def _stream(self, left: memoryview, declared: int) -> None:
+        if self._upload is None and self._whole is None and not self._resumed:
+            s3_powers.learn(self._bucket)
+            self._whole = Whole.begin(self._bucket, self.key, declared, self._token.mode)
+        if self._whole is not None:
+            self._whole.send(left)
+            self.offset += len(left)
+            if not self._marked:
+                self._mark()
+            return
         upload = self._upload or self._begin_upload()
         while left:
             if not self._room:
@@ -148,15 +168,38 @@ class S3Write(WriteSession):
         return upload.publish(self._token.mode)
 
     def _publish_collected(self) -> ObjectStat:
-        data, md5 = self._collected, md5_hex(self._collected)
+        data = self._collected
         return self._bucket.publish(
             self.key,
             self._token.mode,
-            lambda create: self._bucket.put(self.key, data, create=create, md5=md5),
+            lambda create: self._bucket.put_checked(self.key, data, create=create),
             size=len(data),
-            version=md5,
-            digest=True,
+            version=lambda: md5_hex(data),
         )
+
+    def _leave_parts(self) -> None:
+        if self._upload is not None:
+            self._upload.disconnect(patience_s=self._bucket.stall_timeout_s)
+            if self._upload.size + len(self._collected) != self.offset:
+                self._collected = bytearray()  # A part before these bytes has not arrived.
+        if self._collected or not self._marked:
+            self._mark()
+
+    def _leave_whole(self, whole: Whole) -> None:
+        """Put what was sent in one request into parts; while the server cannot be reached, it is lost."""
+        kept = whole.kept
+        whole.close()
+        self._whole = None
+        self.offset = 0
+        try:
+            for piece in kept:
+                self._collect(piece)
+            self._leave_parts()
+        except AdapterError:
+            if self._upload is not None:
+                self._upload.disconnect()
+            if not self._marked:
+                raise
 
     def _begin_upload(self) -> Multipart:
         s3_powers.learn(self._bucket)
@@ -175,6 +218,12 @@ class S3Write(WriteSession):
     def _unmark(self) -> None:
         if self._marked:
             self._bucket.delete(self._token.partial)
+            self._marked = False
+
+    def _unmark_early(self) -> None:
+        """Nothing but the mark would be left of one request that breaks off."""
+        with suppress(AdapterError):
+            self._unmark()
 
     def _wrong_size(self, found: int) -> SizeMismatch:
         return SizeMismatch(

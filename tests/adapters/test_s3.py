@@ -67,7 +67,7 @@ def settings_of_own(swift: Swift) -> S3Settings:
 def own(swift: Swift) -> Iterator[S3Adapter]:
     """A bucket of these tests' own, below a prefix, written in parts as small as S3 has them."""
     swift.create_bucket("own")
-    adapter = S3Adapter("own", settings_of_own(swift), part_bytes=PART)
+    adapter = S3Adapter("own", settings_of_own(swift), part_bytes=PART, whole_bytes=0)
     yield adapter
     assert uploads(adapter) == []
     adapter.close()
@@ -132,7 +132,7 @@ def test_object_has_as_few_parts_as_it_can(own: S3Adapter, size: int, parts: int
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 @pytest.mark.usefixtures("own")
 def test_session_holds_few_bytes_however_large_the_object(swift: Swift, declared: bool, far: bool) -> None:
-    adapter = S3Adapter("own", settings_of_own(swift), part_bytes=PART, far=far)
+    adapter = S3Adapter("own", settings_of_own(swift), part_bytes=PART, whole_bytes=0, far=far)
     lanes = FAR if far else NEAR
     size = lanes.ahead_bytes + 40 * MIB
     tracemalloc.start()
@@ -193,7 +193,7 @@ def test_check_finds_out_what_the_server_can_refuse(swift: Swift) -> None:
         "create",
         "delete",
     ]
-    assert adapter._bucket.honours_create
+    assert adapter._bucket.known.honours_create
     assert not adapter.traits.atomic_create  # Swift looks when a request begins, and not when it ends.
     AdapterContract.store(adapter, "object", b"old")
     with pytest.raises(AlreadyExists):
@@ -202,9 +202,13 @@ def test_check_finds_out_what_the_server_can_refuse(swift: Swift) -> None:
     adapter.close()
 
 
+def unknown() -> None:
+    """The version of what may be any."""
+
+
 def test_object_of_another_size_than_sent_is_removed(bucket: S3Bucket, own: S3Adapter) -> None:
     with pytest.raises(SizeMismatch):
-        bucket.publish("short", WriteMode.CREATE, lambda create: bucket.put("short", b"12"), size=3, version=None)
+        bucket.publish("short", WriteMode.CREATE, lambda create: bucket.put("short", b"12"), size=3, version=unknown)
     AdapterContract().assert_absent(own, "short")
 
 
@@ -214,12 +218,12 @@ def test_object_of_a_later_writer_is_not_taken_for_ours(bucket: S3Bucket, own: S
         bucket.put("raced", b"the other")
         return version
 
-    stat = bucket.publish("raced", WriteMode.REPLACE, overtaken, size=3, version=None)
+    stat = bucket.publish("raced", WriteMode.REPLACE, overtaken, size=3, version=unknown)
     assert stat.size == 3
     assert stat.version != own.stat("raced").version
     own.delete("raced")
     with pytest.raises(AlreadyExists):
-        bucket.publish("raced", WriteMode.CREATE, overtaken, size=3, version=None)
+        bucket.publish("raced", WriteMode.CREATE, overtaken, size=3, version=unknown)
     assert AdapterContract.fetch(own, "raced") == b"the other"
 
 

@@ -21,6 +21,7 @@ from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
 CREDENTIAL = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 BUCKET = "faults"
 PART = 5 * 1024 * 1024
+SIZES = pytest.mark.parametrize("size", [10, PART + 1, PART + 2], ids=["put", "whole", "parts"])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,7 +45,7 @@ def fronted(front: Front) -> Iterator[S3Adapter]:
 def build(endpoint: str, *, secret: str = SECRET_KEY, bucket: str = BUCKET, ca: str = "") -> S3Adapter:
     options = {"endpoint": endpoint, "bucket": bucket, "ca": ca}
     settings = S3Settings.read(options, {"access_key": ACCESS_KEY, "secret_key": secret})
-    return S3Adapter("s3", settings, part_bytes=PART)
+    return S3Adapter("s3", settings, part_bytes=PART, whole_bytes=PART + 1)
 
 
 def every_call(adapter: S3Adapter) -> Iterator[pytest.ExceptionInfo[BaseException]]:
@@ -120,7 +121,7 @@ def test_what_a_policy_does_not_allow_is_found_with_its_remedy(
     assert remedy in failed.detail
 
 
-@pytest.mark.parametrize("size", [10, PART + 1], ids=["put", "parts"])
+@SIZES
 def test_lost_answer_to_publish_is_found_out(fronted: S3Adapter, front: Front, size: int) -> None:
     """The last request of a write is done by the server, and its answer never comes."""
     content = AdapterContract.content(size)
@@ -134,7 +135,7 @@ def test_lost_answer_to_publish_is_found_out(fronted: S3Adapter, front: Front, s
     assert fronted.unfinished_writes(key) == []
 
 
-@pytest.mark.parametrize("size", [10, PART + 1], ids=["put", "parts"])
+@SIZES
 def test_lost_answer_does_not_pass_off_another_object_as_ours(fronted: S3Adapter, front: Front, size: int) -> None:
     key = f"kept {size}"
     AdapterContract.store(fronted, key, b"another's")

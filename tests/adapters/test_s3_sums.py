@@ -18,7 +18,6 @@ from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
 
 CREDENTIAL = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 PART = 5 * 1024 * 1024
-SIZES = pytest.mark.parametrize("size", [10_000, PART + 1], ids=["put", "parts"])
 
 
 @pytest.fixture
@@ -40,15 +39,18 @@ def adapter(front: Front) -> Iterator[S3Adapter]:
     adapter.close()
 
 
-@SIZES
-def test_bytes_that_change_on_their_way_are_refused(adapter: S3Adapter, front: Front, size: int) -> None:
-    key = f"changed {size}"
+@pytest.mark.parametrize(
+    ("size", "far"), [(10_000, False), (PART + 1, False), (PART + 1, True)], ids=["put", "whole", "parts"]
+)
+def test_bytes_that_change_on_their_way_are_refused(front: Front, size: int, far: bool) -> None:
+    adapter, key = build(front, far=far), f"changed {size}"
     AdapterContract.store(adapter, key, b"old", mode=WriteMode.REPLACE)
     front.spoiled = lambda method, path, headers: method == "PUT" and int(headers["content-length"]) > 5_000
     with pytest.raises(ChecksumMismatch):
         AdapterContract.store(adapter, key, AdapterContract.content(size), mode=WriteMode.REPLACE)
     assert AdapterContract.fetch(adapter, key) == b"old"
     assert adapter.unfinished_writes(key) == []
+    adapter.close()
 
 
 def test_server_that_knows_no_sums_gets_none(adapter: S3Adapter, front: Front) -> None:
@@ -56,7 +58,7 @@ def test_server_that_knows_no_sums_gets_none(adapter: S3Adapter, front: Front) -
     front.refused = lambda method, path, headers: any("trailer" in name or "checksum" in name for name in headers)
     content = AdapterContract.content(PART + 1)
     AdapterContract.store(adapter, "plain", content, mode=WriteMode.REPLACE)
-    assert adapter._bucket.checks_sums is False
+    assert adapter._bucket.known.checks_sums is False
     assert AdapterContract.fetch(adapter, "plain") == content
     # Near by, what is read whole is asked for its sum, and without one where that is refused.
     near = build(front, far=False)
@@ -64,9 +66,10 @@ def test_server_that_knows_no_sums_gets_none(adapter: S3Adapter, front: Front) -
     near.close()
 
 
-def test_read_whose_bytes_have_another_sum_than_was_told_does_not_end_well(front: Front) -> None:
+@pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
+def test_read_whose_bytes_have_another_sum_than_was_told_does_not_end_well(front: Front, small: bool) -> None:
     adapter = build(front, far=False)
-    content = AdapterContract.content(3_000_000)
+    content = AdapterContract.content(3_000_000 if small else 17_000_000)
     AdapterContract.store(adapter, "read", content, mode=WriteMode.REPLACE)
     front.told = {"x-amz-checksum-crc32": base64_crc(content)}
     assert AdapterContract.fetch(adapter, "read") == content
@@ -81,9 +84,9 @@ def base64_crc(data: bytes) -> str:
 
 
 def test_first_create_finds_out_what_the_server_can_do(adapter: S3Adapter) -> None:
-    assert adapter._bucket.honours_create is None
+    assert adapter._bucket.known.honours_create is None
     AdapterContract.store(adapter, "first", b"data")
-    assert adapter._bucket.honours_create
-    assert adapter._bucket.checks_sums
+    assert adapter._bucket.known.honours_create
+    assert adapter._bucket.known.checks_sums
     assert [item.key for item in adapter.scan() if item.key == "first" or "check" in item.key] == ["first"]
     assert adapter.unfinished_writes("waybill-check") == []

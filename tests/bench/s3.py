@@ -7,18 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
-
 from staging.storages import StorageSpec
 from tests.bench import clients
 from tests.bench.contest import Contender, Work
 from tests.bench.rivalry import Rivalry
+from tests.bench.signing import BUCKET, Signer
 from tests.bench.usage import Clients
 from tests.servers.swift import ACCESS_KEY, REGION, SECRET_KEY, Swift
-
-_BUCKET = "bench"
-_LIFETIME_S = 86_400
 
 
 class S3(Rivalry):
@@ -31,24 +26,12 @@ class S3(Rivalry):
         self._server = Swift(folder / "swift")
         self._server.folder.mkdir()
         self._usage = Clients()
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=self._server.endpoint,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                max_pool_connections=clients.CONNECTIONS,
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        self._signer = Signer(self._server, connections=clients.CONNECTIONS)
+        self._client = self._signer.client
 
     def __enter__(self) -> S3:
         self._server.start()
-        self._server.create_bucket(_BUCKET)
+        self._server.create_bucket(BUCKET)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,18 +39,18 @@ class S3(Rivalry):
         self._server.stop()
 
     def spec(self) -> StorageSpec:
-        options = {"endpoint": self._server.endpoint, "region": REGION, "bucket": _BUCKET}
+        options = {"endpoint": self._server.endpoint, "region": REGION, "bucket": BUCKET}
         return StorageSpec("bench-s3", "s3", options, {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY})
 
     def put_large(self) -> list[Contender]:
         def by_curl(_: int) -> Work:
-            return clients.curl_put(self._sign("put_object", "large"), self.large)
+            return clients.curl_put(self._signer.url("PUT", "large"), self.large)
 
         def by_boto3(_: int) -> Work:
-            return _timed(self.size, lambda: self._client.upload_file(str(self.large), _BUCKET, "large"))
+            return _timed(self.size, lambda: self._client.upload_file(str(self.large), BUCKET, "large"))
 
         def tidy(_: int) -> None:
-            self._client.delete_object(Bucket=_BUCKET, Key="large")
+            self._client.delete_object(Bucket=BUCKET, Key="large")
 
         return [
             Contender("curl, pre-signed URL", by_curl, self._usage, 0.8, tidy),
@@ -78,10 +61,10 @@ class S3(Rivalry):
         target = self.folder / "got"
 
         def by_curl(_: int) -> Work:
-            return clients.curl_get(self._sign("get_object", key), self.size)
+            return clients.curl_get(self._signer.url("GET", key), self.size)
 
         def by_boto3(_: int) -> Work:
-            return _timed(self.size, lambda: self._client.download_file(_BUCKET, key, str(target)))
+            return _timed(self.size, lambda: self._client.download_file(BUCKET, key, str(target)))
 
         return [
             Contender("curl, pre-signed URL", by_curl, self._usage, 0.8),
@@ -90,11 +73,11 @@ class S3(Rivalry):
 
     def put_small(self, batches: Sequence[Sequence[str]]) -> list[Contender]:
         def by_url(number: int) -> Work:
-            urls = [self._sign("put_object", f"small/{name}") for name in batches[number]]
+            urls = [self._signer.url("PUT", f"small/{name}") for name in batches[number]]
             return clients.put_all(urls, self.small)
 
         def put(name: str) -> None:
-            self._client.put_object(Bucket=_BUCKET, Key=f"boto3/{name}", Body=self.small)
+            self._client.put_object(Bucket=BUCKET, Key=f"boto3/{name}", Body=self.small)
 
         def by_boto3(number: int) -> Work:
             return _timed(len(batches[number]), lambda: _in_threads(put, batches[number]))
@@ -103,23 +86,17 @@ class S3(Rivalry):
 
     def get_small(self, batches: Sequence[Sequence[str]], *, seconds: int) -> list[Contender]:
         def by_url(_: int) -> Work:
-            urls = [self._sign("get_object", f"small/{name}") for batch in batches for name in batch]
+            urls = [self._signer.url("GET", f"small/{name}") for batch in batches for name in batch]
             return clients.wrk(urls, self.folder, seconds=seconds)
 
         def get(name: str) -> None:
-            with self._client.get_object(Bucket=_BUCKET, Key=f"small/{name}")["Body"] as body:
+            with self._client.get_object(Bucket=BUCKET, Key=f"small/{name}")["Body"] as body:
                 body.read()
 
         def by_boto3(number: int) -> Work:
             return _timed(len(batches[number]), lambda: _in_threads(get, batches[number]))
 
         return [Contender("pre-signed URLs", by_url), Contender("boto3 get_object", by_boto3, self._usage)]
-
-    def _sign(self, operation: str, key: str) -> str:
-        url: str = self._client.generate_presigned_url(
-            operation, Params={"Bucket": _BUCKET, "Key": key}, ExpiresIn=_LIFETIME_S
-        )
-        return url
 
 
 def _in_threads(call: Callable[[str], None], names: Sequence[str]) -> None:

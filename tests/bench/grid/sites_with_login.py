@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from tests.bench.grid.loads import Job
 from tests.bench.grid.movers import PUT, Driven, Mover, Program, curl, rclone
 from tests.bench.grid.sites import Site
+from tests.bench.signing import BUCKET, Signer, account
 from tests.servers.gridftp import GridFtp, Identity
 from tests.servers.irods import PASSWORD, USER, ZONE, Irods
 from tests.servers.process import find_program
 from tests.servers.swift import ACCESS_KEY, REGION, SECRET_KEY, Swift
-
-_BUCKET = "bench"
-_LIFETIME_S = 86_400
 
 
 class S3Site(Site):
@@ -32,14 +27,14 @@ class S3Site(Site):
         folder.mkdir()
         self._server = Swift(folder)
         self._server.start()
-        self._server.create_bucket(_BUCKET)
+        self._server.create_bucket(BUCKET)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.stop()
 
     def settings(self) -> dict[str, Any]:
-        options = {"endpoint": self._server.endpoint, "region": REGION, "bucket": _BUCKET}
+        options = {"endpoint": self._server.endpoint, "region": REGION, "bucket": BUCKET}
         return {
             "scheme": "s3",
             "options": options,
@@ -47,27 +42,11 @@ class S3Site(Site):
         }
 
     def rivals(self) -> Sequence[Mover]:
-        endpoint = self._server.endpoint
-        account = {
-            "endpoint_url": endpoint,
-            "region_name": REGION,
-            "aws_access_key_id": ACCESS_KEY,
-            "aws_secret_access_key": SECRET_KEY,
-        }
-        config = Config(signature_version="s3v4", s3={"addressing_style": "path"})
-        signer = boto3.client("s3", config=config, **account)
-
-        def sign(way: str, key: str) -> str:
-            url: str = signer.generate_presigned_url(
-                f"{way.lower()}_object", Params={"Bucket": _BUCKET, "Key": key}, ExpiresIn=_LIFETIME_S
-            )
-            return url
-
         remote = {"provider": "Other", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, "region": REGION}
         return [
-            curl("curl, pre-signed URLs", sign),
-            Driven("boto3", "boto3", {"bucket": _BUCKET, **account}),
-            rclone(f"{_BUCKET}/", type="s3", endpoint=endpoint, **remote),
+            curl("curl, pre-signed URLs", Signer(self._server).url),
+            Driven("boto3", "boto3", {"bucket": BUCKET, **account(self._server)}),
+            rclone(f"{BUCKET}/", type="s3", endpoint=self._server.endpoint, **remote),
         ]
 
     def bars(self, ours: str) -> Mapping[str, float]:
