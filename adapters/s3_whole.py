@@ -1,13 +1,15 @@
-"""An object on its way in one request: near by, and of a size that memory has room for, it takes the fewest.
+"""An object on its way in one request: near by, and of middling size, it takes the fewest.
 
 Its last bytes are held back until it is published, and a sum follows them that the server compares. What was sent is
-kept as well, because a server keeps nothing of a request that broke off: a write that is suspended goes on in parts.
+kept in a file, because a server keeps nothing of a request that broke off: a write that is suspended goes on in parts.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import IO
 
 from adapters.base import CHUNK_BYTES, ObjectStat, WriteMode
 from adapters.errors import AlreadyExists, VersionChanged
@@ -36,7 +38,40 @@ class Room:
             self.free += size
 
 
-ROOM = Room(2 * WHOLE_BYTES)
+ROOM = Room(16 * WHOLE_BYTES)
+
+
+class Kept:
+    """What was sent, in a file without a name among the system's temporary ones; nothing where that has no room."""
+
+    def __init__(self) -> None:
+        self._file = _unnamed_file()
+
+    def add(self, data: memoryview) -> None:
+        try:
+            if self._file is not None:
+                self._file.write(data)
+        except OSError:
+            self.close()
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it from the beginning."""
+        if self._file is not None:
+            self._file.seek(0)
+            while piece := self._file.read(CHUNK_BYTES):
+                yield piece
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _unnamed_file() -> IO[bytes] | None:
+    try:
+        return tempfile.TemporaryFile(prefix="waybill-")
+    except OSError:
+        return None
 
 
 class Whole:
@@ -61,7 +96,7 @@ class Whole:
 
     def __init__(self, bucket: S3Bucket, key: str, size: int, mode: WriteMode) -> None:
         """Holds ``size`` bytes of ROOM, which it gives back."""
-        self.kept: list[memoryview] = []
+        self.kept = Kept()
         self._bucket = bucket
         self._key = key
         self._size = size
@@ -80,7 +115,7 @@ class Whole:
 
         But for AlreadyExists: a write that was begun is told of it by ``publish`` and by nothing else.
         """
-        self.kept.append(data)
+        self.kept.add(data)
         self._taken += len(data)
         if self._taken == self._size:
             data, self._held = data[:-CHUNK_BYTES], data[-CHUNK_BYTES:]
@@ -103,15 +138,20 @@ class Whole:
             (part,) = self._parts.confirmed()
             return Stored(part.etag, part.modified, proven=True)
 
-        version = lambda: md5_hex(*self.kept)  # noqa: E731 - it is rarely asked for
+        version = lambda: md5_hex(*self.kept.pieces())  # noqa: E731 - it is rarely asked for
         return self._bucket.publish(self._key, self._mode, attempt, size=self._size, version=version)
 
+    def disconnect(self) -> None:
+        """End the request, which changes nothing unless it was published. Idempotent."""
+        self._parts.drop(patience_s=LAST_ANSWER_S)
+        self._held = memoryview(b"")
+
     def close(self) -> None:
-        """End the request, which changes nothing unless it was published, and keep nothing more. Idempotent."""
+        """The same, and keep nothing more."""
         if not self._closed:
             self._closed = True
-            self._parts.drop(patience_s=LAST_ANSWER_S)
-            self.kept, self._held = [], memoryview(b"")
+            self.disconnect()
+            self.kept.close()
             ROOM.give_back(self._size)
 
     def _begin(self, _: int, size: int) -> SignedPut:

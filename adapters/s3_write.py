@@ -2,7 +2,7 @@
 
 What a session holds does not depend on the object's size: what waits to be sent (``adapters.s3_parts``), and at most
 ``PART_BYTES`` more where no size was declared or a small one. Those of a middling size may go in one request as well,
-and be held whole, as far as a bound for all of them together allows (``adapters.s3_whole``).
+and be kept whole, as far as a bound for all of them together allows (``adapters.s3_whole``).
 
 Beside an unfinished write that could be resumed lies a small object under a partial's name, as on every other
 storage. Its first line is ``<offset> <upload id>``, the id empty where no upload was begun; behind it are the bytes
@@ -187,19 +187,20 @@ class S3Write(WriteSession):
 
     def _leave_whole(self, whole: Whole) -> None:
         """Put what was sent in one request into parts; while the server cannot be reached, it is lost."""
-        kept = whole.kept
-        whole.close()
         self._whole = None
         self.offset = 0
         try:
-            for piece in kept:
-                self._collect(piece)
+            whole.disconnect()
+            for piece in whole.kept.pieces():
+                self._collect(memoryview(piece))
             self._leave_parts()
         except AdapterError:
             if self._upload is not None:
                 self._upload.disconnect()
             if not self._marked:
                 raise
+        finally:
+            whole.close()
 
     def _begin_upload(self) -> Multipart:
         s3_powers.learn(self._bucket)

@@ -33,7 +33,7 @@ def adapter(swift: Swift) -> Iterator[S3Adapter]:
     swift.create_bucket("near")
     adapter = build(swift.port)
     yield adapter
-    assert s3_whole.ROOM.free == 2 * 64 * MIB
+    assert s3_whole.ROOM.free == 16 * 64 * MIB
     adapter.close()
 
 
@@ -108,7 +108,7 @@ def test_write_is_suspended_while_the_server_cannot_be_reached(
     assert AdapterContract.fetch(adapter, "gone") == content
 
 
-def test_more_than_memory_has_room_for_goes_in_parts(
+def test_more_than_there_is_room_for_goes_in_parts(
     adapter: S3Adapter, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_whole.ROOM, "free", 2 * SIZE - 1)
