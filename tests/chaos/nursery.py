@@ -25,6 +25,8 @@ from tests.servers.gateway import QUEUES, ROOT
 _CHORES_S = {
     "transfers.sweep": 1.0,
     "tiers.sweep": 0.6,
+    "cache.sweep": 1.0,
+    "nodes.sweep": 5.0,
     "janitor.sweep": 1.0,
     "upkeep.reconcile": 1.0,
     "upkeep.scrub": 5.0,
