@@ -64,10 +64,7 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
         if not unsafe(mine).exists():
             _end(mine, CheckpointState.COMPLETE, members=mine.count, size=mine.size)
             return False
-        if lost := _lost(mine):
-            names = [f"{member.object.bucket}/{member.key}" for member in lost[:_NAMED]]
-            mine.failure = f"Lost: {', '.join(names)}{' and more' if len(lost) > _NAMED else ''}"
-            _end(mine, CheckpointState.FAILED, lost=names)
+        if fail_if_lost(mine):
             return False
         next_ones = _waiting_for_nobody(mine).filter(pk__gt=mine.place).order_by("pk")
         rows = list(next_ones.select_related("object__bucket__storage__drain_to")[:_AT_ONCE])
@@ -77,6 +74,19 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
     for member in rows:
         _flush(checkpoint, member.object)
     return mine.place > 0
+
+
+def fail_if_lost(checkpoint: Checkpoint) -> bool:
+    """Whether some member has no copy left that can be read, now or once it was repaired.
+
+    Then the checkpoint has failed, and says which. In a transaction.
+    """
+    lost = without(checkpoint, ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
+    if lost:
+        names = [f"{member.object.bucket}/{member.key}" for member in lost[:_NAMED]]
+        checkpoint.failure = f"Lost: {', '.join(names)}{' and more' if len(lost) > _NAMED else ''}"
+        _end(checkpoint, CheckpointState.FAILED, lost=names)
+    return bool(lost)
 
 
 def _waiting_for_nobody(checkpoint: Checkpoint) -> QuerySet[CheckpointMember]:
@@ -102,10 +112,9 @@ def _flush(checkpoint: Checkpoint, target: Object) -> None:
         transfers.hasten(asked)
 
 
-def _lost(checkpoint: Checkpoint) -> list[CheckpointMember]:
-    """Members of which no copy is left that may be read now or once it was repaired."""
-    hopeful = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
-    copies = Replica.objects.filter(object=OuterRef("object"), state__in=hopeful)
+def without(checkpoint: Checkpoint, *states: ReplicaState) -> list[CheckpointMember]:
+    """Some of the members that have no copy in these states on a storage that is there."""
+    copies = Replica.objects.filter(object=OuterRef("object"), state__in=states)
     left = copies.exclude(storage__state=StorageState.LOST)
     rows = unsafe(checkpoint).exclude(Exists(left)).select_related("object__bucket")
     return list(rows.order_by("pk")[: _NAMED + 1])
@@ -119,7 +128,6 @@ def _end(checkpoint: Checkpoint, state: CheckpointState, **facts: object) -> Non
 
 def _restore(checkpoint: Checkpoint) -> bool:
     """Restore the next members; what was written to a key since it was asked stays."""
-    restored = []
     with transaction.atomic():
         mine = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
         since = mine.restoring_since
@@ -144,14 +152,14 @@ def _restore(checkpoint: Checkpoint) -> bool:
                 catalog.retire(standing, keep_s=0)
             versions.reinstate(target, row.key)
             events.record_objects({target.key: "object.restored"}, target.bucket, [target])
-            restored.append(target)
         mine.place = rows[-1].pk if rows else mine.place
         if len(rows) < _AT_ONCE:
             mine.restoring_since, mine.restored_at = None, timezone.now()
             events.record(mine.project_id, "checkpoint.restored", mine.name, members=mine.count)
         mine.save(update_fields=["place", "restoring_since", "restored_at"])
-    for target in [targets[pk] for pk in ids]:
-        _bring_near(target)
+    for target in targets.values():
+        if target.current:
+            _bring_near(target)
     return mine.restoring_since is not None
 
 

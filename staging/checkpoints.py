@@ -19,7 +19,7 @@ from staging.alias_terms import AliasSpec
 from staging.errors import InvalidRequest, NameTaken, NotFound
 from staging.models import Alias, ApiKey, Bucket, Checkpoint, CheckpointMember, Object, Project
 from staging.models.fields import NAME_RULE, behind, is_name
-from staging.states import AliasMode, CheckpointState
+from staging.states import AliasMode, CheckpointState, ReplicaState
 
 #: The most members: a checkpoint is made within one request.
 MAX_MEMBERS = 100_000
@@ -92,12 +92,18 @@ def restore(checkpoint: Checkpoint) -> None:
     What somebody writes to a key after this was asked stays. Asked again while it goes on, it goes on; afterwards it
     begins anew, and does nothing where nothing has changed. Raises InvalidRequest for one that is not complete.
     """
-    asked = Checkpoint.objects.filter(pk=checkpoint.pk, state=CheckpointState.COMPLETE, released_at=None)
-    now = timezone.now()
-    asked.filter(restoring_since=None).update(restoring_since=now, restored_at=None, place=0)
+    with transaction.atomic():
+        asked = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk, state=CheckpointState.COMPLETE)
+        mine = asked.filter(restoring_since=None, released_at=None).first()
+        # What cannot be read must not take the place of what can.
+        if mine and not checkpoint_work.fail_if_lost(mine):
+            if damaged := checkpoint_work.without(mine, ReplicaState.AVAILABLE):
+                raise InvalidRequest(f"{damaged[0].key!r} cannot be read now: its copies are damaged.")
+            asked.update(restoring_since=timezone.now(), restored_at=None, place=0)
     checkpoint.refresh_from_db()
     if checkpoint.state != CheckpointState.COMPLETE:
-        raise InvalidRequest(f"Only a complete checkpoint can be restored; this one is {checkpoint.state}.")
+        why = f": {checkpoint.failure}" if checkpoint.failure else "."
+        raise InvalidRequest(f"Only a complete checkpoint can be restored; this one is {checkpoint.state}{why}")
     checkpoint_work.advance(checkpoint, steps=1)
 
 

@@ -66,7 +66,7 @@ class TransferKind(TextChoices):
 
 
 class CheckpointState(TextChoices):
-    """PENDING → COMPLETE, once all of it is persisted, or FAILED, where some of it was lost before."""
+    """PENDING → COMPLETE, once all of it is persisted, or FAILED, where some of it is lost."""
 
     PENDING = "pending"
     COMPLETE = "complete"

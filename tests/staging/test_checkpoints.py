@@ -148,6 +148,22 @@ def test_a_member_that_is_lost_before_it_is_safe_fails_it_by_name(yard: Yard) ->
         checkpoints.restore(checkpoint)
 
 
+def test_what_was_lost_since_does_not_take_the_place_of_what_can_be_read(yard: Yard) -> None:
+    bucket = yard.bucket()
+    first = yard.put(bucket, "x", b"first")
+    checkpoint = take(yard, bucket)
+    yard.put(bucket, "x", b"second")
+    Replica.objects.filter(object=first).update(state="bad")
+    with pytest.raises(InvalidRequest, match="cannot be read now"):
+        checkpoints.restore(checkpoint)
+    assert Checkpoint.objects.get().state == "complete", "somebody may repair it"
+    Replica.objects.filter(object=first).delete()
+    with pytest.raises(InvalidRequest, match="Lost: runs/x"):
+        checkpoints.restore(checkpoint)
+    assert content(yard, bucket, "x") == b"second"
+    assert Checkpoint.objects.get().state == "failed"
+
+
 def test_restore_brings_every_member_back_but_what_was_written_since_stays(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
