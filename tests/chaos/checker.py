@@ -9,8 +9,8 @@ from collections import Counter
 from django.db.models import Count
 
 from staging import orphans, placement, policies, replication, tally
-from staging.models import Event, Object, Replica, Storage, Transfer, Upload
-from staging.states import ObjectState, ReplicaState, StorageState, TransferState
+from staging.models import CachedBlock, Event, Object, Replica, Storage, Transfer, Upload
+from staging.states import BlockState, ObjectState, ReplicaState, StorageState, TransferState
 from tests.chaos.world import World
 
 
@@ -24,6 +24,10 @@ def unrest() -> list[str]:
     found += [
         f"an upload of {one.target_key} with a lease until {one.lease_expires_at:%X}" for one in Upload.objects.all()
     ]
+    passing = CachedBlock.objects.exclude(state=BlockState.READY)
+    found += [f"the cached block {one.key} is {one.state}" for one in passing]
+    unwanted = CachedBlock.objects.exclude(object__current=True)
+    found += [f"the cached block {one.key} is of a version that is gone" for one in unwanted]
     found += [f"{one} is draining" for one in Storage.objects.filter(state=StorageState.DRAINING)]
     for one in Object.objects.filter(current=True).select_related("bucket__storage__drain_to"):
         policy = policies.of(one)
@@ -43,7 +47,7 @@ def check(world: World, expected: dict[tuple[str, str], bytes]) -> dict[str, int
 
     ``expected`` are the contents by bucket and key, and there is nothing else.
     """
-    wrong = [*_of_objects(world, expected), *_of_history()]
+    wrong = [*_of_objects(world, expected), *_of_blocks(world, expected), *_of_history()]
     left = 0
     for name, storage in world.storages.items():
         found, orphaned = _of_storage(world, name, storage)
@@ -78,6 +82,17 @@ def _of_objects(world: World, expected: dict[tuple[str, str], bytes]) -> list[st
     return wrong
 
 
+def _of_blocks(world: World, expected: dict[tuple[str, str], bytes]) -> list[str]:
+    wrong = []
+    for block in CachedBlock.objects.select_related("object__bucket", "storage"):
+        assert block.object
+        data = expected.get((block.object.bucket.name, block.object.key), b"")
+        path = world.folder / block.storage.name / block.key
+        if not path.exists() or path.read_bytes() != data[block.start : block.start + block.size]:
+            wrong.append(f"the cached block {block.key} of {block.object} is missing or has wrong bytes")
+    return wrong
+
+
 def _of_history() -> list[str]:
     """Every version has its event, none was ever damaged, and none is two."""
     written = Event.objects.filter(kind__in=["object.created", "object.replaced"])
@@ -105,6 +120,7 @@ def _of_storage(world: World, name: str, storage: Storage) -> tuple[list[str], i
     if storage.capacity_bytes is not None and storage.used_bytes > storage.capacity_bytes:
         wrong.append(f"{name} is fuller than full")
     files, rows = world.files(name), set(storage.replicas.values_list("key", flat=True))
+    rows |= set(storage.cached_blocks.values_list("key", flat=True))
     wrong += [f"{name} has no file {key}" for key in rows - files]
     wrong += [f"{name} has an unfinished write {key}" for key in files - rows if key.endswith(".partial")]
     for key in files - rows:
