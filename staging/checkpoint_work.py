@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable
 
+import structlog
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from staging import catalog, events, placement, policies, replication, transfers, versions
+from staging.errors import StagingError
 from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
 from staging.replication import FASTER, UNSAFE, Step
 from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind
+
+log = structlog.get_logger(__name__)
 
 #: Members that one step looks at, and how many steps of a kind one pass takes.
 _AT_ONCE, _STEPS = 200, 10
@@ -22,7 +26,10 @@ def sweep() -> int:
     open_ones = Q(state=CheckpointState.PENDING) | Q(restoring_since__isnull=False) | Q(released_at__isnull=False)
     found = list(Checkpoint.objects.filter(open_ones).order_by("pk"))
     for checkpoint in found:
-        advance(checkpoint, steps=_STEPS)
+        try:
+            advance(checkpoint, steps=_STEPS)
+        except StagingError as exc:
+            log.warning("checkpoint.not_advanced", checkpoint=checkpoint.name, error=exc.code, detail=str(exc))
     return len(found)
 
 

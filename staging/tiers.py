@@ -7,6 +7,7 @@ nothing new.
 
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import TypeVar
 
 import structlog
@@ -41,8 +42,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-#: Copies that are considered at a time.
-_AT_ONCE = 200
+#: Copies that make way at a time, and how many are looked at for that.
+_AT_ONCE, _MOST = 200, 5000
 
 
 def landing(bucket: Bucket, size: int | None) -> Storage:
@@ -100,7 +101,7 @@ def make_room(storage: Storage, count: int) -> bool:
     """
     if cache_room.evict(storage, count - _room(storage, settings.HARD_WATER)):
         storage.refresh_from_db(fields=["used_bytes", "reserved_bytes"])
-    for replica in _evictable(storage)[:_AT_ONCE]:
+    for replica in _making_way(storage):
         if _has_room(storage, count):
             return True
         if transfer := replicas.let_go(replica, reason="to make room for new data"):
@@ -171,19 +172,30 @@ def _full(policy: Policy) -> NoSpace:
 def _relieve(storage: Storage) -> int:
     excess, made = -_room(storage, settings.LOW_WATER), 0
     excess -= cache_room.evict(storage, excess)
-    for replica in _evictable(storage)[:_AT_ONCE]:
+    for replica in _making_way(storage):
         if excess <= 0:
             return made
         if replicas.let_go(replica, reason=f"{storage} is above its high mark"):
             excess -= replica.size if replicas.frees(replica) else 0
             made += 1
-    for replica in _keeping(storage).filter(KEPT_OBJECT).order_by("created_at")[:_AT_ONCE]:
+    kept = _keeping(storage).filter(KEPT_OBJECT).order_by("created_at")
+    for replica in _first(kept, lambda policy: not policy.stays_fast):
         if excess <= 0:
             break
         if _flush(replica):
             excess -= replica.size
             made += 1
     return made
+
+
+def _making_way(storage: Storage) -> list[Replica]:
+    return _first(_evictable(storage), lambda policy: not policy.pin)
+
+
+def _first(rows: QuerySet[Replica], may_leave: Callable[[Policy], bool]) -> list[Replica]:
+    """The first ones whose policies let them leave; those that stay hide no others, however many they are."""
+    found = (replica for replica in rows[:_MOST].iterator() if may_leave(policies.of(replica.object)))
+    return list(islice(found, _AT_ONCE))
 
 
 def _flush(replica: Replica) -> bool:
@@ -204,6 +216,8 @@ def _evictable(storage: Storage) -> QuerySet[Replica]:
     others = Replica.objects.filter(storage=OuterRef("storage"), key=OuterRef("key"))
     # To let go of the clean copy of a place that another version needs would free nothing.
     clean = _keeping(storage).filter(dirty=False).exclude(Exists(others.filter(dirty=True)))
+    elsewhere = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE)
+    clean = clean.filter(Exists(elsewhere.exclude(storage=OuterRef("storage"))))
     return clean.order_by(IS_HOT, LAST_READ)
 
 

@@ -75,7 +75,9 @@ def hasten() -> int:
     waiting = Transfer.objects.filter(kind=TransferKind.FLUSH, state=TransferState.QUEUED, priority__gt=URGENT)
     late = [
         transfer
-        for transfer in waiting.filter(object__isnull=False).select_related("object__bucket")[:_AT_ONCE]
+        for transfer in waiting.filter(object__isnull=False)
+        .select_related("object__bucket")
+        .order_by("priority", "not_before")[:_AT_ONCE]
         if transfer.object and replication.is_late(policies.of(transfer.object), transfer)
     ]
     for transfer in late:

@@ -33,6 +33,26 @@ def test_a_full_fast_storage_makes_room_by_clean_copies_only_and_the_hot_ones_st
     yard.assert_all_is_counted()
 
 
+def test_copies_that_stay_hide_none_that_may_go(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "_AT_ONCE", 2)
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    pinned, stays = yard.bucket("a", lands_on="fast", pin=True), yard.bucket("b", **BACK, spill=False)
+    stays.policy["write"] = "ephemeral"
+    stays.save(update_fields=["policy"])
+    goes = yard.bucket("c", lands_on="fast")
+    for key in "xyz":
+        yard.put(pinned, key, bytes(5))
+        yard.put(stays, key, bytes(5))
+    last = [yard.put(goes, key, bytes(30)) for key in "xy"]
+    yard.work()
+    assert tiers.relieve() == 1
+    yard.work()
+    assert [set(yard.where(one)) for one in last] == [{"home"}, {"home", "fast"}]
+    assert tiers.make_room(yard["fast"], 60)
+    assert set(yard.where(last[1])) == {"home"}
+    yard.assert_all_is_counted()
+
+
 def test_what_finds_no_room_goes_to_the_buckets_storage_or_is_refused(yard: Yard) -> None:
     Storage.objects.filter(name="fast").update(capacity_bytes=100)
     assert yard.where(yard.put(yard.bucket("a", **BACK), "x", bytes(96))) == {"home": "available"}
