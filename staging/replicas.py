@@ -1,5 +1,6 @@
 """Replicas: how the catalog comes to know another copy, doubts one, and lets one go. Space is counted with each."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -64,6 +65,17 @@ def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
         return True
     _tell_copied(target, copy)
     return True
+
+
+def is_needlessly_dirty(target: Object, policy: Policy, copies: Sequence[Replica], named: Iterable[Storage]) -> bool:
+    """Whether some copies are marked dirty, and the others are all that the policy asks for."""
+    others = [copy for copy in copies if not copy.dirty]
+    return len(others) < len(copies) and placement.satisfies(policy, target.bucket, others, named)
+
+
+def clean(target: Object) -> None:
+    """The version is safe where its policy wants it: its other copies are dirty no more."""
+    Replica.objects.filter(object=target, dirty=True).update(dirty=False)
 
 
 def drop_copy(copy: Replica) -> None:
@@ -235,11 +247,9 @@ def _is_pinned(policy: Policy, storage: Storage) -> bool:
 
 
 def _tell_copied(target: Object, copy: Replica) -> None:
-    policy, bucket = policies.of(target), target.bucket
-    good = list(target.replicas.select_related("storage"))
-    clean, named = [one for one in good if not one.dirty], policies.storages_of(bucket, policy)
-    if placement.satisfies(policy, bucket, clean, named):
-        Replica.objects.filter(object=target, dirty=True).update(dirty=False)
+    policy, good = policies.of(target), list(target.replicas.select_related("storage"))
+    if is_needlessly_dirty(target, policy, good, policies.storages_of(target.bucket, policy)):
+        clean(target)
     _record(target, "replica.created", storage=copy.storage.name, durability=placement.durability(good))
     _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
 

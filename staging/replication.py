@@ -75,8 +75,10 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
             return []
         locked.bucket = target.bucket
         policy = policies.of(locked)
-        copies = list(locked.replicas.select_related("storage__drain_to"))
-        planned = plan(locked, policy, copies, storages_of(locked, policy), is_new=is_new)
+        copies, named = list(locked.replicas.select_related("storage__drain_to")), storages_of(locked, policy)
+        if replicas.is_needlessly_dirty(locked, policy, copies, named):
+            replicas.clean(locked)
+        planned = plan(locked, policy, copies, named, is_new=is_new)
         made = [made for step in planned.steps if (made := _do(locked, step))]
         return made + (_demote(locked, policy, copies) if locked.demoting else [])
 
@@ -210,7 +212,10 @@ def reconcile(after: str, *, limit: int) -> tuple[int, str]:
 def _lacks_something(target: Object, storages: Iterable[Storage]) -> bool:
     policy, project_id = policies.of(target), target.bucket.project_id
     named = [one for one in storages if one.project_id == project_id and one.name in policy.names]
-    return bool(plan(target, policy, list(target.replicas.all()), named).steps)
+    copies = list(target.replicas.all())
+    if target.demoting or replicas.is_needlessly_dirty(target, policy, copies, named):
+        return True
+    return bool(plan(target, policy, copies, named).steps)
 
 
 def is_late(policy: Policy, transfer: Transfer) -> bool:

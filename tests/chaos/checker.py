@@ -6,7 +6,8 @@ import hashlib
 import os
 from collections import Counter
 
-from django.db.models import Count
+from django.conf import settings
+from django.db.models import Count, F
 
 from staging import orphans, placement, policies, replication, tally
 from staging.models import CachedBlock, Event, Object, Replica, Storage, Transfer, Upload
@@ -28,6 +29,12 @@ def unrest() -> list[str]:
     found += [f"the cached block {one.key} is {one.state}" for one in passing]
     unwanted = CachedBlock.objects.exclude(object__current=True)
     found += [f"the cached block {one.key} is of a version that is gone" for one in unwanted]
+    dirty = Replica.objects.filter(dirty=True).select_related("object", "storage")
+    found += [f"the copy of {one.object} on {one.storage} is dirty" for one in dirty]
+    limited = Storage.objects.filter(capacity_bytes__isnull=False, state=StorageState.ACTIVE)
+    high = F("capacity_bytes") * settings.HIGH_WATER / 100
+    full = limited.annotate(filled=F("used_bytes") + F("reserved_bytes")).filter(filled__gt=high)
+    found += [f"{one} is above its high mark" for one in full]
     found += [f"{one} is draining" for one in Storage.objects.filter(state=StorageState.DRAINING)]
     for one in Object.objects.filter(current=True).select_related("bucket__storage__drain_to"):
         policy = policies.of(one)

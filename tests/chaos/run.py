@@ -98,6 +98,7 @@ def _live_through(
     clock.lap("at rest")
     for client in clients:
         client.check()
+    _rest(killer)  # Reads bring blocks to the fast storage, for which others may have to go.
     killer.stop()
     standing = [(slot, client.standing[slot]) for client in clients for slot in client.slots]
     assert all(len(contents) == 1 for _, contents in standing)

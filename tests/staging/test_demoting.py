@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from adapters.errors import Offline
-from staging import objects
+from staging import objects, replication
 from staging.errors import InvalidRequest
+from staging.models import Object
 from tests.staging.yard import BACK, DATA, TWO, Yard, kinds, read
 
 EPHEMERAL = {"write": "ephemeral", "lands_on": "fast"}
@@ -49,3 +50,12 @@ def test_what_the_policy_keeps_stays(yard: Yard) -> None:
         yard.put(bucket, "a", DATA)
         with pytest.raises(InvalidRequest, match="change that first"):
             objects.demote(bucket, "a")
+
+
+def test_who_asked_and_died_is_obeyed_by_the_reconciler(yard: Yard) -> None:
+    made = yard.put(yard.bucket(lands_on="fast"), "a", DATA)
+    yard.work()
+    Object.objects.update(demoting=True)
+    replication.reconcile("", limit=10)
+    yard.work()
+    assert yard.where(made) == {"home": "available"}

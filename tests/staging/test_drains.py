@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from adapters.errors import Offline
-from staging import drains, transfers
+from staging import drains, replicas, replication, transfers
 from staging.errors import InvalidRequest
 from staging.explaining import explain
-from staging.models import Storage, Transfer
-from staging.states import StorageState, TransferKind
-from tests.staging.yard import DATA, TWO, Yard, read
+from staging.models import Replica, Storage, Transfer
+from staging.states import StorageState, TransferKind, TransferState
+from staging.storages import adapter_for
+from tests.staging.yard import BACK, DATA, TWO, Yard, read
 
 
 def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
@@ -89,3 +91,28 @@ def test_a_drain_is_refused_where_it_cannot_work(yard: Yard) -> None:
         drains.start(home, yard["fast"])
     with pytest.raises(InvalidRequest):
         drains.cancel(home)
+
+
+def test_a_flush_that_ends_on_a_storage_whose_drain_is_given_up_leaves_nothing_dirty(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**BACK), "x", DATA)
+    yard.faults("home").fail("publish", Offline, once=True)
+    yard.work()
+    # It has looked at the storage before the drain begins, and is done after that.
+    flush, home = Transfer.objects.get(), yard["home"]
+    copying = Replica.objects.get(object=made, storage=home)
+    Storage.objects.filter(pk=home.pk).update(state=StorageState.DRAINING, drain_to=yard["far"])
+    stat = adapter_for(home).stat(_write(home, copying.key))
+    with transaction.atomic():
+        replicas.publish_copy(copying, stat)
+    Transfer.objects.filter(pk=flush.pk).update(state=TransferState.DONE)
+    assert yard.where(made) == {"fast": "dirty", "home": "available"}
+    Storage.objects.filter(pk=home.pk).update(state=StorageState.ACTIVE, drain_to=None)
+    replication.reconcile("", limit=10)
+    assert yard.where(made) == {"fast": "available", "home": "available"}
+
+
+def _write(storage: Storage, key: str) -> str:
+    with adapter_for(storage).open_write(key, size=len(DATA)) as session:
+        session.write(DATA)
+        session.publish()
+    return key
