@@ -31,11 +31,13 @@ pytestmark = pytest.mark.xdist_group("peer")
 
 
 @pytest.fixture(scope="module")
-def node(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def node(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path_factory.mktemp("node"), **installation())
     gateway.settings = {"WAYBILL_NODE_NAME": NAME, "WAYBILL_NODE_URL": gateway.url, "WAYBILL_NODE_BEAT_S": "1"}
     with gateway:
         yield gateway
+    with django_db_blocker.unblock():  # It has written down that it is there, in the database of all tests.
+        Node.objects.filter(name=NAME).delete()
 
 
 @pytest.fixture(scope="module")
