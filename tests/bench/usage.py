@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: How a look at a process fails that has ended meanwhile: a gateway of the openssh engine has some that come and go.
+_ENDED = (FileNotFoundError, ProcessLookupError)
 
 
 class Usage(ABC):
@@ -51,11 +53,12 @@ class ProcessTree(Usage):
 
     def cpu_s(self) -> float:
         # The fields 14 to 17 of proc(5): user and system time, of the process and of children that it waited for.
-        return sum(sum(map(int, _stat(pid)[11:15])) for pid in self._pids()) / _TICKS_PER_S
+        return sum(map(_ticks, self._pids())) / _TICKS_PER_S
 
     def forget_peak(self) -> None:
         for pid in self._pids():
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            with suppress(*_ENDED):
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def extra_bytes(self) -> int:
         return sum(_memory(pid, "VmHWM") for pid in self._pids()) - self._idle_bytes
@@ -73,7 +76,7 @@ class ProcessTree(Usage):
 def _parents() -> Iterator[tuple[int, int]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with suppress(FileNotFoundError, ProcessLookupError):
+            with suppress(*_ENDED):
                 yield int(entry.name), int(_stat(int(entry.name))[1])
 
 
@@ -82,8 +85,16 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
+def _ticks(pid: int) -> int:
+    """Of one that has just ended, none: its parent has them once it has waited for it."""
+    with suppress(*_ENDED):
+        return sum(map(int, _stat(pid)[11:15]))
+    return 0
+
+
 def _memory(pid: int, name: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
+    with suppress(*_ENDED):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
     return 0
