@@ -7,7 +7,6 @@ nothing new.
 
 import math
 from collections.abc import Callable
-from itertools import islice
 from typing import TypeVar
 
 import structlog
@@ -194,8 +193,13 @@ def _making_way(storage: Storage) -> list[Replica]:
 
 def _first(rows: QuerySet[Replica], may_leave: Callable[[Policy], bool]) -> list[Replica]:
     """The first ones whose policies let them leave; those that stay hide no others, however many they are."""
-    found = (replica for replica in rows[:_MOST].iterator() if may_leave(policies.of(replica.object)))
-    return list(islice(found, _AT_ONCE))
+    found = list[Replica]()
+    for start in range(0, _MOST, _AT_ONCE):
+        page = list(rows[start : start + _AT_ONCE])
+        found += [replica for replica in page if may_leave(policies.of(replica.object))]
+        if len(page) < _AT_ONCE or len(found) >= _AT_ONCE:
+            break
+    return found[:_AT_ONCE]
 
 
 def _flush(replica: Replica) -> bool:
