@@ -78,8 +78,11 @@ def error_of(status: int, fault: str, *, storage: str, key: str) -> AdapterError
     """The error that an answer stands for. One without ``fault``, the header of a peer's own, is another server's."""
     if not fault:
         return Unavailable(f"the node's gateway answered {status} to a call of ours", storage=storage, key=key)
-    kind, detail = _KINDS.get(status, Unavailable), str(json.loads(fault))
-    return kind(detail, storage=storage, key=key)
+    try:
+        detail = str(json.loads(fault))
+    except ValueError:
+        detail = fault
+    return _KINDS.get(status, Unavailable)(detail, storage=storage, key=key)
 
 
 def fault_of(error: AdapterError) -> str:

@@ -138,8 +138,9 @@ class Whole:
             (part,) = self._parts.confirmed()
             return Stored(part.etag, part.modified, proven=True)
 
-        version = lambda: md5_hex(*self.kept.pieces())  # noqa: E731 - it is rarely asked for
-        return self._bucket.publish(self._key, self._mode, attempt, size=self._size, version=version)
+        return self._bucket.publish(
+            self._key, self._mode, attempt, size=self._size, version=lambda: md5_hex(*self.kept.pieces())
+        )
 
     def disconnect(self) -> None:
         """End the request, which changes nothing unless it was published. Idempotent."""

@@ -101,7 +101,7 @@ class ManagedMembers:
     def locate(self, members: Sequence[Member]) -> list[Located]:
         replicas: dict[object, list[Replica]] = defaultdict(list)
         wanted = Replica.objects.filter(object__in=[member.object_id for member in members])
-        for replica in wanted.select_related("object", "storage__credential"):
+        for replica in wanted.select_related("object", "storage__credential", "storage__node"):
             replicas[replica.object_id].append(replica)
         return [self._place(member, replicas[member.object_id]) for member in members]
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from adapters import registry
 from adapters.errors import InvalidKey
 from adapters.keys import check_key
-from staging import catalog, events, policies
+from staging import events, policies, retiring
 from staging.errors import InUse, InvalidRequest, NameTaken
 from staging.models import Bucket, Project, Storage
 from staging.models.fields import NAME_RULE, is_name
@@ -79,7 +79,7 @@ def delete(bucket: Bucket) -> None:
         raise InUse(f"The bucket {bucket} shows the root of its storage and goes with it.")
     try:
         with transaction.atomic():
-            catalog.drop_bucket(bucket)
+            retiring.drop_bucket(bucket)
             events.record(bucket.project_id, "bucket.deleted", bucket.name)
     except IntegrityError as exc:
         raise InUse(f"Something was put into the bucket {bucket} at this very moment.") from exc

@@ -1,7 +1,7 @@
 """Cache room: which cached blocks make way, and how their bytes go."""
 
 import structlog
-from django.db.models import Case, Exists, IntegerField, OuterRef, Sum, Value, When
+from django.db.models import Exists, OuterRef, Sum
 from django.utils import timezone
 
 from adapters.errors import AdapterError
@@ -9,6 +9,7 @@ from staging import cached_blocks, chores, policies
 from staging.connections import release
 from staging.errors import StagingError
 from staging.models import CachedBlock, Replica, Storage
+from staging.models.replica import HOT_READS, IS_HOT
 from staging.states import BlockState, CacheMode, ReplicaState, StorageState
 from staging.storages import adapter_for
 
@@ -16,8 +17,6 @@ log = structlog.get_logger(__name__)
 
 SWEEP = "cache.sweep"
 
-#: What was read so often is hot: a pass over many objects, each read once, pushes out only what was read once.
-_HOT_READS = 2
 _AT_ONCE = 500
 
 
@@ -30,11 +29,10 @@ def size(storage: Storage) -> int:
 def evict(storage: Storage, count: float, *, only_cold: bool = False) -> int:
     """Remove blocks, the least read first, until so many bytes are free; returns how many were freed."""
     freed = 0
-    hot = Case(When(reads__gte=_HOT_READS, then=Value(1)), default=Value(0), output_field=IntegerField())
     ready = CachedBlock.objects.filter(storage=storage, state=BlockState.READY).select_related("storage__credential")
     if only_cold:
-        ready = ready.filter(reads__lt=_HOT_READS)
-    for block in ready.order_by(hot, "read_at")[:_AT_ONCE] if count > 0 else ():
+        ready = ready.filter(reads__lt=HOT_READS)
+    for block in ready.order_by(IS_HOT, "read_at")[:_AT_ONCE] if count > 0 else ():
         if freed >= count:
             break
         if cached_blocks.let_go(block) and _remove(block):

@@ -19,6 +19,7 @@ from staging import (
     reading,
     reservations,
     resuming,
+    retiring,
     sharing,
     versions,
     writing,
@@ -204,7 +205,7 @@ def _remove_source(bucket: Bucket, key: str, version: str) -> bool:
     known = catalog.current(bucket, key)
     if not bucket.mounted:
         if known and str(known.pk) == version:
-            catalog.delete(known)
+            retiring.delete(known)
             return True
         return known is None
     release()
@@ -217,5 +218,5 @@ def _remove_source(bucket: Bucket, key: str, version: str) -> bool:
     else:
         adapter.delete(place)
     if known:
-        catalog.delete(known)
+        retiring.delete(known)
     return True

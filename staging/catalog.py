@@ -6,30 +6,24 @@
 import uuid
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Case, F, Max, Q, Sum, Value, When
+from django.db.models import F, Max
 from django.utils import timezone
 
-from staging import aliases, cached_blocks, events, policies, replicas, replication, reservations
+from staging import events, policies, replicas, replication, reservations, retiring
 from staging.batch import Arrival, choose
 from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
-from staging.errors import AliasUsedUp, ContentDiffers, InUse, LeaseLost, TooLarge
-from staging.models import Alias, BlockSums, BrokenStream, Bucket, CopyJob, Object, Replica, Storage, Upload
+from staging.errors import AliasUsedUp, ContentDiffers, LeaseLost, TooLarge
+from staging.models import Alias, BlockSums, BrokenStream, Bucket, Object, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.prepared import Prepared
-from staging.purging import purge
-from staging.states import AliasState, CopyState, ObjectState, OnExists, ReplicaState
+from staging.states import OnExists
 
 T = TypeVar("T")
 
-#: A copy that is on its way goes when it has come; one that is being removed goes already.
-_PASSING = (ReplicaState.COPYING, ReplicaState.DELETING)
-#: A version that is not current any more goes, unless a checkpoint holds it.
-_RETIRED = Case(When(pinned=True, then=F("state")), default=Value(ObjectState.DELETING))
 #: How often a registration is tried when other versions of its keys are registered at the same moment.
 _RACES = 5
 
@@ -58,7 +52,7 @@ def current(bucket: Bucket, key: str) -> Object | None:
     """The current version at the key with its replicas and their storages, or None."""
     return (
         Object.objects.filter(bucket=bucket, key=key, current=True)
-        .prefetch_related("replicas__storage__credential")
+        .prefetch_related("replicas__storage__credential", "replicas__storage__node")
         .first()
     )
 
@@ -70,7 +64,7 @@ def current_replicas(bucket: Bucket, key: str) -> list[Replica]:
 
 def kept_replicas(checkpoint_id: int, bucket: Bucket, key: str) -> list[Replica]:
     """The same of the version that the checkpoint holds of the key."""
-    rows = Replica.objects.select_related("object", "storage__credential")
+    rows = Replica.objects.select_related("object", "storage__credential", "storage__node")
     return list(rows.filter(object__pins__checkpoint=checkpoint_id, object__pins__key=key, object__bucket=bucket))
 
 
@@ -134,7 +128,7 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
     if not deleted:
         raise LeaseLost
     policy = Policy() if bucket.mounted else policies.of_bucket(bucket)
-    if standing and not retire(standing, keep_s=settings.REPLACED_KEEP_S):
+    if standing and not retiring.retire(standing, keep_s=settings.REPLACED_KEEP_S):
         raise _Overtaken
     made = Object.objects.create(
         id=upload.id,
@@ -144,7 +138,7 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
         size=size,
         sha256=upload.sha256,
         content_type=upload.content_type,
-        expires_at=end_of(policy),
+        expires_at=policy.ends_at(timezone.now()),
     )
     BlockSums.objects.bulk_create(_sums_of([(made, sums)]) if not bucket.mounted else [])
     for overwritten in Replica.objects.filter(storage=upload.storage, key=upload.key):
@@ -178,11 +172,6 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
     return Registered(made, replayed=False)
 
 
-def end_of(policy: Policy) -> datetime | None:
-    """When the time to live of a version is over that is made now; None where it has none."""
-    return timezone.now() + timedelta(seconds=policy.ttl_s) if policy.ttl_s else None
-
-
 def _sums_of(made: Iterable[tuple[Object, bytes]]) -> list[BlockSums]:
     """The rows of the sums of those new versions that are not known by their SHA-256 alone."""
     rows = [BlockSums(object=version, sums=sums) for version, sums in made if version.size > WHOLE_BYTES]
@@ -204,91 +193,6 @@ def _count_use(alias: Alias, size: int) -> None:
     )
     if not counted:
         raise TooLarge("The alias takes fewer bytes in all.") if mine.exists() else AliasUsedUp
-
-
-def delete(target: Object) -> None:
-    """Delete the current version of a key. It is gone for readers at once; a transfer removes each replica's bytes."""
-    with transaction.atomic():
-        if retire(target, keep_s=0):
-            events.record(
-                target.bucket.project_id, "object.deleted", f"{target.bucket}/{target.key}", object=str(target.id)
-            )
-
-
-def delete_all(bucket: Bucket, targets: Sequence[Object]) -> None:
-    """Delete current versions of a managed bucket whose rows are locked, as ``retire`` does; in a transaction."""
-    now = timezone.now()
-    gone = Object.objects.filter(pk__in=[target.pk for target in targets])
-    gone.update(current=False, state=_RETIRED, retired_at=now)
-    cached_blocks.let_go_of(targets)
-    left = (
-        Replica.objects.filter(object__in=gone, object__pinned=False)
-        .exclude(state__in=_PASSING)
-        .select_related("storage", "object")
-    )
-    for replica in left:
-        replica.object.bucket = bucket
-        replicas.schedule_removal(replica, replica.object, now)
-    events.record_deleted(bucket, targets)
-
-
-def retire(target: Object, *, keep_s: int) -> bool:
-    """End a version's time as the current one; its bytes go after ``keep_s``. False if it was not current any more.
-
-    Those of a pinned version stay until the last checkpoint that holds it lets go. Those of a mounted one are not
-    Waybill's to remove later: they were replaced in place.
-    """
-    now, row = timezone.now(), Object.objects.filter(pk=target.pk)
-    if not row.filter(current=True).update(current=False, state=_RETIRED, retired_at=now):
-        return False
-    cached_blocks.let_go_of([target])
-    if not row.filter(pinned=True).exists():
-        _remove_bytes(target, now + timedelta(seconds=keep_s))
-    return True
-
-
-def _remove_bytes(target: Object, not_before: datetime) -> None:
-    for replica in target.replicas.select_related("storage").exclude(state__in=_PASSING):
-        if target.bucket.mounted:
-            replicas.forget(replica)
-        else:
-            replicas.schedule_removal(replica, target, not_before)
-
-
-def unpin(target: Object) -> None:
-    """Let go of a version that no checkpoint holds any more: its bytes go, unless it is current. In a transaction."""
-    row = Object.objects.filter(pk=target.pk, pinned=True)
-    if row.filter(current=False).update(pinned=False, state=ObjectState.DELETING, retired_at=timezone.now()):
-        _remove_bytes(target, timezone.now())
-    else:
-        row.update(pinned=False)
-
-
-def drop_bucket(bucket: Bucket) -> None:
-    """Remove a bucket's row, and of a mounted one what was noted about its files, which stay as they are.
-
-    Raises InUse naming what is in the way: objects of a managed bucket, uploads that run, live aliases.
-    """
-    contents = Object.objects.filter(bucket=bucket)
-    if not bucket.mounted and contents.filter(Q(current=True) | Q(replicas__isnull=False)).exists():
-        raise InUse(f"The bucket {bucket} holds objects, or bytes that are still to be removed.")
-    jobs = CopyJob.objects.filter(Q(source_bucket=bucket) | Q(target_bucket=bucket), state=CopyState.RUNNING)
-    if jobs.exists():
-        raise InUse(f"A copy from or to the bucket {bucket} is running.")
-    if Upload.objects.filter(alias__bucket=bucket).exists():
-        raise InUse(f"An upload into the bucket {bucket} is running.")
-    if Alias.objects.filter(aliases.in_state(AliasState.LIVE), bucket=bucket).exists():
-        raise InUse(f"Live aliases name objects of the bucket {bucket}; revoke them first.")
-    here = Replica.objects.filter(object__bucket=bucket, storage=bucket.storage_id)
-    noted = here.aggregate(bytes=Sum("size"))["bytes"] or 0
-    here.delete()
-    Storage.objects.filter(pk=bucket.storage_id).update(used_bytes=F("used_bytes") - noted)
-    bucket.delete()
-
-
-def purge_tombstones(before: datetime) -> int:
-    """Remove rows of versions that were retired before ``before`` and have no replica left; returns how many."""
-    return purge(Object.objects.filter(current=False, pinned=False, retired_at__lt=before, replicas__isnull=True))
 
 
 def _is_published(standing: Object, storage_version: str) -> bool:
@@ -338,7 +242,7 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
     if uploads.delete()[0] != len(fresh):
         raise LeaseLost
     for arrival in fresh:
-        if arrival.key in standing and not retire(standing[arrival.key], keep_s=settings.REPLACED_KEEP_S):
+        if arrival.key in standing and not retiring.retire(standing[arrival.key], keep_s=settings.REPLACED_KEEP_S):
             raise _Overtaken
     made = [
         Object(
@@ -349,11 +253,10 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
             size=arrival.size,
             sha256=arrival.sha256,
             content_type=alias.content_type or "application/octet-stream",
+            expires_at=policy.ends_at(timezone.now()),
         )
         for arrival in fresh
     ]
-    for version in made:
-        version.expires_at = end_of(policy)
     Object.objects.bulk_create(made)
     BlockSums.objects.bulk_create(_sums_of(zip(made, (arrival.sums for arrival in fresh), strict=True)))
     Replica.objects.bulk_create(

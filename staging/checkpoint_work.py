@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from staging import catalog, events, placement, policies, replication, transfers, versions
+from staging import events, placement, policies, replication, retiring, transfers, versions
 from staging.errors import StagingError
 from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
 from staging.replication import FASTER, UNSAFE, Step
@@ -110,7 +110,7 @@ def _waiting_for_nobody(checkpoint: Checkpoint) -> QuerySet[CheckpointMember]:
 
 def _flush(checkpoint: Checkpoint, target: Object) -> None:
     """Have one version brought where it persists, if anything there takes it now."""
-    place = place_of(target, replication.storages_of(target, policies.of(target)))
+    place = place_of(target, policies.storages_of(target.bucket, policies.of(target)))
     if place is None or place.state != StorageState.ACTIVE:
         return
     step = Step(TransferKind.FLUSH, place, f"the checkpoint {checkpoint} holds it", UNSAFE)
@@ -156,7 +156,7 @@ def _restore(checkpoint: Checkpoint) -> bool:
                 continue
             if standing:
                 standing.bucket = target.bucket
-                catalog.retire(standing, keep_s=0)
+                retiring.retire(standing, keep_s=0)
             versions.reinstate(target, row.key)
             events.record_objects({target.key: "object.restored"}, target.bucket, [target])
         mine.place = rows[-1].pk if rows else mine.place
@@ -172,7 +172,7 @@ def _restore(checkpoint: Checkpoint) -> bool:
 
 def _bring_near(target: Object) -> None:
     policy = policies.of(target)
-    named = replication.storages_of(target, policy)
+    named = policies.storages_of(target.bucket, policy)
     fast = next((one for one in named if one.name == policy.lands_on and one.state == StorageState.ACTIVE), None)
     if fast and not target.replicas.filter(storage=fast).exists():
         replication.ask(target, Step(TransferKind.PROMOTE, fast, "a checkpoint was restored", FASTER))
@@ -196,7 +196,7 @@ def _release(checkpoint: Checkpoint) -> bool:
         held = set(CheckpointMember.objects.filter(object__in=ids).values_list("object_id", flat=True))
         for target in targets:
             if target.pk not in held:
-                catalog.unpin(target)
+                retiring.unpin(target)
         if len(rows) < _AT_ONCE:
             events.record(mine.project_id, "checkpoint.deleted", mine.name)
             mine.delete()

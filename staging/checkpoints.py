@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from adapters.errors import InvalidKey
 from adapters.keys import check_prefix
-from staging import alias_groups, aliases, checkpoint_work, events, policies, replication, versions
+from staging import alias_groups, aliases, checkpoint_work, events, policies, versions
 from staging.alias_groups import Selection
 from staging.alias_terms import AliasSpec
 from staging.errors import InvalidRequest, NameTaken, NotFound
@@ -206,7 +206,7 @@ def _check_places(chosen: Iterable[Object]) -> None:
     for target in buckets.values():
         if target.bucket.mounted:
             raise InvalidRequest(f"The bucket {target.bucket} is mounted: others may change what lies there.")
-        if checkpoint_work.place_of(target, replication.storages_of(target, policies.of(target))) is None:
+        if checkpoint_work.place_of(target, policies.storages_of(target.bucket, policies.of(target))) is None:
             raise InvalidRequest(
                 f"Nothing persists in the bucket {target.bucket}: neither its storage nor those that its policy copies "
                 "to are of tier 2."

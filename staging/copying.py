@@ -60,7 +60,7 @@ class _Copy:
     def run(self) -> None:
         if self._transfer.target.state != StorageState.ACTIVE:
             raise StorageClosed(f"The storage {self._transfer.target} is {self._transfer.target.state}.")
-        copies = reading.in_order(self._target.replicas.select_related("storage__credential"))
+        copies = reading.in_order(self._target.replicas.select_related("storage__credential", "storage__node"))
         if not copies:
             raise ObjectUnavailable("No copy of the object can be read now.")
         adapter = adapter_for(self._transfer.target)

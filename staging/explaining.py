@@ -48,7 +48,7 @@ def explain(target: Object) -> Explanation:
     live = (
         target.transfers.filter(state__in=replication.LIVE).select_related("target").order_by("priority", "created_at")
     )
-    planned = replication.plan(target, policy, copies, replication.storages_of(target, policy))
+    planned = replication.plan(target, policy, copies, policies.storages_of(target.bucket, policy))
     coming = [_of_transfer(transfer) for transfer in live]
     coming += [
         f"Waybill will {_DONE_BY[step.kind]} {step.storage}: {step.reason}."

@@ -8,16 +8,15 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from staging import claims, placement, policies, replication, transfers
+from staging import claims, nodes, placement, policies, replication, transfers
 from staging.connections import release
 from staging.models import Replica, Storage, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import URGENT, Step
-from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
+from staging.states import ReplicaState, StorageState, TransferKind, TransferState
 
 log = structlog.get_logger(__name__)
 
-_MEMORY_TIER = 0
 _AT_ONCE = 200
 #: Between two passes over what others have taken and failed with: they cannot reach this gateway any more.
 _PAUSE_S = 0.5
@@ -56,7 +55,7 @@ def hand_over(within_s: float) -> int:
 
 def alone() -> QuerySet[Replica]:
     """The copies in this node's memory that are dirty, or the only good ones; small ones first."""
-    memory = Storage.objects.filter(node__name=settings.NODE_NAME, tier=_MEMORY_TIER)
+    memory = Storage.objects.filter(node__name=settings.NODE_NAME, tier=nodes.MEMORY_TIER)
     others = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE)
     others = others.exclude(storage__state=StorageState.LOST).exclude(storage__in=memory)
     here = Replica.objects.filter(
@@ -73,9 +72,9 @@ def place_for(replica: Replica) -> Storage | None:
     """Where the bytes may go: the first place of the policy that takes them and is not this node's; None for none."""
     target = replica.object
     policy = policies.of(target)
-    if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
+    if policy.stays_fast:
         return None
-    for storage in placement.places(policy, target.bucket, replication.storages_of(target, policy)):
+    for storage in placement.places(policy, target.bucket, policies.storages_of(target.bucket, policy)):
         is_here = storage.node_id is not None and storage.node_id == replica.storage.node_id
         taken = target.replicas.filter(storage=storage).exclude(state=ReplicaState.COPYING).exists()
         if storage.state == StorageState.ACTIVE and not is_here and not taken:

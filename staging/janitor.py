@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
-from staging import catalog, copy_progress, placement, reservations, resuming, transfers, writing
+from staging import catalog, copy_progress, placement, reservations, resuming, retiring, transfers, writing
 from staging.blocks import BLOCK_SUMS
 from staging.connections import release
 from staging.errors import AliasUsedUp, ContentDiffers, StagingError, TooLarge
@@ -113,7 +113,7 @@ def _adopt(adapter: Adapter, upload: Upload) -> bool:
 def _purge() -> int:
     now = timezone.now()
     old = now - timedelta(seconds=settings.TOMBSTONE_S)
-    purged = catalog.purge_tombstones(old) + transfers.purge(old) + copy_progress.purge(old)
+    purged = retiring.purge_tombstones(old) + transfers.purge(old) + copy_progress.purge(old)
     ended = Q(expires_at__lt=old) | Q(revoked_at__lt=old)
     return (
         purged

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from adapters.errors import AdapterError, NotFound
-from staging import replicas, replication
+from staging import nodes, replicas, replication
 from staging.models import Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.states import ReplicaState, StorageState, TransferKind
@@ -25,7 +25,7 @@ def look() -> int:
     """
     here = Replica.objects.filter(
         storage__node__name=settings.NODE_NAME,
-        storage__tier=0,
+        storage__tier=nodes.MEMORY_TIER,
         state=ReplicaState.AVAILABLE,
         object__bucket__mounted=False,
     )

@@ -27,8 +27,8 @@ Secrets = Mapping[str, str]
 
 #: So far apart at most do the processes of one gateway hear that it stops.
 _TOLD_AT_ONCE = timedelta(seconds=5)
-#: Storages up to this tier are empty once their machine was started anew.
-_FORGETFUL_TIER = 0
+#: Storages of this tier are empty once their machine was started anew.
+MEMORY_TIER = 0
 
 
 def beat(started_at: datetime) -> bool:
@@ -142,7 +142,7 @@ def _register(started_at: datetime, now: datetime) -> bool:
         if moved:
             node.storages.update(revision=F("revision") + 1)
         if was_off:
-            replicas.doubt_all(node.storages.filter(tier__lte=_FORGETFUL_TIER))
+            replicas.doubt_all(node.storages.filter(tier=MEMORY_TIER))
         if node.state != NodeState.ACTIVE:
             _change(node, NodeState.ACTIVE, "node.back")
     return True

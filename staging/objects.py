@@ -9,12 +9,12 @@ from django.db import transaction
 from adapters.errors import InvalidKey
 from adapters.errors import NotFound as NothingThere
 from adapters.keys import check_key
-from staging import catalog, events, explaining, placement, policies, replication, transfers, versions
+from staging import catalog, events, explaining, placement, policies, replication, retiring, transfers, versions
 from staging.connections import release
 from staging.errors import InvalidRequest, NotFound
 from staging.explaining import Explanation
 from staging.models import Bucket, Object, Replica, Storage, Transfer
-from staging.states import Durability, ObjectState, ReplicaState, WritePolicy
+from staging.states import Durability, ObjectState, ReplicaState
 from staging.storages import adapter_for
 
 
@@ -104,7 +104,7 @@ def demote(bucket: Bucket, key: str) -> list[Transfer]:
     policy = policies.of(target)
     if policy.pin:
         raise InvalidRequest("The policy pins a fast copy; change that first.")
-    if policy.write == WritePolicy.EPHEMERAL and not policy.spill:
+    if policy.stays_fast:
         raise InvalidRequest("The policy lets nothing spill; change that first.")
     versions.set_demoting(target, demoting=True)
     replication.settle(target)
@@ -126,7 +126,7 @@ def delete(bucket: Bucket, key: str) -> bool:
     elif record is None:
         raise _absent(bucket, key)
     else:
-        catalog.delete(record)
+        retiring.delete(record)
     return bucket.mounted
 
 
@@ -141,7 +141,7 @@ def _delete_file(bucket: Bucket, key: str, record: Object | None) -> None:
             raise _absent(bucket, key) from exc
     adapter.delete(place)
     if record is not None:
-        catalog.delete(record)
+        retiring.delete(record)
         return
     with transaction.atomic():
         events.record(bucket.project_id, "object.deleted", f"{bucket}/{key}")

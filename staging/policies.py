@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
 from typing import Any
 
 from adapters import registry
@@ -74,6 +75,10 @@ class Policy:
     def is_dirty(self, storage: Storage) -> bool:
         """Whether bytes that land on the storage are still to be made safe elsewhere."""
         return self.write == WritePolicy.BACK and storage.name == self.lands_on
+
+    def ends_at(self, created_at: datetime) -> datetime | None:
+        """When the time to live of a version is over that is made then; None where it has none."""
+        return created_at + timedelta(seconds=self.ttl_s) if self.ttl_s else None
 
     def stand(self, storage: Storage) -> str:
         """Where a storage stands, as far as copies are spread: by site or by node; one without stands on its own."""

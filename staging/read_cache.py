@@ -137,7 +137,7 @@ class _CachedRead(ReadStream):
     def _look_again(self) -> bool:
         """Whether the copies are others now: a long download may outlive those that it began with."""
         try:
-            rows = self._version.replicas.select_related("storage__credential", "object")
+            rows = self._version.replicas.select_related("storage__credential", "storage__node", "object")
             copies = tuple(reading.Copy(replica, None) for replica in reading.in_order(rows))
         except DatabaseError as exc:
             log.warning("copies.not_known", error=type(exc).__name__)

@@ -75,7 +75,10 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
             return []
         locked.bucket = target.bucket
         policy = policies.of(locked)
-        copies, named = list(locked.replicas.select_related("storage__drain_to")), storages_of(locked, policy)
+        copies, named = (
+            list(locked.replicas.select_related("storage__drain_to")),
+            policies.storages_of(locked.bucket, policy),
+        )
         if replicas.is_needlessly_dirty(locked, policy, copies, named):
             replicas.clean(locked)
         planned = plan(locked, policy, copies, named, is_new=is_new)
@@ -85,7 +88,7 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
 
 def _demote(target: Object, policy: Policy, copies: Sequence[Replica]) -> list[Transfer]:
     """Let the fast copies go that the object can do without, and make those that it cannot do without safe."""
-    places = placement.places(policy, target.bucket, storages_of(target, policy))
+    places = placement.places(policy, target.bucket, policies.storages_of(target.bucket, policy))
     fast = [copy for copy in copies if copy.storage.tier <= SLOWEST_FAST_TIER and copy.storage not in places]
     if not fast:
         versions.set_demoting(target, demoting=False)
@@ -95,11 +98,6 @@ def _demote(target: Object, policy: Policy, copies: Sequence[Replica]) -> list[T
         flush = _do(target, Step(TransferKind.FLUSH, placement.home(target.bucket), reason, URGENT))
         return [flush] if flush else []
     return [gone for copy in fast if (gone := replicas.let_go(copy, reason=reason))]
-
-
-def storages_of(target: Object, policy: Policy) -> list[Storage]:
-    """The storages that the policy names."""
-    return policies.storages_of(target.bucket, policy)
 
 
 def queue_step(target: Object, step: Step) -> Transfer:

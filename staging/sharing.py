@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Max
+from django.utils import timezone
 
-from staging import catalog, events, placement, policies, replication
+from staging import events, placement, policies, replication, retiring
 from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, StagingError, TooLarge
 from staging.models import BlockSums, Bucket, Object, Replica
 from staging.policies import Policy
@@ -75,14 +76,14 @@ def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: C
         elif before and on_exists == CopyOnExists.SKIP:
             found.skipped.append(one)
         else:
-            if before and not catalog.retire(before, keep_s=settings.REPLACED_KEEP_S):
+            if before and not retiring.retire(before, keep_s=settings.REPLACED_KEEP_S):
                 raise _Overtaken
             made[key] = _copy_of(one, target, new_key, last.get(new_key, 0) + 1, policy)
             found.done.append(one)
     _write(target, [(sources[key], version) for key, version in made.items()], places, policy, moves)
     events.record_objects(dict.fromkeys(standing, "object.replaced"), target, made.values())
     if moves:
-        catalog.delete_all(source, found.done)
+        retiring.delete_all(source, found.done)
     for key, version in made.items():
         version.bucket = target
         if policy.asks_for_copies or not placement.satisfies(policy, target, places[sources[key].pk]):
@@ -131,7 +132,7 @@ def _copy_of(one: Object, bucket: Bucket, key: str, version: int, policy: Policy
         sha256=one.sha256,
         content_type=one.content_type,
         metadata=one.metadata,
-        expires_at=catalog.end_of(policy),
+        expires_at=policy.ends_at(timezone.now()),
     )
 
 

@@ -14,7 +14,7 @@ from adapters import registry
 from adapters.base import Adapter, CheckStep
 from adapters.breaker import Health
 from adapters.watch import Observe
-from staging import catalog, credentials, events, health, local_roots, nodes
+from staging import credentials, events, health, local_roots, nodes, retiring
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Bucket, Credential, Node, Project, Storage
@@ -226,7 +226,7 @@ def delete(storage: Storage) -> None:
         raise InUse(f"Buckets lie on the storage {storage.name}: {', '.join(others)}.")
     try:
         with transaction.atomic():
-            catalog.drop_bucket(root)
+            retiring.drop_bucket(root)
             credential = storage.credential
             events.record(storage.project_id, "storage.deleted", storage.name)
             storage.delete()

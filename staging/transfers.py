@@ -122,18 +122,23 @@ def _remove_bytes(transfer: Transfer, _claim: Claim) -> None:
     with transaction.atomic():
         # Where other versions have their bytes there too, only this one lets go of them, at once: each of two that
         # waited until later would take the other for the one that removes them.
-        is_last = replica is not None and replicas.is_last(replica)
-        if replica and not is_last and claims.finish(transfer, TransferState.DONE, bytes_done=transfer.size):
-            replicas.forget(replica)
-    if replica and is_last and replica.state == ReplicaState.DELETING:
-        adapter = adapter_for(replica.storage)
-        release()
-        adapter.delete(replica.key)
-    with transaction.atomic():
-        if claims.finish(transfer, TransferState.DONE, bytes_done=transfer.size) and replica is not None:
-            replicas.forget(replica)
+        is_last = replica is None or replicas.is_last(replica)
+        if not is_last:
+            _forget(transfer)
+    if is_last:
+        if replica and replica.state == ReplicaState.DELETING:
+            adapter = adapter_for(replica.storage)
+            release()
+            adapter.delete(replica.key)
+        with transaction.atomic():
+            _forget(transfer)
     if transfer.object and transfer.object.kept:
         replication.settle(transfer.object)
+
+
+def _forget(transfer: Transfer) -> None:
+    if claims.finish(transfer, TransferState.DONE, bytes_done=transfer.size) and transfer.source:
+        replicas.forget(transfer.source)
 
 
 _WORK: Mapping[TransferKind, Callable[[Transfer, Claim], None]] = {

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Sum
 from django.utils import timezone
 
-from staging import catalog, chores, policies, replication, transfers
+from staging import chores, policies, replication, retiring, transfers
 from staging.models import Object, Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import LIVE, URGENT
@@ -66,7 +66,7 @@ def expire() -> int:
     over = Object.objects.filter(current=True, expires_at__lte=timezone.now()).select_related("bucket")
     ended = list(over.order_by("expires_at")[:_AT_ONCE])
     for target in ended:
-        catalog.delete(target)
+        retiring.delete(target)
     return len(ended)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F, Max, QuerySet, Value
@@ -53,7 +52,7 @@ def set_policy(target: Object, policy: Mapping[str, object]) -> None:
     """Replace what the version has of its own besides its bucket's policy."""
     target.policy = dict(policy)
     whole = policies.of(target)
-    target.expires_at = target.created_at + timedelta(seconds=whole.ttl_s) if whole.ttl_s else None
+    target.expires_at = whole.ends_at(target.created_at)
     target.save(update_fields=["policy", "expires_at"])
 
 
@@ -113,8 +112,7 @@ def reinstate(target: Object, key: str) -> None:
     """
     others = Object.objects.filter(bucket=target.bucket, key=key).exclude(pk=target.pk)
     last = max(target.version, others.aggregate(last=Max("version"))["last"] or 0)
-    ttl_s = policies.of(target).ttl_s
     target.key, target.version, target.current, target.retired_at = key, last + 1, True, None
     target.created_at = timezone.now()
-    target.expires_at = target.created_at + timedelta(seconds=ttl_s) if ttl_s else None
+    target.expires_at = policies.of(target).ends_at(target.created_at)
     target.save(update_fields=["key", "version", "current", "retired_at", "created_at", "expires_at"])

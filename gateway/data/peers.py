@@ -16,7 +16,7 @@ from adapters.peer_protocol import FAULT, QUESTION, SIGNATURE, TOLD, told
 from gateway.data import body, token_locks
 from gateway.data.body import RequestBody
 from gateway.data.response import ObjectResponse
-from gateway.data.slots import PEERS, PeerSeat
+from gateway.data.slots import PEERS, Seat
 from staging.connections import release
 from staging.errors import StagingError
 from staging.models import Storage
@@ -45,10 +45,12 @@ def answer(request: HttpRequest) -> HttpResponseBase:
         return _refusal(exc)
     except StagingError as exc:
         return _refusal(Unavailable(exc.detail, key=key))
+    finally:
+        release()
 
 
 def _perform(
-    request: HttpRequest, storage: Storage, operation: str, question: Question, seat: PeerSeat
+    request: HttpRequest, storage: Storage, operation: str, question: Question, seat: Seat
 ) -> HttpResponseBase:
     """The seat is given back once nothing of the call is left to do."""
     kept = False
@@ -202,7 +204,7 @@ def _document(found: dict[str, Any]) -> HttpResponse:
     return HttpResponse(text, content_type="application/json", headers={"Content-Length": str(len(text))})
 
 
-def _stream(stream: ReadStream, seat: PeerSeat) -> HttpResponseBase:
+def _stream(stream: ReadStream, seat: Seat) -> HttpResponseBase:
     try:
         seat.note_size(stream.stop - stream.start)
         about = {**told(stream.stat), "start": stream.start, "stop": stream.stop}

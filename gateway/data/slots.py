@@ -13,26 +13,44 @@ from gateway.refusals import AliasBusy, Busy
 from staging.models import Alias
 
 
-class Slot:
-    """The right of one thread to one stream; giving it back twice does nothing."""
+class Seat:
+    """The right of one thread to one stream or call; giving it back twice does nothing."""
 
-    def __init__(self, free: threading.Semaphore, alias: Alias, *, is_large: bool) -> None:
+    def __init__(self, free: threading.Semaphore) -> None:
         self._free: threading.Semaphore | None = free
-        self._alias = alias
-        self._is_large = is_large
-        metrics.STREAMS.inc()
-        if is_large:
+        self._is_large = False
+
+    def note_size(self, size: int | None) -> None:
+        """It moves so many bytes (None: not known)."""
+        if not self._is_large and (size is None or size >= LARGE_BYTES):
+            self._is_large = True
             CORES.spread()
 
     def give_back(self) -> None:
-        """Let the next stream in."""
+        """Let the next one in."""
         free, self._free = self._free, None
         if free is not None:
             if self._is_large:
                 CORES.gather()
-            metrics.STREAMS.dec()
-            _ALIASES.leave(self._alias)
+            self._leave()
             free.release()
+
+    def _leave(self) -> None:
+        """What else ends with it."""
+
+
+class Slot(Seat):
+    """The seat of a stream of an alias."""
+
+    def __init__(self, free: threading.Semaphore, alias: Alias, size: int | None) -> None:
+        super().__init__(free)
+        self._alias = alias
+        metrics.STREAMS.inc()
+        self.note_size(size)
+
+    def _leave(self) -> None:
+        metrics.STREAMS.dec()
+        _ALIASES.leave(self._alias)
 
 
 class _Aliases:
@@ -78,29 +96,7 @@ class Slots:
         except AliasBusy:
             self._free.release()
             raise
-        return Slot(self._free, alias, is_large=size is None or size >= LARGE_BYTES)
-
-
-class PeerSeat:
-    """The right of a peer to one call; giving it back twice does nothing."""
-
-    def __init__(self, free: threading.Semaphore) -> None:
-        self._free: threading.Semaphore | None = free
-        self._is_large = False
-
-    def note_size(self, size: int | None) -> None:
-        """The call moves so many bytes (None: not known)."""
-        if not self._is_large and (size is None or size >= LARGE_BYTES):
-            self._is_large = True
-            CORES.spread()
-
-    def give_back(self) -> None:
-        """Let the next call in."""
-        free, self._free = self._free, None
-        if free is not None:
-            if self._is_large:
-                CORES.gather()
-            free.release()
+        return Slot(self._free, alias, size)
 
 
 class PeerSeats:
@@ -109,9 +105,9 @@ class PeerSeats:
     def __init__(self, most: int) -> None:
         self._free = threading.BoundedSemaphore(most)
 
-    def take(self) -> PeerSeat | None:
+    def take(self) -> Seat | None:
         """A seat, or None where none is free."""
-        return PeerSeat(self._free) if self._free.acquire(blocking=False) else None
+        return Seat(self._free) if self._free.acquire(blocking=False) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from staging.states import ReplicaState
 
 #: What was read so often is hot: a pass over many objects, each read once, evicts only what was read once.
 HOT_READS = 2
-#: By these two columns the copies of a storage make room, the first one first; an index has them ready.
+#: By these two the copies of a storage make room, the first one first; an index has them ready.
 IS_HOT = Case(When(reads__gte=HOT_READS, then=Value(1)), default=Value(0), output_field=IntegerField())
 LAST_READ = Coalesce("read_at", "created_at")
 #: Copies of versions whose bytes are to stay.

@@ -39,7 +39,7 @@ def unrest() -> list[str]:
     for one in Object.objects.filter(current=True).select_related("bucket__storage__drain_to"):
         policy = policies.of(one)
         copies = list(one.replicas.select_related("storage__drain_to"))
-        plan = replication.plan(one, policy, copies, replication.storages_of(one, policy))
+        plan = replication.plan(one, policy, copies, policies.storages_of(one.bucket, policy))
         found += [f"{one} still wants {step.kind} on {step.storage}" for step in plan.steps] + plan.missing
     return found
 

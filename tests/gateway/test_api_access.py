@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from gateway.api.urls import urlpatterns
-from staging import aliases, catalog, checkpoints, credentials
+from staging import aliases, checkpoints, credentials, retiring
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
 from staging.models import (
@@ -114,7 +114,7 @@ def furnish(lab: Lab) -> dict[str, Any]:
     lab.note("a", "gone")
     credentials.create(lab.project, "shared", {"password": "x"})
     alias = aliases.create(lab.data, [AliasSpec(AliasMode.READ, "a")])[0]
-    catalog.delete(Object.objects.get(bucket=lab.data, key="gone"))
+    retiring.delete(Object.objects.get(bucket=lab.data, key="gone"))
     transfer = Transfer.objects.get(project=lab.project)
     output = aliases.create(lab.data, [AliasSpec(AliasMode.WRITE, "b")])[0]
     checkpoints.create(lab.project, CheckpointSpec("kept", lab.data))

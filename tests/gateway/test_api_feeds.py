@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from staging import catalog
+from staging import retiring
 from staging.models import ApiKey, Object, Transfer
 from tests.gateway.conftest import Caller, Lab
 from tests.gateway.test_api_objects import pages
@@ -38,7 +38,7 @@ def test_a_feed_that_cannot_be_is_refused(lab: Lab, query: str) -> None:
 def test_transfers_are_listed_by_state(lab: Lab, django_assert_max_num_queries: Any) -> None:
     lab.note(*(f"f{i}" for i in range(30)))
     for row in Object.objects.all():
-        catalog.delete(row)
+        retiring.delete(row)
     Transfer.objects.filter(label__endswith="7").update(state="failed", error_code="offline")
     with django_assert_max_num_queries(3):
         page = lab.viewer.get("transfers?state=failed")

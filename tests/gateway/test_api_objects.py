@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
-from staging import catalog
+from staging import retiring
 from staging.models import Event, Object, Transfer
 from tests.gateway.conftest import Caller, Lab
 
@@ -125,7 +125,7 @@ class Explain:
 
 def test_deleted_and_replaced_versions_are_not_listed(lab: Lab) -> None:
     lab.note("a", "b")
-    catalog.delete(Object.objects.get(key="a"))
+    retiring.delete(Object.objects.get(key="a"))
     assert names(pages(lab.viewer, "buckets/data/objects", 10)) == ["b"]
     assert names(pages(lab.viewer, "buckets/data/objects?delimiter=/", 10)) == ["b"]
 

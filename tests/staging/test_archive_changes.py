@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Damaged, Offline, Truncated, VersionChanged
-from staging import archive_cache, archive_index, catalog, storages, transfers, verified_reading
+from staging import archive_cache, archive_index, retiring, storages, transfers, verified_reading
 from staging.models import Object, Replica, Transfer
 from staging.states import OnExists
 from staging.storages import StorageSpec
@@ -111,13 +111,13 @@ def test_a_deleted_member_breaks_the_stream_once_its_bytes_are_gone(place: Place
     fill(place)
     archive = of(place)
     whole = read(archive)
-    catalog.delete(Object.objects.get(key="run/sub/one block"))
+    retiring.delete(Object.objects.get(key="run/sub/one block"))
     assert read(archive) == whole
     transfers.run(str(Transfer.objects.get().pk))
     assert broken(archive, VersionChanged) >= 512 + len(FILES["a.bin"])
-    catalog.purge_tombstones(timezone.now() + timedelta(days=1))
+    retiring.purge_tombstones(timezone.now() + timedelta(days=1))
     Transfer.objects.all().delete()
-    catalog.purge_tombstones(timezone.now() + timedelta(days=1))
+    retiring.purge_tombstones(timezone.now() + timedelta(days=1))
     assert not Object.objects.filter(key="run/sub/one block").exists()
     broken(archive, VersionChanged)
     assert b"one block" not in read(of(place))

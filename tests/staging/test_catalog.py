@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
-from staging import catalog, replicas, reservations
+from staging import catalog, replicas, reservations, retiring
 from staging.errors import LeaseLost, NoSpace
 from staging.models import Alias, Bucket, Event, Object, Replica, Storage, Transfer, Upload
 from staging.states import AliasMode, OnExists, ReplicaState
@@ -106,7 +106,7 @@ def test_a_token_names_one_alias(place: Place) -> None:
 
 
 def test_a_running_transfer_has_a_lease(place: Place) -> None:
-    catalog.delete(put(place, b"x").object)
+    retiring.delete(put(place, b"x").object)
     refused(lambda: Transfer.objects.update(state="running"))
     refused(lambda: Transfer.objects.update(state="unheard of"))
     refused(lambda: Transfer.objects.update(kind="unheard of"))
@@ -179,8 +179,8 @@ def test_whoever_lost_the_lease_changes_nothing(place: Place, deed: str) -> None
 
 def test_deleting_hides_at_once_and_frees_space_once_the_bytes_are_gone(place: Place) -> None:
     made = put(place, b"x" * 10).object
-    catalog.delete(made)
-    catalog.delete(made)
+    retiring.delete(made)
+    retiring.delete(made)
     assert catalog.current(place.managed, KEY) is None
     assert catalog.was_deleted(place.managed, KEY)
     assert Event.objects.filter(kind="object.deleted").count() == Transfer.objects.count() == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from adapters.errors import AdapterError, Unavailable
-from staging import catalog, janitor, reading, sharing, tally, transfers, writing
+from staging import catalog, janitor, reading, retiring, sharing, tally, transfers, writing
 from staging.errors import StagingError
 from staging.models import Event, Object, Replica, Storage, Transfer, Upload
 from staging.states import AliasMode, CopyOnExists, OnExists, TransferState
@@ -78,7 +78,7 @@ def machine_on(place: Place, faults: Faults) -> type[RuleBasedStateMachine]:
         def delete(self, key: str) -> None:
             current = catalog.current(place.managed, f"{self.folder}/{key}")
             if current:
-                catalog.delete(current)
+                retiring.delete(current)
                 del self.visible[key]
 
         @rule(key=KEYS, other=KEYS, how=st.sampled_from(list(CopyOnExists)), moves=st.booleans())

@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from staging import (
     aliases,
-    catalog,
     checkpoint_work,
     checkpoints,
     drains,
     replicas,
+    retiring,
     sharing,
     transfers,
     upkeep,
@@ -108,7 +108,7 @@ def test_bytes_of_members_that_are_replaced_or_deleted_stay_until_the_last_check
     Object.objects.filter(pk=ended.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     one, two = take(yard, bucket, "one"), take(yard, bucket, "two")
     yard.put(bucket, "replaced", b"new")
-    catalog.delete(deleted)
+    retiring.delete(deleted)
     assert upkeep.expire() == 1
     assert finish(yard, one) == finish(yard, two) == CheckpointState.COMPLETE
     yard.hurry()
@@ -120,7 +120,7 @@ def test_bytes_of_members_that_are_replaced_or_deleted_stay_until_the_last_check
         assert read(kept) == kept.key.encode() * 100
     assert content(yard, bucket, "replaced") == b"new"
     assert content(yard, bucket, "deleted") is None
-    assert catalog.purge_tombstones(timezone.now() + timedelta(days=1)) == 0
+    assert retiring.purge_tombstones(timezone.now() + timedelta(days=1)) == 0
     assert checkpoints.release(one)
     yard.work()
     assert read(replaced) == b"replaced" * 100, "the other one holds it"
@@ -176,7 +176,7 @@ def test_restore_brings_every_member_back_but_what_was_written_since_stays(
     yard.put(bucket, "late", b"new")
     deleted = yard.current(bucket, "deleted")
     assert deleted
-    catalog.delete(deleted)
+    retiring.delete(deleted)
     for copy in Replica.objects.filter(storage__name="fast", object__pinned=True).select_related("storage"):
         replicas.let_go(copy, reason="test")
     yard.work()
@@ -217,7 +217,7 @@ def test_every_step_goes_on_after_a_crash(yard: Yard, monkeypatch: pytest.Monkey
     while finish(yard, checkpoint) == CheckpointState.PENDING:
         assert Transfer.objects.filter(kind="flush").count() <= 5
     for one in made:
-        catalog.delete(one)
+        retiring.delete(one)
     checkpoints.restore(checkpoint)
     assert Object.objects.filter(current=True).count() == 2
     for _ in range(2):
@@ -226,7 +226,7 @@ def test_every_step_goes_on_after_a_crash(yard: Yard, monkeypatch: pytest.Monkey
     for key in "01234":
         found = yard.current(bucket, key)
         assert found
-        catalog.delete(found)
+        retiring.delete(found)
     assert not checkpoints.release(checkpoint)
     with pytest.raises(NameTaken, match="being deleted"):
         take(yard, bucket)
@@ -262,7 +262,7 @@ def test_a_version_that_only_a_checkpoint_holds_is_moved_by_drains(yard: Yard) -
     bucket = yard.bucket()
     kept = yard.put(bucket, "x", DATA)
     checkpoint = take(yard, bucket)
-    catalog.delete(kept)
+    retiring.delete(kept)
     drains.start(yard["home"], yard["far"])
     for _ in range(3):
         yard.work()
@@ -301,7 +301,7 @@ def test_a_member_that_is_moved_keeps_its_bytes_for_the_checkpoint(yard: Yard) -
     assert (content(yard, source, "a"), content(yard, target, "b")) == (None, b"mine")
     moved = yard.current(target, "b")
     assert moved
-    catalog.delete(moved)
+    retiring.delete(moved)
     yard.work()
     checkpoints.restore(kept)
     finish(yard, kept)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import aliases, catalog, copy_jobs, copy_progress, janitor, reading, transfers, versions
+from staging import aliases, copy_jobs, copy_progress, janitor, reading, retiring, transfers, versions
 from staging.alias_terms import AliasSpec
 from staging.copy_specs import CopySpec
 from staging.errors import ContentDiffers, DataPending, InUse, InvalidRequest, NotFound, SourceMissing
@@ -114,7 +114,7 @@ def test_a_folder_goes_from_any_bucket_to_any_other(yard: Yard, moves: bool, pai
         assert not Alias.objects.filter(labels__has_key="copy", revoked_at=None).exists()
         for bucket in (source, target):
             for one in Object.objects.filter(bucket=bucket, current=True):
-                catalog.delete(one)
+                retiring.delete(one)
             for path in folder(yard, bucket).rglob("*") if bucket.mounted else ():
                 path.is_file() and path.unlink()
         yard.work(most=500)
@@ -328,7 +328,7 @@ def test_a_source_that_cannot_be_listed_is_asked_again_and_then_given_up(yard: Y
         assert (job.state, job.error_code) == (state, "offline")
         if state == CopyState.RUNNING:
             with pytest.raises(InUse):
-                catalog.drop_bucket(source)
+                retiring.drop_bucket(source)
     yard.faults("far").heal()
     copy_jobs.retry(job)
     assert work(yard, job).state == DONE
@@ -346,7 +346,7 @@ def test_a_managed_folder_of_many_is_copied_in_the_catalog(yard: Yard, monkeypat
     assert (job.state, job.error_code, counts(job)) == (FAILED, "already_exists", (5, 4, 0, 1))
     other = yard.current(target, "d/3")
     assert other
-    catalog.delete(other)
+    retiring.delete(other)
     copy_jobs.retry(job)
     job = work(yard, job)
     assert (job.state, counts(job)) == (DONE, (5, 5, 0, 0))

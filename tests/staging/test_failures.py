@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from staging import aliases, catalog, failures, reading, writing
+from staging import aliases, failures, reading, retiring, writing
 from staging.errors import DataPending, ProducerFailed, SourceMissing
 from staging.models import Alias
 from staging.states import AliasMode
@@ -56,7 +56,7 @@ def test_a_failure_that_is_older_than_the_last_version_is_no_reason(place: Place
     alias = failed(place)
     made = put(place, b"by another", key=KEY).object
     place.managed.aliases.update(revoked_at=timezone.now())
-    catalog.delete(made)
+    retiring.delete(made)
     alias.refresh_from_db()
     assert alias.failed_at
     with pytest.raises(SourceMissing):

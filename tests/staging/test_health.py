@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from adapters.breaker import Health
 from adapters.errors import Failing, NotFound, Offline
-from staging import admission, catalog, health, reading, storages, transfers, writing
+from staging import admission, catalog, health, reading, retiring, storages, transfers, writing
 from staging.models import Credential, Event, Replica, Storage, Transfer
 from staging.states import AliasMode, TransferState
 from staging.storages import StorageSpec
@@ -97,7 +97,7 @@ def test_a_stream_of_unknown_length_is_tried_because_it_cannot_come_again(failin
 def test_a_transfer_waits_and_its_attempts_do_not_count(failing: Place) -> None:
     found = catalog.current(failing.managed, KEY)
     assert found
-    catalog.delete(found)
+    retiring.delete(found)
     transfer = Transfer.objects.get()
     for _ in range(2 * transfer.max_attempts):
         transfers.run(str(transfer.pk))

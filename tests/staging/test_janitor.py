@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from adapters.errors import Offline
-from staging import aliases, catalog, janitor, placement, replicas, reservations, writing
+from staging import aliases, janitor, placement, replicas, reservations, retiring, writing
 from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
 from staging.states import AliasMode, OnExists
 from staging.storages import adapter_for
@@ -238,7 +238,7 @@ def test_a_stream_that_crashed_is_remembered_on_its_alias(place: Place) -> None:
 def test_what_is_old_is_forgotten_and_what_is_not_is_kept(place: Place, settings: Settings) -> None:
     long_ago = timezone.now() - timedelta(days=400)
     gone, kept = put(place, b"1", key="d/1").object, put(place, b"2", key="d/2").object
-    catalog.delete(gone)
+    retiring.delete(gone)
     for replica in gone.replicas.all():
         replicas.forget(replica)
     Object.objects.filter(pk=gone.pk).update(retired_at=long_ago)

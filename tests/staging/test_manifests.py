@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import VersionChanged
-from staging import archive_cache, archive_index, archives, catalog, manifests
+from staging import archive_cache, archive_index, archives, manifests, retiring
 from staging.archives import Archive
 from staging.errors import ObjectUnavailable
 from staging.models import Object
@@ -36,10 +36,10 @@ def test_an_archive_that_is_unchanged_is_laid_out_once(place: Place, django_asse
     changes = (
         lambda: put(place, b"LAST" * 1000, key="run/z", on_exists=OnExists.REPLACE),
         lambda: put(place, b"", key="run/new"),
-        lambda: catalog.delete(Object.objects.get(key="run/new", current=True)),
+        lambda: retiring.delete(Object.objects.get(key="run/new", current=True)),
         lambda: put(place, b"", key="run/new"),
         lambda: (
-            catalog.delete(Object.objects.get(key="run/z", current=True)),
+            retiring.delete(Object.objects.get(key="run/z", current=True)),
             put(place, b"LAST" * 1000, key="run/z"),
         ),
     )
@@ -69,7 +69,7 @@ def test_what_changes_while_an_archive_is_laid_out_is_not_taken_for_what_was_the
 
         patched.setattr(archive_cache, "fingerprint", slow)
         assert of(place).count == len(FILES) + 1
-    catalog.delete(Object.objects.get(key="run/new"))
+    retiring.delete(Object.objects.get(key="run/new"))
     assert of(place).count == len(FILES)
 
 

@@ -8,16 +8,7 @@ import pytest
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import (
-    buckets,
-    catalog,
-    chores,
-    claims,
-    explaining,
-    replication,
-    transfers,
-    upkeep,
-)
+from staging import buckets, chores, claims, explaining, replication, retiring, transfers, upkeep
 from staging.errors import InvalidRequest, StagingError
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import TransferKind, TransferState
@@ -181,7 +172,7 @@ def test_a_late_writer_removes_what_it_published_and_nothing_else(yard: Yard, mo
 
 def test_an_object_that_was_deleted_meanwhile_is_not_copied(yard: Yard) -> None:
     made = yard.put(yard.bucket(**BACK), "x", DATA)
-    catalog.delete(made)
+    retiring.delete(made)
     assert {state for _, _, state in kinds(yard.work())} == {"cancelled", "done"}
     assert not Replica.objects.exists()
     yard.assert_all_is_counted()

@@ -15,7 +15,7 @@ from django.db.models import F
 from adapters.base import ObjectStat
 from adapters.errors import Offline
 from adapters.local import LocalAdapter
-from staging import aliases, catalog, copying, orphans, placement, reservations, tally
+from staging import aliases, copying, orphans, placement, reservations, retiring, tally
 from staging.alias_terms import AliasSpec
 from staging.errors import NoSpace
 from staging.models import Event, Object, Replica, Storage
@@ -88,7 +88,7 @@ def test_all_that_waybill_has_on_its_way_is_known(yard: Yard, monkeypatch: pytes
     # A worker that is gone has published, and registered nothing; so has a gateway; another upload waits, parked.
     monkeypatch.setattr(copying._Copy, "_register", lambda *_: None)
     yard.work()
-    catalog.delete(deleted)
+    retiring.delete(deleted)
     alias = aliases.create(bucket, [AliasSpec(AliasMode.WRITE, "upload")])[0]
     for storage, place in (("home", placement.planned_key), ("fast", None)):
         upload_id = uuid.uuid4()
@@ -173,7 +173,7 @@ def test_a_copy_that_is_removed_while_storages_are_compared_is_not_lost(
 
     def removed_meanwhile(self: LocalAdapter, key: str) -> ObjectStat:
         if Replica.objects.filter(pk=copy.pk, state=ReplicaState.AVAILABLE).exists():
-            catalog.delete(made)
+            retiring.delete(made)
             yard.work()
         return stat(self, key)
 

@@ -17,7 +17,6 @@ from staging import (
     buckets,
     cache_room,
     cached_blocks,
-    catalog,
     drains,
     explaining,
     filling,
@@ -25,6 +24,7 @@ from staging import (
     placement,
     read_cache,
     reading,
+    retiring,
     tally,
     tiers,
 )
@@ -251,7 +251,7 @@ def test_a_filler_that_hangs_is_waited_for_in_bounds(yard: Yard, monkeypatch: py
 
 
 def deleted(yard: Yard, bucket: Bucket, made: Object) -> None:
-    catalog.delete(made)
+    retiring.delete(made)
     yard.work()
 
 
@@ -271,9 +271,9 @@ def drained(yard: Yard, bucket: Bucket, made: Object) -> None:
 
 
 def row_gone(yard: Yard, bucket: Bucket, made: Object) -> None:
-    catalog.delete(made)
+    retiring.delete(made)
     yard.work()
-    catalog.purge_tombstones(timezone.now() + timedelta(seconds=1))
+    retiring.purge_tombstones(timezone.now() + timedelta(seconds=1))
     assert not Object.objects.exists()
 
 

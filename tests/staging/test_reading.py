@@ -5,7 +5,7 @@ from django.db import connection
 
 from adapters.base import ReadStream
 from adapters.errors import AdapterError, NotFound, Offline, Truncated
-from staging import catalog, reading, storages
+from staging import catalog, reading, retiring, storages
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing
 from staging.models import Bucket, Object, Replica, Storage
 from staging.states import AliasMode, ObjectState, ReplicaState, StorageState
@@ -117,7 +117,7 @@ def test_what_was_never_written_is_pending_and_what_was_deleted_is_missing(place
         read(place)
     made = put(place, DATA).object
     place.managed.aliases.all().delete()
-    catalog.delete(made)
+    retiring.delete(made)
     with pytest.raises(SourceMissing):
         read(place)
     place.alias(KEY, AliasMode.WRITE)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from staging import aliases, archives, arrivals, catalog, janitor, reading, renaming, writing
+from staging import aliases, archives, arrivals, catalog, janitor, reading, renaming, retiring, writing
 from staging.alias_terms import AliasSpec
 from staging.errors import DataPending, InvalidRequest, NameTaken, NotFound, SourceMissing
 from staging.manifests import members
@@ -55,9 +55,9 @@ def test_a_folder_is_renamed_whole_in_as_many_batches_as_it_takes(yard: Yard, mo
     bucket = yard.bucket()
     for key in ("run/a", "run/b/c", "run/\U00010000", "run/\u00e9", "run/e'%_", "run", "run.x", "runs/a", "Run/a"):
         yard.put(bucket, key, key.encode())
-    catalog.delete(Object.objects.get(key="run/a"))
+    retiring.delete(Object.objects.get(key="run/a"))
     yard.put(bucket, "kept/z/a", b"deleted before")
-    catalog.delete(Object.objects.get(key="kept/z/a"))
+    retiring.delete(Object.objects.get(key="kept/z/a"))
     yard.put(bucket, "run/a", b"run/a")
     assert rename(bucket, "run/", "kept/z/").objects == 5
     moved = ["kept/z/a", "kept/z/b/c", "kept/z/e'%_", "kept/z/\u00e9", "kept/z/\U00010000"]
@@ -146,7 +146,7 @@ def test_a_reader_that_began_at_the_new_key_before_notices(yard: Yard) -> None:
     yard.put(bucket, "b", b"other")
     yard.put(bucket, "a", b"x")
     alias = aliases.create(bucket, [AliasSpec(AliasMode.READ, "b")])[0]
-    catalog.delete(Object.objects.get(key="b", current=True))
+    retiring.delete(Object.objects.get(key="b", current=True))
     rename(bucket, "a", "b")
     replaced_at = reading.find(alias).replaced_at
     assert replaced_at is not None

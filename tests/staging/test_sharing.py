@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from staging import catalog, orphans, replicas, replication, sharing, tally, tiers, transfers, upkeep, versions
+from staging import orphans, replicas, replication, retiring, sharing, tally, tiers, transfers, upkeep, versions
 from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, TooLarge
 from staging.models import Bucket, Event, Object, Replica, Transfer
 from staging.sharing import Shared, share
@@ -55,12 +55,12 @@ def test_the_bytes_go_with_the_last_version(yard: Yard, first: str) -> None:
     one = copied(yard, bucket, bucket)
     file = yard.file(yard.copy_on(made, "home"))
     order = [made, one] if first == "source" else [one, made]
-    catalog.delete(order[0])
+    retiring.delete(order[0])
     yard.work()
     assert read(order[1]) == DATA
     assert used(yard)["home"] == len(DATA)
     yard.assert_all_is_counted()
-    catalog.delete(order[1])
+    retiring.delete(order[1])
     yard.work()
     assert not file.exists()
     assert used(yard)["home"] == 0
@@ -100,7 +100,7 @@ def test_the_targets_policy_is_met(yard: Yard) -> None:
     made = yard.put(source, "a", DATA)
     one = copied(yard, source, target)
     assert (yard.where(made), yard.where(one)["fast"]) == ({"fast": "dirty"}, "available")
-    catalog.delete(made)
+    retiring.delete(made)
     yard.work()
     assert {"home", "far"} <= set(yard.where(one))
     assert read(one) == DATA
@@ -164,7 +164,7 @@ def test_damage_is_known_of_every_version_and_so_is_its_repair(yard: Yard) -> No
     assert set(Replica.objects.values_list("state", flat=True)) == {"bad"}
 
 
-@pytest.mark.parametrize("ends", [catalog.delete, lambda made: replicas.condemn(made.replicas.get(), "test")])
+@pytest.mark.parametrize("ends", [retiring.delete, lambda made: replicas.condemn(made.replicas.get(), "test")])
 def test_what_is_to_go_is_not_shared(yard: Yard, ends: Callable[[Object], object]) -> None:
     bucket = yard.bucket()
     ends(yard.put(bucket, "a", DATA))
@@ -180,7 +180,7 @@ def test_of_two_that_let_go_at_once_one_removes_the_bytes(yard: Yard) -> None:
         copy(bucket, bucket, f"a{number}", f"b{number}")
         file = yard.file(yard.copy_on(made, "home"))
         for key in ("a", "b"):
-            catalog.delete(Object.objects.get(key=f"{key}{number}", current=True))
+            retiring.delete(Object.objects.get(key=f"{key}{number}", current=True))
         _at_once(*(lambda pk=str(pk): transfers.run(pk) for pk in Transfer.objects.values_list("pk", flat=True)))
         yard.hurry()
         yard.work()
@@ -197,7 +197,7 @@ def test_a_copy_and_the_deletion_of_its_source_take_turns(yard: Yard, monkeypatc
 
     def delete() -> None:
         try:
-            catalog.delete(made)
+            retiring.delete(made)
             yard.hurry()
             yard.work()
         finally:

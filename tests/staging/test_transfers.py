@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from adapters.base import ObjectStat
 from adapters.errors import AccessDenied, Offline
-from staging import catalog, claims, replicas, replication, transfers
+from staging import claims, replicas, replication, retiring, transfers
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
@@ -19,7 +19,7 @@ from tests.staging.yard import Yard
 
 
 def deleted(place: Place) -> Transfer:
-    catalog.delete(put(place, b"x" * 10).object)
+    retiring.delete(put(place, b"x" * 10).object)
     return Transfer.objects.get()
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from staging import catalog, queue
+from staging import queue, retiring
 from staging.models import Event, Object, Replica, Upload
 from tests.conftest import test_installation as installation
 from tests.place import Place
@@ -206,7 +206,7 @@ def test_a_real_worker_settles_what_a_killed_gateway_left_and_removes_what_was_d
             gateway.kill()
         gateway.start_worker()
         wait_until(Path(settings.DATA_DIR, "broker").is_dir, what="the embedded broker is there")
-        catalog.delete(Object.objects.get())
+        retiring.delete(Object.objects.get())
         wait_until(lambda: Upload.objects.get().lease_expires_at < timezone.now(), what="the lease has run out")
         queue._send("workers.tasks.sweep_leftovers", "maintenance")
         wait_until(lambda: place.files() == [], what="the worker has removed all bytes")

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from staging import catalog, orphans, reading, replicas, replication, storages
+from staging import orphans, reading, replicas, replication, retiring, storages
 from staging.models import Bucket, Object, Project, Replica, Transfer
 from staging.states import ReplicaState, TransferState
 from tests.conftest import test_installation as installation
@@ -92,7 +92,7 @@ def verify(yard: Yard, bucket: Bucket, key: str) -> Object:
 
 def delete(yard: Yard, bucket: Bucket, key: str) -> Object:
     made = clean_copy(yard, bucket, key)
-    catalog.delete(made)
+    retiring.delete(made)
     return made
 
 
@@ -149,7 +149,7 @@ def test_workers_killed_anywhere_lose_nothing_and_leave_nothing(yard: Yard, mort
             workers.append(mortals.start())
         bucket, key = dice.choice(buckets), f"k{dice.randrange(8)}"
         if (bucket, key) in acknowledged and dice.random() < 0.3:
-            catalog.delete(Object.objects.get(bucket=bucket, key=key, current=True))
+            retiring.delete(Object.objects.get(bucket=bucket, key=key, current=True))
             del acknowledged[bucket, key]
         else:
             acknowledged[bucket, key] = data = dice.randbytes(dice.choice([0, 10, MIB // 2, MIB + 1]))

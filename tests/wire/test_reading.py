@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from staging import aliases, catalog, storages
+from staging import aliases, retiring, storages
 from staging.models import Alias, Bucket
 from staging.storages import StorageSpec
 from tests.servers.process import wait_until
@@ -247,6 +247,6 @@ def test_a_deleted_object_is_404(desk: Desk, path: str) -> None:
     assert made
     for alias in made.bucket.aliases.filter(key=KEY, mode="write"):
         aliases.revoke(alias)
-    catalog.delete(made)
+    retiring.delete(made)
     gone = desk.ask("GET", path)
     assert (gone.status, gone.code) == (404, "source_missing")

@@ -3,7 +3,7 @@
 from django.conf import settings
 from kombu import Connection
 
-from staging import catalog, chores
+from staging import chores, retiring
 from staging.models import Transfer
 from staging.states import TransferState
 from tests.place import Place
@@ -20,7 +20,7 @@ def test_the_message_of_a_transfer_names_a_task_that_does_it(place: Place) -> No
         broker.SimpleQueue("eviction") as queue,
     ):
         queue.clear()
-        catalog.delete(put(place, b"x" * 10).object)
+        retiring.delete(put(place, b"x" * 10).object)
         message = queue.get(timeout=10)
         message.ack()
     assert message.headers["expires"], "the sweep tells of it again, so that queues must not keep it for ever"

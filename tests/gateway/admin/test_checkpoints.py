@@ -2,7 +2,7 @@
 
 import pytest
 
-from staging import catalog, checkpoints
+from staging import checkpoints, retiring
 from staging.checkpoints import CheckpointSpec
 from staging.models import Checkpoint, Object
 from tests.gateway.admin.conftest import People, page
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 def test_a_checkpoint_is_shown_restored_and_let_go_of(lab: Lab, people: People) -> None:
     lab.note("run/a", "run/b")
     made, _ = checkpoints.create(lab.project, CheckpointSpec("run-1", lab.data, "run/"))
-    catalog.delete(Object.objects.get(key="run/a"))
+    retiring.delete(Object.objects.get(key="run/a"))
     shown = people.viewer.get(page("checkpoint", "change", made.pk))
     assert "2 of 2" in shown
     assert "data/run/" in shown
