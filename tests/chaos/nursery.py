@@ -180,14 +180,14 @@ _ROLES: dict[str, Callable[..., None]] = {"gateway": _gateway, "worker": _worker
 def _note_all_work(folder: Path) -> None:
     """Have every piece of work noted while it is done."""
     from gateway.data import download, upload
-    from staging import catalog, drains, janitor, renaming, tiers, transfers, upkeep
+    from staging import drains, janitor, renaming, retiring, tiers, transfers, upkeep
 
     for kind, work in transfers._WORK.items():
         transfers._WORK[kind] = _noted(folder, str(kind.value), work)  # type: ignore[index]
     for module, name, kind in [
         (upload, "_receive", "put"),
         (download, "answer", "get"),
-        (catalog, "delete", "remove"),
+        (retiring, "delete", "remove"),
         (renaming, "rename", "rename"),
         (drains, "advance", "drain"),
         (janitor, "_settle", "janitor"),
