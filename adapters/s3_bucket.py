@@ -24,6 +24,8 @@ from adapters.errors import (
     TransientAdapterError,
     WriteLost,
 )
+from adapters.pool import Pool
+from adapters.s3_kept import Kept
 from adapters.s3_requests import S3Requests
 from adapters.s3_settings import S3Settings
 from adapters.s3_signed import Stored
@@ -31,6 +33,10 @@ from adapters.slots import Slots
 
 #: More would gain little by going in one request.
 WHOLE_BYTES = 64 * 1024 * 1024
+#: How many such objects may be under way at once, and how many of their files are used again, for how long.
+_MOST_WHOLE = 16
+_SPARE = 2
+_IDLE_S = 5.0
 
 
 class S3Bucket(S3Requests):
@@ -46,6 +52,11 @@ class S3Bucket(S3Requests):
         super().__init__(settings, storage=storage, far=far)
         self.whole_bytes = whole_bytes
         self.slots = Slots(settings.max_connections, storage=storage, wait_s=settings.connect_timeout_s)
+        self.kept = Pool(Kept, storage=storage, limit=_MOST_WHOLE, wait_s=0, idle_s=_IDLE_S, spare=_SPARE)
+
+    def close(self) -> None:
+        super().close()
+        self.kept.close()
 
     @property
     def sends_sums(self) -> bool:

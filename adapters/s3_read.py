@@ -1,8 +1,9 @@
 """Reading from S3: the answer to one request tells the version, the whole size and, unless it is large, all bytes.
 
-What is large and near is read in a few long ranges, one after the other: of what it sends from the first byte on, some
-servers compute a sum for themselves, which takes them longer than the sending (Swift). But where a server tells a sum
-of the whole, the whole is asked for, so that the sum can be compared.
+What is large and near is read in a few long ranges, one after the other: of what it sends from the first byte on, of an
+object or of one of its large parts, some servers compute a sum for themselves, which takes them longer than the sending
+(Swift). So ranges end a little behind where a part begins. But where a server tells a sum of the whole, the whole is
+asked for, so that the sum can be compared.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from adapters.s3_signed import SignedGet, time_of
 from adapters.s3_sums import Sum
 from adapters.slots import Slot
 
+_MIB = 1024 * 1024
 #: How much of a large object near by is read by the first request, and by each that follows.
-FIRST_BYTES = 8 * 1024 * 1024
-LONG_BYTES = 128 * 1024 * 1024
+FIRST_BYTES = 8 * _MIB
+LONG_BYTES = 128 * _MIB
+#: Smaller ones are not worth a request of their own.
+LARGE_PART_BYTES = 4 * FIRST_BYTES
+_PARTS_IN_ETAG = re.compile(r"-(\d+)$")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -144,6 +149,8 @@ class _S3Read(ReadStream):
         assert self._request is not None
         self._request.close()
         until = min(self._at + LONG_BYTES, self.stop)
+        if (part := _part_bytes(self.stat)) >= LARGE_PART_BYTES:
+            until = min(until, (self._at // part + 1) * part + FIRST_BYTES)
         self._request = self._bucket.begin_range(self.stat.key, self._at, until, self.stat.version)
         self._until = until
 
@@ -155,3 +162,9 @@ class _S3Read(ReadStream):
                 request.close()
         finally:
             self._slot.give_back()
+
+
+def _part_bytes(stat: ObjectStat) -> int:
+    """How large the parts are that an object was uploaded in, as far as its ETag lets one guess; 0 for unknown."""
+    match = _PARTS_IN_ETAG.search(stat.version or "")
+    return -(-stat.size // (max(int(match[1]), 1) * _MIB)) * _MIB if match else 0

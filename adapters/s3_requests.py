@@ -42,7 +42,7 @@ class S3Requests:
         connection = S3Connection(settings)
         self.client, self.tls = connection.client, connection.tls
         self._sign_chunked = connection.sign_chunked
-        self._kept = Pool(
+        self._connections = Pool(
             lambda: KeptConnection(
                 self.sign("put_object", "any", lifetime_s=1),
                 tls=connection.tls,
@@ -58,7 +58,7 @@ class S3Requests:
 
     def close(self) -> None:
         """Close what is idle."""
-        self._kept.close()
+        self._connections.close()
         self.client.close()
 
     @property
@@ -112,7 +112,7 @@ class S3Requests:
         if create:
             params["IfNoneMatch"] = sent["If-None-Match"] = "*"
         url = self.sign(operation, key, lifetime_s=_SIGNATURE_LIFETIME_S, **params)
-        return SignedPut(self._kept, url, size, operation=operation, headers=sent)
+        return SignedPut(self._connections, url, size, operation=operation, headers=sent)
 
     def begin_checked_put(
         self, operation: str, key: str, size: int, *, create: bool = False, spoiled: bool = False, **params: Any
@@ -123,7 +123,7 @@ class S3Requests:
         url = urlunsplit(signed._replace(query=urlencode(bare, quote_via=quote)))
         # What is chunked is signed by headers: a signed URL has no place for the kind of payload.
         headers = self._sign_chunked(url, size, {"If-None-Match": "*"} if create else {})
-        return CheckedPut(self._kept, url, size, operation=operation, headers=headers, spoiled=spoiled)
+        return CheckedPut(self._connections, url, size, operation=operation, headers=headers, spoiled=spoiled)
 
     def begin_get(
         self, key: str, start: int = 0, stop: int | None = None, *, version: str | None, sums: bool = False
@@ -138,7 +138,7 @@ class S3Requests:
         if version is not None:
             headers["If-Match"] = f'"{version}"'
         url = self.sign("get_object", key, lifetime_s=_SIGNATURE_LIFETIME_S, **params)
-        return SignedGet(self._kept, url, operation="get_object", headers=headers)
+        return SignedGet(self._connections, url, operation="get_object", headers=headers)
 
     def begin_range(self, key: str, start: int, stop: int, version: str) -> SignedGet:
         """Open ``[start, stop)`` of one version. Raises what the driver raises, and Unavailable for another range."""

@@ -8,7 +8,6 @@ import re
 import select
 import socket
 import ssl
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
+from isal import isal_zlib
 
 from adapters import uploading
 from adapters.pool import Pool
@@ -205,7 +205,7 @@ class CheckedPut(SignedPut):
                 super().send(b"%s%x\r\n" % (self._lead, self._room))
                 self._lead = b"\r\n"
             piece = left[: self._room]
-            self._crc = zlib.crc32(piece, self._crc)
+            self._crc = isal_zlib.crc32(piece, self._crc)
             super().send(piece)
             self._room -= len(piece)
             self._unsent -= len(piece)

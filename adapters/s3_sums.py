@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import zlib
 from collections.abc import Callable, Mapping
 from http.client import HTTPMessage
 from typing import Protocol, Self
+
+from isal import isal_zlib
 
 
 class _Running(Protocol):
@@ -21,7 +22,7 @@ class _Crc32:
         self._sum = 0
 
     def update(self, data: bytes, /) -> None:
-        self._sum = zlib.crc32(data, self._sum)
+        self._sum = isal_zlib.crc32(data, self._sum)
 
     def digest(self) -> bytes:
         return self._sum.to_bytes(4, "big")

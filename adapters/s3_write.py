@@ -93,7 +93,7 @@ class S3Write(WriteSession):
         if self._token.size not in (None, self.offset):
             raise self._wrong_size(self.offset)
         if self._whole is not None:
-            stat = self._whole.publish(self._unmark_early)
+            stat = self._whole.publish()
             self._whole.close()
         else:
             stat = self._publish_parts(self._upload) if self._upload else self._publish_collected()
@@ -134,8 +134,6 @@ class S3Write(WriteSession):
         if self._whole is not None:
             self._whole.send(left)
             self.offset += len(left)
-            if not self._marked:
-                self._mark()
             return
         upload = self._upload or self._begin_upload()
         while left:
@@ -220,11 +218,6 @@ class S3Write(WriteSession):
         if self._marked:
             self._bucket.delete(self._token.partial)
             self._marked = False
-
-    def _unmark_early(self) -> None:
-        """Nothing but the mark would be left of one request that breaks off."""
-        with suppress(AdapterError):
-            self._unmark()
 
     def _wrong_size(self, found: int) -> SizeMismatch:
         return SizeMismatch(

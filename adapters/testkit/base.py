@@ -32,6 +32,11 @@ class Contract:
         """A size in bytes that a storage which writes in parts has to split."""
         return 2 * self.part_bytes + 1
 
+    @property
+    def outliving_bytes(self) -> int:
+        """A declared size, above ``several_parts``, at which the storage keeps what a process that died has sent."""
+        return 2 * self.several_parts
+
     @staticmethod
     def content(size: int, seed: int = 0) -> bytes:
         """``size`` bytes, the same for the same seed, no two stretches of which are alike."""

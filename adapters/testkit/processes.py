@@ -54,7 +54,7 @@ class OtherProcesses(Contract):
     def test_write_of_a_process_that_died_is_found_and_resumed(
         self, adapter: Adapter, folder: str, settings: Settings, resumes: None
     ) -> None:
-        data = self.content(2 * self.several_parts)
+        data = self.content(self.outliving_bytes)
         elsewhere(settings, "die", key=f"{folder}object", size=len(data), bytes=self.several_parts)
         self.assert_absent(adapter, f"{folder}object")
         assert self.keys(adapter, folder) == []
