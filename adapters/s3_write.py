@@ -1,10 +1,10 @@
 """Writing to S3: small objects are put in one request, large ones go straight into the parts of a multipart upload.
 
 What a session holds does not depend on the object's size: what waits to be sent (``adapters.s3_parts``), and at most
-``PART_BYTES`` more where no size was declared or a small one. Those of a middling size may go in one request as well,
-and be kept whole, as far as a bound for all of them together allows (``adapters.s3_whole``).
+``PART_BYTES`` more where no size was declared or a small one. Those of a middling size may go in one request as well
+(``adapters.s3_whole``).
 
-Beside an unfinished write that could be resumed lies a small object under a partial's name, as on every other
+Beside an unfinished write in parts, or a suspended one, lies a small object under a partial's name, as on every other
 storage. Its first line is ``<offset> <upload id>``, the id empty where no upload was begun; behind it are the bytes
 from that offset on that no part holds.
 """
