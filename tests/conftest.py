@@ -1,5 +1,6 @@
 """What all tests share: a project with a local storage, aliases in it, and a real gateway over the test database."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ ONLY_CATALOG = "WAYBILL_TEST_ONLY_CATALOG"
 #: What `migrate` puts there; to make it anew would take longer than most tests.
 KEPT_TABLES = {"django_content_type", "auth_permission"}
 
+# While tests are collected there is no garbage, only more and more to look through.
+gc.disable()
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -50,6 +54,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # What one process does alone begins first, so that nobody waits for it at the end.
     sizes = Counter(map(_group_of, items))
     items.sort(key=lambda item: -sizes[_group_of(item)] if _group_of(item) else 0)
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for among what tests make; all else stays to the end anyway."""
+    gc.freeze()
+    gc.enable()
 
 
 def may_touch_the_catalog(item: pytest.Item) -> bool:
