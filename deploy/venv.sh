@@ -1,7 +1,7 @@
 #!/bin/bash
-# venv.sh FOLDER REQUIREMENTS: makes a virtual environment and installs the pinned packages, installing what it lacks.
+# venv.sh FOLDER [REQUIREMENTS]: makes a virtual environment and installs the pinned packages, installing what it lacks.
 set -euo pipefail
-folder=$1 requirements=$2
+folder=$1 requirements=${2:-}
 
 python=""
 for candidate in python3.11 python3 python3.12 python3.13; do
@@ -24,5 +24,6 @@ install() {
 [ -n "$python" ] || { install python3 python3-venv; python=python3; }
 "$python" -c 'import ensurepip, venv' 2>/dev/null || install python3-venv
 [ -x "$folder/bin/pip" ] || { echo "Making the virtual environment $folder …"; "$python" -m venv --clear "$folder"; }
+[ -n "$requirements" ] || exit 0
 echo "Installing the packages of $requirements …"
 "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" -c constraints.txt

@@ -1,5 +1,6 @@
 """What all tests share: a project with a local storage, aliases in it, and a real gateway over the test database."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection
 from django.db.models.signals import post_migrate
+from pytest_django.plugin import DjangoDbBlocker
 
 from staging import projects, storages
 from staging.models import Bucket, Project
@@ -23,6 +25,7 @@ from tests.servers.gateway import Gateway
 from tests.servers.process import ProgramMissing
 from tests.servers.sshd import Sshd
 from tests.servers.swift import ACCESS_KEY, SECRET_KEY, Swift
+from tests.tables import Tables, is_shared
 from tests.wire.desk import Desk
 
 #: Servers that take long to start: what needs one of them runs in one process, with the first that it names here.
@@ -31,6 +34,9 @@ SLOW_SERVERS = ("swift", "gridftp", "apache", "irods", "site_processes", "few_pr
 ONLY_CATALOG = "WAYBILL_TEST_ONLY_CATALOG"
 #: What `migrate` puts there; to make it anew would take longer than most tests.
 KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+# While tests are collected there is no garbage, only more and more to look through.
+gc.disable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,6 +56,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # What one process does alone begins first, so that nobody waits for it at the end.
     sizes = Counter(map(_group_of, items))
     items.sort(key=lambda item: -sizes[_group_of(item)] if _group_of(item) else 0)
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for among what tests make; all else stays to the end anyway."""
+    gc.freeze()
+    gc.enable()
 
 
 def may_touch_the_catalog(item: pytest.Item) -> bool:
@@ -81,8 +93,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> None:
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    return Tables(tmp_path_factory.getbasetemp().parent)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None, tables: Tables) -> None:
+    """Have the tables copied where another process has made them."""
+    if is_shared():
+        tables.take()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, tables: Tables, django_db_blocker: DjangoDbBlocker) -> None:
     """Have the tables emptied behind a test in the way that takes least."""
+    with django_db_blocker.unblock():
+        tables.give()
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
     names, quoted = connection.introspection.django_table_names, connection.ops.quote_name

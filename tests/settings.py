@@ -21,3 +21,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
     # Nothing that the tests themselves write has to survive a power cut; what a gateway writes is written as ever.
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"  # noqa: F405
+
+# Each of Django's test clients would look for all static files anew; a real gateway serves them in tests/system.
+WHITENOISE_USE_FINDERS = False

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,23 @@ from tests.zoo.workflows import engine
 
 INPUT, MIDDLE, RESULT = "d/table 1.csv", "d/sorted+1.csv", "d/column%25.csv"
 
-_rows = random.Random(11)
-TABLE = b"".join(b"%06d,%d\n" % (_rows.randrange(1_000_000), row) for row in range(200_000))
-SORTED = b"".join(sorted(TABLE.splitlines(keepends=True)))
-COLUMN = b"".join(line.split(b",")[1] for line in SORTED.splitlines(keepends=True))
+
+@cache
+def table() -> bytes:
+    """The input; it takes a while to be made, and only by who runs these tests."""
+    rows = random.Random(11)
+    return b"".join(b"%06d,%d\n" % (rows.randrange(1_000_000), row) for row in range(200_000))
+
+
+@cache
+def in_order() -> bytes:
+    return b"".join(sorted(table().splitlines(keepends=True)))
+
+
+@cache
+def column() -> bytes:
+    return b"".join(line.split(b",")[1] for line in in_order().splitlines(keepends=True))
+
 
 #: A step, as any engine runs it: FILE is what came from ALIAS, what is computed goes to OUT.
 STEP = """\
@@ -126,7 +140,7 @@ def new_workflow(desk: Desk, folder: Path) -> Workflow:
     find_program("curl", package="curl")
     for name, command in COMMANDS.items():
         (folder / name).write_text(STEP.replace("COMMAND", command))
-    read = desk.stored(TABLE, INPUT)
+    read = desk.stored(table(), INPUT)
     return Workflow(desk, folder, read, desk.write(MIDDLE), desk.read(MIDDLE), desk.write(RESULT))
 
 
@@ -168,8 +182,8 @@ def cwltool(workflow: Workflow) -> Ended:
 def test_two_steps_over_aliases(workflow: Workflow, run: Engine) -> None:
     ended = run(workflow)
     assert ended.exit == 0, ended.errors
-    assert_stored(workflow.desk, MIDDLE, SORTED)
-    assert_stored(workflow.desk, RESULT, COLUMN)
+    assert_stored(workflow.desk, MIDDLE, in_order())
+    assert_stored(workflow.desk, RESULT, column())
 
 
 @pytest.mark.parametrize("run", [snakemake, cwltool])
