@@ -58,7 +58,7 @@ def chaos(folder: Path, redis: Redis, postgres: Postgres | None, seed: int, exte
         world, dice = World(folder), Random(seed)
         ports = [free_port(), free_port()]
         clients = [
-            Client(world.slots(number), ports[number % 2 :] + ports[: number % 2], world.api_key, seed + number)
+            Client(number, world.slots(number), ports[number % 2 :] + ports[: number % 2], world.api_key, seed + number)
             for number in range(CLIENTS)
         ]
         clock.lap("set up")
@@ -76,6 +76,7 @@ def chaos(folder: Path, redis: Redis, postgres: Postgres | None, seed: int, exte
         f"processor time: {used.ru_utime + used.ru_stime:.1f} s in processes, {own.ru_utime + own.ru_stime:.1f} s here"
     )
     assert killer.count >= extent.kills, f"only {killer.count} kills in {extent.seconds} s"
+    assert not killer.missed, f"nobody was killed at {', '.join(killer.missed)}"
 
 
 def _live_through(
@@ -103,7 +104,12 @@ def _live_through(
     standing = [(slot, client.standing[slot]) for client in clients for slot in client.slots]
     assert all(len(contents) == 1 for _, contents in standing)
     expected = {(slot.bucket, slot.key): data for slot, (data,) in standing if data is not None}
-    print(f"found: {_told(checker.check(world, expected))}; failed transfers: {_told(checker.failed())}")
+    kept = {
+        name: {(slot.bucket, slot.key): data for slot, data in members.items()}
+        for client in clients
+        for name, members in client.kept.items()
+    }
+    print(f"found: {_told(checker.check(world, expected, kept))}; failed transfers: {_told(checker.failed())}")
     clock.lap("checked")
 
 
@@ -118,7 +124,7 @@ def _tell(killer: Killer, troubles: Troubles, clients: Sequence[Client]) -> None
 def _reign(killer: Killer, troubles: Troubles, clients: Sequence[Client], dice: Random, extent: Extent) -> None:
     until = time.monotonic() + extent.seconds
     crashes = {extent.kills // 3, extent.kills * 2 // 3}
-    while killer.count < extent.kills and time.monotonic() < until:
+    while (killer.count < extent.kills or killer.missed) and time.monotonic() < until:
         killer.kill_one()
         killer.replace_the_dead()
         troubles.heal()

@@ -46,7 +46,7 @@ class Troubles:
             self.storage_full,
             self.transfers_given_twice,
             self.workers_late,
-            self.drain_begun_or_cancelled,
+            *[self.drain_begun_or_cancelled] * 2,
         ]
 
     def happen(self) -> None:
@@ -119,7 +119,7 @@ class Troubles:
             self._world.faults(name).slow(step, seconds)
 
     def _unlucky(self) -> str:
-        name = self._dice.choice(["home", "far", "fast", "cold"])
+        name = self._dice.choice(["home", "far", "fast", "cold", "lab"])
         self._world.faults(name).heal()
         self._heal_at[name] = time.monotonic() + self._dice.uniform(*_SPAN_S)
         return name
