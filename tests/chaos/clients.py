@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -27,7 +27,7 @@ _FULL = 507
 PATIENCE_S = 240
 _PIECE = 64 * 1024
 #: Errands that one client has at a time.
-_ERRANDS = 3
+_ERRANDS = 2
 
 
 class Breach(AssertionError):
@@ -58,7 +58,8 @@ class Answer:
 class Client(threading.Thread):
     """``standing`` tells for each key what may stand there: bytes, or None for nothing; ``versions`` which it is.
 
-    ``held`` are the keys that errands work on. ``kept`` are checkpoints, with the contents of their members.
+    ``held`` are the keys that errands work on. ``kept`` are checkpoints, with the contents of their members. What is
+    ``wanted`` is done rather than anything else: the kinds of work at which somebody is still to be killed.
     """
 
     def __init__(self, number: int, slots: Sequence[Slot], ports: Sequence[int], api_key: str, seed: int) -> None:
@@ -72,18 +73,19 @@ class Client(threading.Thread):
         self.answers: Counter[str] = Counter()
         self.breach: BaseException | None = None
         self.ending = threading.Event()
+        self.wanted: Callable[[], Sequence[str]] = list
         self._ports, self._key = list(ports), api_key
         self._errands: list[Iterator[str]] = []
 
     def run(self) -> None:
-        deeds = [self._put] * 6 + [self._stream] + [self.get] * 3
-        deeds += [self._remove, self._rename, self._verify, self._demote] + [self._errand] * 8
+        deeds = [self._put] * 5 + [self._stream] + [self.get] * 3
+        deeds += [self._remove, self._rename, self._verify, self._demote] + [self._errand] * 4
         try:
             while self._errands or not self.ending.is_set():
                 self._go_on()
                 free = [slot for slot in self.slots if slot not in self.held]
                 if free and not self.ending.is_set():
-                    deed = self.dice.choice(deeds)
+                    deed = self._leading_to_what_is_wanted() or self.dice.choice(deeds)
                     deed(self.dice.choice(free))
                     self.done[deed.__name__.strip("_")] += 1
                 time.sleep(self.dice.random() * 0.03)
@@ -103,10 +105,22 @@ class Client(threading.Thread):
             self.versions[slot] = version or object()
         self.standing[slot] = {content}
 
+    def _leading_to_what_is_wanted(self) -> Callable[[Slot], None] | None:
+        wanted = self.wanted()
+        if not wanted or self.dice.random() < 0.5:
+            return None
+        kind = self.dice.choice(wanted)
+        if kind in errands.KINDS:
+            return self._errand
+        return {"rename": self._rename, "demote": self._demote, "verify": self._verify, "delete": self._remove}.get(
+            kind
+        )
+
     def _errand(self, _: Slot) -> None:
         if len(self._errands) < _ERRANDS:
-            kind = self.dice.choice([errands.copy, errands.copy, errands.checkpoint])
-            self._errands.append(kind(self))
+            wanted = [kind for kind in self.wanted() if kind in errands.KINDS]
+            kind = self.dice.choice(wanted or errands.KINDS)
+            self._errands.append(errands.begin(self, kind))
 
     def _go_on(self) -> None:
         for errand in list(self._errands):

@@ -18,29 +18,53 @@ if TYPE_CHECKING:
 
 #: What troubles do to a copy; it may be given up for nothing else than these, and what ``on_exists`` says.
 _TROUBLES = ("offline", "out_of_space", "no_space", "storage_closed", "failing", "unavailable")
-#: From which bucket to which: where bytes pass through workers, where a storage copies by itself, and where none move.
-_ROUTES = [("inbox", "outbox"), ("outbox", "inbox"), ("around", "shelf"), ("two", "shelf"), ("inbox", "shelf")]
-_ROUTES += [("inbox", "back"), ("shelf", "pair"), ("outbox", "ephemeral"), ("ephemeral", "outbox"), ("back", "inbox")]
-_ROUTES += [("through", "around"), ("back", "two"), ("pair", "ephemeral"), ("two", "back"), ("ephemeral", "pair")]
+_THROUGH_WORKERS = [("inbox", "shelf"), ("inbox", "back"), ("shelf", "pair"), ("outbox", "around"), ("shelf", "outbox")]
+_THROUGH_WORKERS += [("ephemeral", "outbox"), ("back", "inbox"), ("two", "outbox"), ("through", "inbox")]
+_WITHIN = [("inbox", "outbox"), ("outbox", "inbox"), ("around", "shelf"), ("two", "shelf"), ("pair", "shelf")]
+_IN_THE_CATALOG = [
+    ("through", "around"),
+    ("back", "two"),
+    ("pair", "ephemeral"),
+    ("two", "back"),
+    ("ephemeral", "pair"),
+]
+#: From which bucket to which, by what comes of it: bytes pass through workers, a storage copies by itself, none move.
+_ROUTES = {
+    "copy": _THROUGH_WORKERS,
+    "move": _THROUGH_WORKERS,
+    "within": _WITHIN,
+    "share": _IN_THE_CATALOG,
+    "plan": [*_THROUGH_WORKERS, *_WITHIN, *_IN_THE_CATALOG],
+}
+#: The kinds of work that errands lead to.
+KINDS = (*_ROUTES, "checkpoint", "restore", "unpin")
 #: So long may an errand take; it is chaos that makes it wait.
 _PATIENCE_S = 240
 _KEPT = 2
+_ASKS_EVERY_S = 0.4
 
 
-def copy(client: Client) -> Iterator[str]:
+def begin(client: Client, kind: str) -> Iterator[str]:
+    """An errand that leads to work of the kind."""
+    if kind in ("checkpoint", "restore", "unpin"):
+        return _checkpoint(client, kind)
+    return _copy(client, _ROUTES[kind], moves=kind == "move" or (kind != "copy" and client.dice.random() < 0.5))
+
+
+def _copy(client: Client, routes: Sequence[tuple[str, str]], *, moves: bool) -> Iterator[str]:
     """One object, or a folder, goes to another bucket, or is moved there; it is tried again where it failed."""
-    source, target = client.dice.choice(_ROUTES)
+    source, target = client.dice.choice(routes)
     pairs = _pairs(client, source, target)
     if not any(None not in client.standing[one] for one, _ in pairs):
         return
     with _held(client, [slot for pair in pairs for slot in pair]):
-        yield from _Copy(client, pairs).run()
+        yield from _Copy(client, pairs, moves).run()
 
 
 class _Copy:
-    def __init__(self, client: Client, pairs: Sequence[tuple[Slot, Slot]]) -> None:
-        self._client = client
-        self._moves, self._how = client.dice.random() < 0.5, client.dice.choice(["replace"] * 4 + ["skip", "fail"])
+    def __init__(self, client: Client, pairs: Sequence[tuple[Slot, Slot]], moves: bool) -> None:
+        self._client, self._moves = client, moves
+        self._how = client.dice.choice(["replace"] * 4 + ["skip", "fail"])
         self._pairs = [pair for pair in pairs if None not in client.standing[pair[0]]]
         self._was = {slot: _only(client.standing[slot]) for pair in self._pairs for slot in pair}
         is_folder = len(pairs) > 1
@@ -124,7 +148,7 @@ class _Copy:
             raise AssertionError(f"{self._body}: {otherwise}")
 
 
-def checkpoint(client: Client) -> Iterator[str]:
+def _checkpoint(client: Client, kind: str) -> Iterator[str]:
     """What stands below a prefix is kept, read while other things come to its keys, perhaps restored, and let go."""
     bucket = client.dice.choice(sorted({slot.bucket for slot in client.slots if not slot.is_mounted}))
     slots = [slot for slot in client.slots if slot.bucket == bucket]
@@ -145,13 +169,13 @@ def checkpoint(client: Client) -> Iterator[str]:
     read_members(client, name)
     for _ in range(client.dice.randrange(30)):  # Meanwhile the keys get other contents.
         yield ""
-    if client.dice.random() < 0.6:
+    if kind == "restore" or client.dice.random() < 0.4:
         while client.held & set(slots):
             yield ""
         with _held(client, slots):
             yield from _restore(client, name, slots, versions)
     read_members(client, name)
-    if len(client.kept) > _KEPT:
+    if kind == "unpin" or len(client.kept) > _KEPT:
         client.call("DELETE", f"/checkpoints/{name}", fine=(202, 204, 404))
         del client.kept[name]
         yield "checkpoint let go"
@@ -199,6 +223,9 @@ def _until(client: Client, path: str, is_over: Any) -> Iterator[dict[str, Any]]:
             return
         if time.monotonic() > until:
             raise AssertionError(f"not within {_PATIENCE_S} s: {document}")
+        again = time.monotonic() + _ASKS_EVERY_S
+        while time.monotonic() < again:
+            yield document
 
 
 def _pairs(client: Client, source: str, target: str) -> list[tuple[Slot, Slot]]:

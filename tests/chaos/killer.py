@@ -45,11 +45,23 @@ class Killer:
         """Kill somebody who does what is next in turn, or what nobody was killed at yet, or anybody, at any moment; a
         successor comes at once.
         """
-        pid = self._aim({AIMS[self.count % len(AIMS)], *self.missed})
-        # No condition to wait for: it is to happen anywhere.
-        time.sleep(self._dice.random() ** 2 * (0.03 if pid else 0.05))
-        place = self._place_of(pid) if pid else None
-        self._kill(self._anybody() if place is None else place)
+        if not self._kill_at({AIMS[self.count % len(AIMS)], *self.missed}):
+            time.sleep(self._dice.random() ** 2 * 0.05)  # No condition to wait for: it is to happen anywhere.
+            self._kill(self._anybody())
+
+    def kill_at_what_was_missed(self) -> None:
+        """Kill somebody who does what nobody was killed at yet, if anybody does it soon."""
+        self._kill_at(set(self.missed))
+
+    def _kill_at(self, kinds: Collection[str]) -> bool:
+        pid = self._aim(kinds)
+        if pid is None:
+            return False
+        time.sleep(self._dice.random() ** 2 * 0.03)  # Somewhere in the midst of it.
+        place = self._place_of(pid)
+        if place is not None:
+            self._kill(place)
+        return place is not None
 
     def replace_the_dead(self) -> None:
         """Start again what ended by itself, as an init system does."""

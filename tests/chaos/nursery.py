@@ -24,7 +24,7 @@ from tests.servers.gateway import QUEUES, ROOT
 
 #: How often each chore is done, in seconds.
 _CHORES_S = {
-    "transfers.sweep": 1.0,
+    "transfers.sweep": 2.0,
     "tiers.sweep": 0.6,
     "cache.sweep": 1.0,
     "nodes.sweep": 5.0,
@@ -102,7 +102,7 @@ def load() -> None:
     from django.conf import settings
     from django.db import connection
 
-    from staging import transfers
+    from staging import claims, leases, resuming, transfers
     from tests.servers import faulty
     from workers import schedule
     from workers.app import app
@@ -113,6 +113,8 @@ def load() -> None:
     for name, value in _SETTINGS.items():
         setattr(settings, name, value)
     transfers.RETRY_BASE_S, transfers.RETRY_CAP_S = 0.05, 1
+    leases.CONFIRM_S = resuming.CONFIRM_S = claims.CONFIRM_S = 1
+    resuming.HANDOVER_S = 2
     schedule.EVERY_S.update(_CHORES_S)
     for name, entry in schedule.SCHEDULE.items():
         entry["schedule"] = _CHORES_S[name]

@@ -63,6 +63,8 @@ def chaos(folder: Path, redis: Redis, postgres: Postgres | None, seed: int, exte
         ]
         clock.lap("set up")
         killer = Killer(home, [*(f"gateway {port}" for port in ports), "worker", "worker", "scheduler"], dice)
+        for client in clients:
+            client.wanted = lambda: killer.missed
         troubles = Troubles(world, redis, postgres, dice)
         try:
             _live_through(world, killer, troubles, clients, dice, extent, clock)
@@ -125,13 +127,14 @@ def _reign(killer: Killer, troubles: Troubles, clients: Sequence[Client], dice: 
     until = time.monotonic() + extent.seconds
     crashes = {extent.kills // 3, extent.kills * 2 // 3}
     while (killer.count < extent.kills or killer.missed) and time.monotonic() < until:
-        killer.kill_one()
+        (killer.kill_one if killer.count < extent.kills else killer.kill_at_what_was_missed)()
         killer.replace_the_dead()
         troubles.heal()
         if killer.count in crashes:
+            crashes.remove(killer.count)
             troubles.database_restarted()
         elif dice.random() < 0.2:
-            troubles.happen()
+            troubles.happen("drain" if "drain" in killer.missed else "")
         _raise_for(clients)
         if not killer.count % 50:
             print(f"{killer.count} kills", flush=True)

@@ -46,12 +46,12 @@ class Troubles:
             self.storage_full,
             self.transfers_given_twice,
             self.workers_late,
-            *[self.drain_begun_or_cancelled] * 2,
+            self.drain_begun_or_cancelled,
         ]
 
-    def happen(self) -> None:
-        """One of them."""
-        trouble = self._dice.choice(self._all)
+    def happen(self, wanted: str = "") -> None:
+        """One of them, of those whose names begin like this."""
+        trouble = self._dice.choice([one for one in self._all if one.__name__.startswith(wanted)])
         with suppress(DatabaseError, InterfaceError):
             trouble()
             self.seen[trouble.__name__] += 1
