@@ -25,9 +25,9 @@ from tests.servers.redis import Redis
 
 #: So long a storage is in trouble, in seconds.
 _SPAN_S = (0.3, 1.5)
-_STEPS = ("open_read", "read", "open_write", "write", "publish", "stat", "delete")
+_STEPS = ("open_read", "read", "open_write", "write", "copy", "publish", "stat", "delete")
 #: A storage is not as fast as memory: between these steps there is time to be killed in, which costs no computing.
-_USUAL_S = dict.fromkeys(("open_read", "read", "write", "publish", "published", "delete", "deleted"), 0.01)
+_USUAL_S = dict.fromkeys(("open_read", "read", "write", "copy", "publish", "published", "delete", "deleted"), 0.01)
 
 
 class Troubles:

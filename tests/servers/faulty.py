@@ -22,7 +22,7 @@ from tests.servers.process import wait_until
 
 WSGI = "tests.servers.faulty_wsgi:application"
 
-#: What can fail; ``published`` comes after the bytes became visible, ``deleted`` after they are gone, and both before
+#: What can fail; ``copy`` is what the storage does by itself, ``published`` comes after the bytes became visible, ``deleted`` after they are gone, and both before
 #: anybody is told.
 STEPS = (
     "stat",
@@ -30,6 +30,7 @@ STEPS = (
     "read",
     "open_write",
     "write",
+    "copy",
     "publish",
     "published",
     "abort",
@@ -151,10 +152,6 @@ class FaultyAdapter(LocalAdapter):
         self.faults.meet("open_write", key)
         return super().open_write(key, size=size, mode=mode)
 
-    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
-        self.faults.meet("open_write", token.key)
-        return super().copy_within(source, token)
-
     def _begin(self, token: WriteToken) -> FaultyWrite:  # type: ignore[override]
         return FaultyWrite(self.faults, super()._begin(token))
 
@@ -197,7 +194,7 @@ class FaultyWrite(WriteSession):
 
     def copy_from(self, source: int, stat: ObjectStat) -> None:
         assert isinstance(self._inner, LocalWrite)
-        self._faults.meet("write", self.key, self.offset)
+        self._faults.meet("copy", self.key, self.offset)
         self._inner.copy_from(source, stat)
         self.offset = self._inner.offset
 
