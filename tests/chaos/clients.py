@@ -10,7 +10,7 @@ import http.client
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -26,6 +26,8 @@ _FULL = 507
 #: So long a client tries before it gives up, which none may have to; on a busy machine a kill takes its time too.
 PATIENCE_S = 240
 _PIECE = 64 * 1024
+#: Longer than SQLite's writers wait for each other: a request that was left alone and is done later would harm others.
+_TIMEOUT_S = 90
 #: Errands that one client has at a time.
 _ERRANDS = 2
 
@@ -68,6 +70,7 @@ class Client(threading.Thread):
         self.standing: dict[Slot, set[bytes | None]] = {slot: {None} for slot in slots}
         self.versions: dict[Slot, object] = {}
         self.held: set[Slot] = set()
+        self.diary: deque[tuple[object, ...]] = deque(maxlen=600)
         self.kept: dict[str, dict[Slot, bytes]] = {}
         self.done: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -78,8 +81,8 @@ class Client(threading.Thread):
         self._errands: list[Iterator[str]] = []
 
     def run(self) -> None:
-        deeds = [self._put] * 5 + [self._stream] + [self.get] * 3
-        deeds += [self._remove, self._rename, self._verify, self._demote] + [self._errand] * 4
+        deeds = [self.put] * 5 + [self._stream] + [self.get] * 3
+        deeds += [self._remove, self._rename, self._verify, self._demote] + [self._errand] * 3
         try:
             while self._errands or not self.ending.is_set():
                 self._go_on()
@@ -129,7 +132,7 @@ class Client(threading.Thread):
             elif news:
                 self.done[news] += 1
 
-    def _put(self, slot: Slot) -> None:
+    def put(self, slot: Slot) -> None:
         data, before = self._body(), set(self.standing[slot])
         self.standing[slot].add(data)
         # Who goes on where an upload broke off says of what; else it could be another's beginning.
@@ -157,14 +160,14 @@ class Client(threading.Thread):
         return offset if answer.headers.get("upload-complete") == "?0" and is_ours and offset < size else 0
 
     def _stream(self, slot: Slot) -> None:
-        """A body of unknown length cannot be sent again: where it fails, the job writes a file, as in ``_put``."""
+        """A body of unknown length cannot be sent again: where it fails, the job writes a file, as in ``put``."""
         data, before = self._body() + b".", set(self.standing[slot])
         self.standing[slot].add(data)
         answer = self._ask("PUT", slot.write, {"Transfer-Encoding": "chunked"}, _pieces(data))
         if answer.status in (200, 201):
             self._replace(slot, data, before)
         else:
-            self._put(slot)
+            self.put(slot)
 
     def _replace(self, slot: Slot, data: bytes, before: set[bytes | None]) -> None:
         self.standing[slot] = before  # Equal content that stands there stays the version that it is.
@@ -246,8 +249,9 @@ class Client(threading.Thread):
         length: int | None = None,
     ) -> Answer:
         """One request on a connection of its own; the other gateway is asked next time where this one fails."""
+        began, about = time.monotonic(), f"{length} bytes"
         head = {**(headers or {}), **({"Content-Length": str(length)} if length is not None else {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=_TIMEOUT_S)
         try:
             connection.request(method, path, body, head, encode_chunked=length is None and body is not None)
             got = connection.getresponse()
@@ -257,6 +261,7 @@ class Client(threading.Thread):
             answer = Answer(0, {}, type(exc).__name__.encode())
         finally:
             connection.close()
+        self.diary.append((began, f"{time.monotonic() - began:.1f} s", method, path, about, str(answer)[:60]))
         self.answers[f"{method} {answer.status} {answer.headers.get('waybill-error-code', '')}".strip()] += 1
         return answer
 

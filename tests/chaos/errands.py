@@ -55,9 +55,11 @@ def _copy(client: Client, routes: Sequence[tuple[str, str]], *, moves: bool) -> 
     """One object, or a folder, goes to another bucket, or is moved there; it is tried again where it failed."""
     source, target = client.dice.choice(routes)
     pairs = _pairs(client, source, target)
-    if not any(None not in client.standing[one] for one, _ in pairs):
+    if not pairs:
         return
     with _held(client, [slot for pair in pairs for slot in pair]):
+        if not any(None not in client.standing[one] for one, _ in pairs):
+            client.put(pairs[0][0])
         yield from _Copy(client, pairs, moves).run()
 
 
@@ -154,9 +156,9 @@ def _checkpoint(client: Client, kind: str) -> Iterator[str]:
     slots = [slot for slot in client.slots if slot.bucket == bucket]
     if client.held & set(slots):
         return
+    if not any(None not in client.standing[slot] for slot in slots):
+        client.put(slots[0])
     kept = {slot: data for slot in slots if (data := _only(client.standing[slot])) is not None}
-    if not kept:
-        return
     versions = {slot: client.versions[slot] for slot in kept}
     name = f"c{client.number}-{uuid.uuid4().hex}"
     client.call("POST", "/checkpoints", {"name": name, "bucket": bucket, "prefix": _folder(slots[0])}, fine=(201,))

@@ -164,6 +164,10 @@ def _rest(killer: Killer) -> None:
 def _raise_for(clients: Sequence[Client]) -> None:
     for client in clients:
         if client.breach is not None:
+            paths = {path: slot for slot in client.slots for path in (slot.write, slot.read)}
+            for began, took, method, path, *rest in client.diary:
+                at = paths.get(str(path).partition("?")[0])
+                print(f"{began:.2f} {took} {method}", f"{at.bucket}/{at.key}" if at else path, *rest)
             raise AssertionError(f"{type(client.breach).__name__}: {client.breach}") from client.breach
 
 

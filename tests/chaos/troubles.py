@@ -18,7 +18,7 @@ from staging.connections import release
 from staging.errors import InvalidRequest
 from staging.models import Storage, Transfer
 from staging.replication import LIVE
-from staging.states import TransferState
+from staging.states import StorageState, TransferState
 from tests.chaos.world import World
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
@@ -108,7 +108,7 @@ class Troubles:
     def drain_begun_or_cancelled(self) -> None:
         far, cold = (Storage.objects.get(name=name) for name in ("far", "cold"))
         with suppress(InvalidRequest):
-            if far.drain_to_id:
+            if far.state == StorageState.DRAINED or (far.drain_to_id and self._dice.random() < 0.3):
                 drains.cancel(far)
             else:
                 drains.start(far, cold)

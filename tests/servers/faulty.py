@@ -22,8 +22,8 @@ from tests.servers.process import wait_until
 
 WSGI = "tests.servers.faulty_wsgi:application"
 
-#: What can fail; ``copy`` is what the storage does by itself, ``published`` comes after the bytes became visible, ``deleted`` after they are gone, and both before
-#: anybody is told.
+#: What can fail; ``copy`` is what the storage does by itself. ``published`` comes after the bytes became visible, and
+#: ``deleted`` after they are gone, both before anybody is told.
 STEPS = (
     "stat",
     "open_read",
