@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import TracebackType
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from adapters.errors import AdapterError
+
+if TYPE_CHECKING:
+    from adapters.tokens import WriteToken
 
 #: The size in bytes of the pieces in which callers are advised to read and write.
 CHUNK_BYTES = 1024 * 1024
@@ -251,9 +254,14 @@ class Adapter(ABC):
 
 @runtime_checkable
 class CopiesWithin(Protocol):
-    """A storage that copies an object by itself, atomically, without the bytes passing through Waybill."""
+    """A storage that copies an object by itself, atomically, without the bytes passing through Waybill.
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat: ...
+    The caller makes the token, which says where to and how, so that it is known before anything is there: until the
+    copy is published it is the unfinished write of that token, and ``abort_write`` removes it and keeps it from being
+    published. Raises VersionChanged where the source has another size than the token declares, and what a write raises.
+    """
+
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat: ...
 
 
 @runtime_checkable

@@ -211,16 +211,17 @@ class GridFtpAdapter(GfalAdapter):
     plugin = "gridftp"
     fields = GRIDFTP_FIELDS
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
         """Copy to a partial beside the target, compare size and checksum, and rename. Raises as a write does."""
-        self._refuse_replacing(mode, target)
+        target = token.key
+        self._refuse_replacing(token.mode, target)
         before = self.stat(source)
-        token = WriteToken.new(target, size=before.size, mode=mode)
+        token.expect(before.size, source=source, storage=self.name)
         try:
             with self._connected(target, below=InvalidKey) as process:
                 self._prepare(process, token)
                 copy_to_partial(process, source, before, token.partial, grown=lambda: self._size(token.partial))
-                publish_partial(process, token.partial, target, create=mode is WriteMode.CREATE)
+                publish_partial(process, token.partial, target, create=token.mode is WriteMode.CREATE)
         except BaseException as exc:
             self._clean_up(token, exc)
             raise

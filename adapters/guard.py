@@ -31,6 +31,7 @@ from adapters.base import (
 from adapters.breaker import Breaker
 from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable
 from adapters.keys import check_key, check_prefix
+from adapters.tokens import WriteToken
 from adapters.watch import Observe, Watch
 
 
@@ -191,11 +192,11 @@ class GuardedWrite(WriteSession):
 
 
 class _GuardedCopies(Guarded):
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
         with Watch(self, "copy_within", source):
             check_key(source, storage=self.name)
-            check_key(target, storage=self.name)
-            return cast(CopiesWithin, self.inner).copy_within(source, target, mode=mode)
+            check_key(token.key, storage=self.name)
+            return cast(CopiesWithin, self.inner).copy_within(source, token)
 
 
 class _GuardedUrls(Guarded):

@@ -165,13 +165,13 @@ class IrodsAdapter(Adapter):
     def close(self) -> None:
         self._pool.close()
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
         """The server copies to a partial, which is then published like any other."""
         with self._connected(source) as connection:
             replica = self._find(connection, source)
-        token = WriteToken.new(target, size=replica.size, mode=mode)
+        token.expect(replica.size, source=source, storage=self.name)
         try:
-            with self._connected(target) as connection:
+            with self._connected(token.key) as connection:
                 self._make_room(connection, token)
                 copy(connection, replica.path, replica.number, connection.path(token.partial), size=replica.size)
                 return publish_copy(connection, token, replica)

@@ -165,11 +165,12 @@ class LocalAdapter(Adapter):
     def free_bytes(self) -> int:
         return self._root.free_bytes()
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
         found = self._root.open_file(source, os.O_RDONLY | os.O_NONBLOCK)
         try:
             stat = self._stat_of(found, source)
-            with self._begin(WriteToken.new(target, size=stat.size, mode=mode)) as session:
+            token.expect(stat.size, source=source, storage=self.name)
+            with self._begin(token) as session:
                 session.copy_from(found, stat)
                 return session.publish()
         finally:

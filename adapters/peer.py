@@ -108,9 +108,9 @@ class PeerAdapter(Adapter):
     def free_bytes(self) -> int:
         return self._number(self._calls.ask("free_bytes", {}), "bytes")
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
-        question = {"source": source, "target": target, "mode": mode.value}
-        return self._stat(self._calls.ask("copy_within", question, key=source), target)
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
+        told = self._calls.ask("copy_within", {"source": source, "token": str(token)}, key=source)
+        return self._stat(told, token.key)
 
     def _open(self, operation: str, question: Mapping[str, object], key: str) -> ReadStream:
         with translated(self.name, key):

@@ -114,9 +114,9 @@ class S3Adapter(Adapter):
     def close(self) -> None:
         self._bucket.close()
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
         with self._slots.taken():
-            return s3_copy.copy_within(self._bucket, source, target, mode)
+            return s3_copy.copy_within(self._bucket, source, token)
 
     def sign_url(self, key: str, *, method: Literal["GET", "PUT"], lifetime_s: int) -> str:
         operation = {"GET": "get_object", "PUT": "put_object"}[method]

@@ -210,8 +210,7 @@ class S3Write(WriteSession):
         """Leave beside the key what a later process needs to go on."""
         upload_id, offset = (self._upload.upload_id, self._upload.size) if self._upload else ("", 0)
         tail = self._collected if collected is None else collected
-        with self._bucket.translating(self.key):
-            self._bucket.put(self._token.partial, f"{offset} {upload_id}\n".encode() + tail)
+        mark(self._bucket, self._token, upload_id, offset, bytes(tail))
         self._marked = True
 
     def _unmark(self) -> None:
@@ -234,6 +233,18 @@ def abort_write(bucket: S3Bucket, token: WriteToken) -> None:
     if upload_id:
         Multipart(bucket, token.key, upload_id, []).abort()
     bucket.delete(token.partial)
+
+
+def mark(bucket: S3Bucket, token: WriteToken, upload_id: str, offset: int = 0, collected: bytes = b"") -> None:
+    """Leave beside the key what a later process needs to go on with the write, or to remove it."""
+    with bucket.translating(token.key):
+        bucket.put(token.partial, f"{offset} {upload_id}\n".encode() + collected)
+
+
+def unmark(bucket: S3Bucket, token: WriteToken) -> None:
+    """Take the mark away once nothing is left; one that stays does no harm, for resuming it is WriteLost."""
+    with suppress(AdapterError):
+        bucket.delete(token.partial)
 
 
 def _read_mark(bucket: S3Bucket, token: WriteToken) -> tuple[str, int, bytes]:

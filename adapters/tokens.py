@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from adapters.base import WriteMode
-from adapters.errors import InvalidKey, WriteLost
+from adapters.errors import InvalidKey, VersionChanged, WriteLost
 from adapters.keys import check_key, partial_key
 
 _TOKEN = re.compile(r"(?P<hex>[0-9a-f]{32}):(?P<key>.+)", re.DOTALL)
@@ -56,6 +56,11 @@ class WriteToken:
         """The declared size in bytes; None where none was declared."""
         size = int(self.hex[1 : 1 + _SIZE_DIGITS], 16)
         return None if size == _UNDECLARED else size
+
+    def expect(self, size: int, *, source: str, storage: str) -> None:
+        """Raises VersionChanged where what is to be copied from ``source`` has another size than was declared."""
+        if self.size not in (None, size):
+            raise VersionChanged(f"it has {size} bytes instead of {self.size}", storage=storage, key=source)
 
     @property
     def partial(self) -> str:

@@ -99,10 +99,10 @@ class WebDavAdapter(Adapter):
     def close(self) -> None:
         self._client.close()
 
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> ObjectStat:
+    def copy_within(self, source: str, token: WriteToken) -> ObjectStat:
         told = self._look.look(source)
-        self._change.refuse_taken(target, mode=mode)
-        token = WriteToken.new(target, size=told.size, mode=mode)
+        token.expect(told.size, source=source, storage=self.name)
+        self._change.refuse_taken(token.key, mode=token.mode)
         try:
             self._change.copy(source, token.partial, told.size)
             written = self._look.look(token.partial)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from adapters.base import Adapter, CopiesWithin, ObjectStat, WriteMode
 from adapters.errors import AlreadyExists, VersionChanged
+from adapters.tokens import WriteToken
 from staging import catalog, events, placement, reservations, tiers, writing
 from staging.blocks import WHOLE_BYTES
 from staging.claims import Claim
@@ -45,7 +46,7 @@ def copy(source: Bucket, alias: Alias, found: Found, claim: Claim) -> bool:
     sums = _sums(found)
     if found.sha256 and found.etag_is_strong and (target.mounted or sums is not None):
         return _listed(adapter, alias, found, here, storage, sums or b"", claim)
-    return target.mounted and source.mounted and _unlisted(adapter, alias, here, claim)
+    return target.mounted and source.mounted and _unlisted(adapter, alias, found, here, claim)
 
 
 def _sums(found: Found) -> bytes | None:
@@ -65,12 +66,10 @@ def _listed(
     adapter: Adapter, alias: Alias, found: Found, here: Copy, storage: Storage, sums: bytes, claim: Claim
 ) -> bool:
     """With a row before the bytes and one after, like an upload: whoever finds the row after a crash can tell."""
-    upload_id = uuid.uuid4()
-    key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
-    upload = reservations.reserve(alias, storage, key, upload_id, found.size, found.content_type)
+    upload = _reserve(alias, found, storage)
     reservations.note_content(upload, found.size, found.sha256)
     try:
-        stat = _copy(adapter, here, key, _mode(alias), claim, UploadLease(upload))
+        stat = _copy(adapter, here, upload, claim)
         if stat.checksum and stat.checksum.algorithm == "sha-256" and stat.checksum.hex != found.sha256:
             raise CopyDiffers(f"The storage {adapter.name} made a copy of other content.")
         replayed = catalog.register(upload, stat.version, sums=sums).replayed
@@ -85,21 +84,38 @@ def _listed(
     return True
 
 
-def _unlisted(adapter: Adapter, alias: Alias, here: Copy, claim: Claim) -> bool:
-    """A file that others wrote stays one of theirs; who waits for it is told."""
+def _unlisted(adapter: Adapter, alias: Alias, found: Found, here: Copy, claim: Claim) -> bool:
+    """A file that others wrote stays one of theirs; who waits for it is told.
+
+    Its row is there for the janitor, who may remove what is unfinished, and makes no object of it.
+    """
+    upload = _reserve(alias, found, alias.bucket.storage)
+    reservations.disown(upload)
     try:
-        _copy(adapter, here, f"{alias.bucket.prefix}{alias.key}", _mode(alias), claim, None)
+        _copy(adapter, here, upload, claim)
     except AlreadyExists:
+        reservations.drop(upload)
         return False
+    except BaseException:
+        _give_up(upload)
+        raise
     with transaction.atomic():
         events.record(alias.bucket.project_id, "object.created", f"{alias.bucket}/{alias.key}")
+        reservations.drop(upload)
     return True
 
 
-def _copy(
-    adapter: Adapter, here: Copy, key: str, mode: WriteMode, claim: Claim, lease: UploadLease | None
-) -> ObjectStat:
-    source = here.replica.key
+def _reserve(alias: Alias, found: Found, storage: Storage) -> Upload:
+    upload_id = uuid.uuid4()
+    key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
+    return reservations.reserve(alias, storage, key, upload_id, found.size, found.content_type)
+
+
+def _copy(adapter: Adapter, here: Copy, upload: Upload, claim: Claim) -> ObjectStat:
+    source, lease = here.replica.key, UploadLease(upload)
+    token = WriteToken.new(upload.key, size=upload.declared_size, mode=_mode(upload.alias))
+    reservations.note_token(upload, str(token))
+    _fence_off(adapter, upload)
     release()
     before = adapter.stat(source)
     if here.version not in (None, before.version):
@@ -108,7 +124,7 @@ def _copy(
     def work() -> ObjectStat:
         assert isinstance(adapter, CopiesWithin)
         try:
-            return adapter.copy_within(source, key, mode=mode)
+            return adapter.copy_within(source, token)
         finally:
             connections.close_all()
 
@@ -116,8 +132,7 @@ def _copy(
         copied = pool.submit(work)
         while not wait([copied], timeout=_POLL_S).done:
             claim.keep(0)
-            if lease:
-                lease.keep()
+            lease.keep()
         stat = copied.result()
     after = adapter.stat(source)
     if stat.size != before.size or after.version != before.version:
@@ -126,7 +141,18 @@ def _copy(
     return stat
 
 
+def _fence_off(adapter: Adapter, upload: Upload) -> None:
+    """See to it that earlier attempts, whose workers may still be at it, publish nothing from now on."""
+    earlier = upload.alias.uploads.filter(target_key=upload.target_key, storage=upload.storage, batch=None)
+    for one in earlier.exclude(pk=upload.pk):
+        if reservations.claim(one):
+            _give_up(one)
+            release()
+            if one.token:
+                adapter.abort_write(one.token)
+
+
 def _give_up(upload: Upload) -> None:
-    """The janitor removes what of it there may be, soon; at a mounted key, where others write too, it stays."""
+    """The janitor removes what of it there may be, soon; what is published at a mounted key stays."""
     reservations.disown(upload)
     reservations.owned(upload).update(lease_expires_at=timezone.now())

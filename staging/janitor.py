@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
+from adapters.tokens import WriteToken
 from staging import catalog, copy_progress, placement, reservations, resuming, retiring, transfers, writing
 from staging.blocks import BLOCK_SUMS
 from staging.connections import release
@@ -89,9 +90,21 @@ def _is_superseded(upload: Upload) -> bool:
 def _abort_unfinished(adapter: Adapter, upload: Upload) -> None:
     if upload.token:
         adapter.abort_write(upload.token)
-    elif not placement.is_in_place(upload):
-        for token in adapter.unfinished_writes(upload.key):
+        return
+    for token in adapter.unfinished_writes(upload.key):
+        if not placement.is_in_place(upload) or _looks_like_its(token, upload):
             adapter.abort_write(token)
+
+
+def _looks_like_its(token: str, upload: Upload) -> bool:
+    """Whether an unfinished write at a mounted key, where others write too, is that of a writer who died before he
+    noted its token: it declares the same size, and no other upload has it or may be about to note it.
+    """
+    others = Upload.objects.filter(storage=upload.storage_id, key=upload.key).exclude(pk=upload.pk)
+    alive = others.filter(token="", lease_expires_at__gte=timezone.now())
+    if WriteToken.parse(token, storage=upload.storage.name).size != upload.declared_size:
+        return False
+    return not alive.exists() and not others.filter(token=token).exists()
 
 
 def _adopt(adapter: Adapter, upload: Upload) -> bool:

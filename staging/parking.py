@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping
 
 from adapters.base import Adapter, ReadStream, ReadsUnfinished, WriteMode, WriteSession
-from adapters.errors import NotFound
 from staging import catalog, placement, tiers
 from staging.connections import release
 from staging.errors import ContentDiffers, DigestMismatch, PartsDiffer, StagingError
@@ -12,7 +11,7 @@ from staging.leases import UploadLease
 from staging.models import Alias, Object, Storage, Upload
 from staging.offers import Offer, Progress, Receipt
 from staging.pump import Source
-from staging.reception import Reception, begin
+from staging.reception import Reception, begin, is_newer
 from staging.states import StorageState
 from staging.storages import adapter_for
 
@@ -66,7 +65,7 @@ class Parked(Reception):
             self.session.publish()
         self.publishing = True
         try:
-            if late and _is_newer(alias, self.upload):
+            if late and is_newer(alias, self.upload):
                 raise ContentDiffers(f"{alias.bucket}/{alias.key} was written meanwhile.")
             standing = catalog.current(alias.bucket, alias.key)
             with adapter.open_read(self.upload.key) as stream:
@@ -100,17 +99,3 @@ class _Kept:
     def read(self, max_bytes: int) -> bytes:
         self._lease.keep()
         return self._stream.read(max_bytes)
-
-
-def _is_newer(alias: Alias, upload: Upload) -> bool:
-    """Whether what stands at the key came after the upload began, whoever put it there."""
-    standing = catalog.current(alias.bucket, alias.key)
-    if standing is not None and standing.created_at > upload.created_at:
-        return True
-    if not alias.bucket.mounted:
-        return False
-    try:
-        found = adapter_for(alias.bucket.storage).stat(f"{alias.bucket.prefix}{alias.key}")
-    except NotFound:
-        return False
-    return found.modified is not None and found.modified > upload.created_at

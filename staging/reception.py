@@ -143,6 +143,10 @@ class Reception:
         assert isinstance(adapter, ReadsUnfinished), "may_be_resumed has seen to that"
         token = self.session.suspend()
         self.is_let_go = True
+        if late and is_newer(self.upload.alias, self.upload):
+            adapter.abort_write(token)
+            self._drop()
+            raise ContentDiffers(f"{self.upload.key} was written meanwhile.")
         with adapter.read_unfinished(token) as stream:
             try:
                 came = read_once_more(stream, self.upload, self.lease)
@@ -345,6 +349,20 @@ def begin(alias: Alias, offer: Offer, body: Source, limit: int, standing: Object
 
     upload = tiers.reserve(alias.bucket, offer.whole, take_room)
     return Reception(upload, offer, limit).run(body, standing)
+
+
+def is_newer(alias: Alias, upload: Upload) -> bool:
+    """Whether what stands at the upload's key came after the upload began, whoever put it there."""
+    standing = catalog.current(alias.bucket, upload.target_key)
+    if standing is not None and standing.created_at > upload.created_at:
+        return True
+    if not alias.bucket.mounted:
+        return False
+    try:
+        found = adapter_for(alias.bucket.storage).stat(f"{alias.bucket.prefix}{upload.target_key}")
+    except NotFound:
+        return False
+    return found.modified is not None and found.modified > upload.created_at
 
 
 def running(upload: Upload) -> Reception | None:

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -14,6 +15,8 @@ from staging.models import Alias, Storage, Upload
 
 #: The fence of an upload that nobody has taken over.
 FIRST_FENCE = 1
+#: What is noted of an upload's content so that no bytes are ever taken for it.
+_NOTHING: Mapping[str, Any] = {"size": -1, "sha256": "0" * 64}
 
 
 def reserve(
@@ -109,11 +112,14 @@ def suspend(upload: Upload, token: str, offset: int) -> None:
 
 
 def supersede(alias: Alias, target_key: str, *, but: Upload | None = None) -> None:
-    """Give up the uploads to the key through the alias that wait to be resumed; the janitor removes their bytes."""
+    """Give up the uploads to the key through the alias that wait to be resumed; the janitor removes their bytes.
+
+    Even where all have come: nobody is to find them at the key once something else was sent, or nothing any more.
+    """
     waiting = alias.uploads.filter(target_key=target_key, suspended_at__isnull=False, batch=None)
     others = waiting.exclude(pk=but.pk) if but else waiting
     if others.exists():
-        others.update(lease_expires_at=timezone.now())
+        others.update(lease_expires_at=timezone.now(), **_NOTHING)
 
 
 def claim(upload: Upload) -> bool:
@@ -149,7 +155,7 @@ def note_content(upload: Upload, size: int, sha256: str) -> None:
 
 def disown(upload: Upload) -> None:
     """Let the janitor remove the bytes, even if all have come: what is noted here is the content of nothing."""
-    owned(upload).update(size=-1, sha256="0" * 64)
+    owned(upload).update(**_NOTHING)
 
 
 def drop(upload: Upload) -> None:

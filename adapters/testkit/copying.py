@@ -7,6 +7,7 @@ import pytest
 from adapters.base import Adapter, CopiesWithin, ReportsSpace, WriteMode
 from adapters.errors import AlreadyExists, InvalidKey, NotFound
 from adapters.testkit.base import Contract
+from adapters.tokens import WriteToken
 
 
 class Copying(Contract):
@@ -15,7 +16,9 @@ class Copying(Contract):
             return
         data = self.content(self.several_parts)
         self.store(adapter, f"{folder}source", data)
-        stat = adapter.copy_within(f"{folder}source", f"{folder}d/target", mode=WriteMode.CREATE)
+        stat = adapter.copy_within(
+            f"{folder}source", WriteToken.new(f"{folder}d/target", size=None, mode=WriteMode.CREATE)
+        )
         assert stat == adapter.stat(f"{folder}d/target")
         adapter.delete(f"{folder}source")
         assert self.fetch(adapter, f"{folder}d/target") == data
@@ -26,13 +29,15 @@ class Copying(Contract):
         self.store(adapter, f"{folder}source", b"new")
         self.store(adapter, f"{folder}target", b"old")
         with pytest.raises(AlreadyExists):
-            adapter.copy_within(f"{folder}source", f"{folder}target", mode=WriteMode.CREATE)
+            adapter.copy_within(f"{folder}source", WriteToken.new(f"{folder}target", size=None, mode=WriteMode.CREATE))
         with pytest.raises(NotFound):
-            adapter.copy_within(f"{folder}missing", f"{folder}target", mode=WriteMode.REPLACE)
+            adapter.copy_within(
+                f"{folder}missing", WriteToken.new(f"{folder}target", size=None, mode=WriteMode.REPLACE)
+            )
         with pytest.raises(InvalidKey):
-            adapter.copy_within(f"{folder}source", "../target", mode=WriteMode.REPLACE)
+            adapter.copy_within(f"{folder}source", WriteToken.new("../target", size=None, mode=WriteMode.REPLACE))
         assert self.fetch(adapter, f"{folder}target") == b"old"
-        adapter.copy_within(f"{folder}source", f"{folder}target", mode=WriteMode.REPLACE)
+        adapter.copy_within(f"{folder}source", WriteToken.new(f"{folder}target", size=None, mode=WriteMode.REPLACE))
         assert self.fetch(adapter, f"{folder}target") == b"new"
 
     def test_free_space_is_a_number_of_bytes(self, adapter: Adapter) -> None:

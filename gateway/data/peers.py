@@ -13,6 +13,7 @@ from adapters import peer_protocol
 from adapters.base import Adapter, CopiesWithin, ObjectStat, ReadStream, ReadsUnfinished, ReportsSpace, WriteMode
 from adapters.errors import AccessDenied, AdapterError, Busy, SizeMismatch, Unavailable, Unsupported
 from adapters.peer_protocol import FAULT, QUESTION, SIGNATURE, TOLD, told
+from adapters.tokens import WriteToken
 from gateway.data import body, token_locks
 from gateway.data.body import RequestBody
 from gateway.data.response import ObjectResponse
@@ -167,7 +168,7 @@ def _free(adapter: Adapter, _question: Question) -> dict[str, Any]:
 def _copy(adapter: Adapter, question: Question) -> dict[str, Any]:
     if not isinstance(adapter, CopiesWithin):
         raise Unsupported(storage=adapter.name)
-    return told(adapter.copy_within(question["source"], question["target"], mode=WriteMode(question["mode"])))
+    return told(adapter.copy_within(question["source"], WriteToken.parse(question["token"], storage=adapter.name)))
 
 
 def _read(adapter: Adapter, question: Question) -> ReadStream:

@@ -24,6 +24,7 @@ from adapters.base import (
 from adapters.errors import InvalidKey, NotFound, RangeInvalid, Truncated, Unavailable
 from adapters.guard import Guarded, guard
 from adapters.memory import MemoryAdapter
+from adapters.tokens import WriteToken
 
 
 class DriverError(Exception):
@@ -31,8 +32,8 @@ class DriverError(Exception):
 
 
 class Copies:
-    def copy_within(self, source: str, target: str, *, mode: WriteMode) -> str:
-        return f"{source} to {target}"
+    def copy_within(self, source: str, token: WriteToken) -> str:
+        return f"{source} to {token.key}"
 
 
 class Signs:
@@ -110,12 +111,12 @@ def test_guarded_adapter_has_exactly_the_capabilities_of_its_inner(chosen: tuple
 def test_guarded_capabilities_reach_the_inner_and_check_keys() -> None:
     inner = type("Inner", (Copies, Signs, Reports, MemoryAdapter), {})("ram")
     guarded: Any = guard(inner)
-    assert guarded.copy_within("a", "b", mode=WriteMode.CREATE) == "a to b"
+    assert guarded.copy_within("a", WriteToken.new("b", size=None, mode=WriteMode.CREATE)) == "a to b"
     assert guarded.sign_url("a", method="GET", lifetime_s=9) == "GET a for 9"
     assert guarded.free_bytes() == 5
     for call in (
-        lambda: guarded.copy_within("../a", "b", mode=WriteMode.CREATE),
-        lambda: guarded.copy_within("a", "../b", mode=WriteMode.CREATE),
+        lambda: guarded.copy_within("../a", WriteToken.new("b", size=None, mode=WriteMode.CREATE)),
+        lambda: guarded.copy_within("a", WriteToken.new("../b", size=None, mode=WriteMode.CREATE)),
         lambda: guarded.sign_url("../a", method="GET", lifetime_s=9),
     ):
         with pytest.raises(InvalidKey):
@@ -184,7 +185,7 @@ def test_every_leak_becomes_unavailable_keeps_its_cause_and_is_counted() -> None
         lambda: list(guarded.scan()),
         lambda: guarded.close(),
         lambda: guarded.free_bytes(),
-        lambda: guarded.copy_within("a", "b", mode=WriteMode.CREATE),
+        lambda: guarded.copy_within("a", WriteToken.new("b", size=None, mode=WriteMode.CREATE)),
         lambda: guarded.sign_url("a", method="GET", lifetime_s=1),
     )
     for count, call in enumerate(calls, start=1):

@@ -13,6 +13,7 @@ from adapters.base import WriteMode
 from adapters.errors import AlreadyExists, VersionChanged
 from adapters.local import LocalAdapter
 from adapters.testkit import AdapterContract
+from adapters.tokens import WriteToken
 
 store, fetch = AdapterContract.store, AdapterContract.fetch
 GIB = 1024**3
@@ -31,7 +32,7 @@ def test_a_copy_of_a_file_with_holes_has_them_too_and_takes_little_of_the_disk(
         file.seek(3 * GIB)
         file.write(b"in the middle")
         file.truncate(5 * GIB)
-    stat = local.copy_within("sparse", "d/copy", mode=WriteMode.CREATE)
+    stat = local.copy_within("sparse", WriteToken.new("d/copy", size=None, mode=WriteMode.CREATE))
     assert stat.size == 5 * GIB
     assert os.stat(tmp_path / "d" / "copy").st_blocks * 512 < 10_000_000
     assert fetch(local, "d/copy", 0, 6) == b"head\0\0"
@@ -49,7 +50,7 @@ def test_a_file_system_that_can_do_less_gets_the_bytes_all_the_same(
     data = os.urandom(3_000_001)
     store(local, "source", data)
     monkeypatch.setattr(local_copy.os, cannot, refuse)
-    local.copy_within("source", "copy", mode=WriteMode.CREATE)
+    local.copy_within("source", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))
     assert fetch(local, "copy") == data
 
 
@@ -63,7 +64,7 @@ def test_a_source_that_changes_while_it_is_copied_makes_no_object(
 
     monkeypatch.setattr(local_copy, "_copy", change)
     with pytest.raises(VersionChanged):
-        local.copy_within("source", "copy", mode=WriteMode.CREATE)
+        local.copy_within("source", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))
     assert os.listdir(tmp_path) == ["source"]
 
 

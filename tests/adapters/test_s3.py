@@ -230,14 +230,14 @@ def test_object_of_a_later_writer_is_not_taken_for_ours(bucket: S3Bucket, own: S
 
 def test_large_object_is_copied_in_parts(bucket: S3Bucket, own: S3Adapter) -> None:
     write(own, "source", 2 * PART + 1)
-    stat = copy_within(bucket, "source", "target", WriteMode.CREATE, part_bytes=PART)
+    stat = copy_within(bucket, "source", WriteToken.new("target", size=None, mode=WriteMode.CREATE), part_bytes=PART)
     assert stat.version.endswith("-3")
     assert AdapterContract.fetch(own, "target") == AdapterContract.content(2 * PART + 1)
 
 
 def test_empty_object_is_copied(own: S3Adapter) -> None:
     AdapterContract.store(own, "empty", b"")
-    assert own.copy_within("empty", "empty copy", mode=WriteMode.CREATE).size == 0
+    assert own.copy_within("empty", WriteToken.new("empty copy", size=None, mode=WriteMode.CREATE)).size == 0
 
 
 def test_prefix_is_before_every_key_and_seen_in_none(own: S3Adapter, bucket: S3Bucket) -> None:

@@ -1,4 +1,7 @@
-"""Clients that write, read, rename and delete through whichever gateway answers, as patient as curl, and keep books."""
+"""Clients that write, read, rename and delete through whichever gateway answers, as patient as curl, and keep books.
+
+What takes workers some time is an errand (tests/chaos/errands.py): its keys are left alone until it is over.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ import http.client
 import json
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tests.chaos.world import MOST_BYTES, Slot
+from tests.chaos import errands
+from tests.chaos.world import MOST_BYTES, POLICIES, Slot
 
 #: What curl's ``--retry`` tries again, whatever the answer says of itself.
 _CURL_RETRIES = (408, 429, 500, 502, 503, 504)
@@ -22,6 +26,10 @@ _FULL = 507
 #: So long a client tries before it gives up, which none may have to; on a busy machine a kill takes its time too.
 PATIENCE_S = 240
 _PIECE = 64 * 1024
+#: Longer than SQLite's writers wait for each other: a request that was left alone and is done later would harm others.
+_TIMEOUT_S = 90
+#: Errands that one client has at a time.
+_ERRANDS = 2
 
 
 class Breach(AssertionError):
@@ -41,41 +49,91 @@ class Answer:
         """Whether a client comes again."""
         return self.status in (0, _FULL, *_CURL_RETRIES) or self.headers.get("waybill-retryable") == "true"
 
+    def json(self) -> Any:
+        """The document that the API answered."""
+        return json.loads(self.body)
+
     def __str__(self) -> str:
         return f"{self.status} {self.headers.get('waybill-error-code', '')} {self.body[:200]!r}"
 
 
 class Client(threading.Thread):
-    """``standing`` tells for each key what may stand there: bytes, or None for nothing."""
+    """``standing`` tells for each key what may stand there: bytes, or None for nothing; ``versions`` which it is.
 
-    def __init__(self, slots: Sequence[Slot], ports: Sequence[int], api_key: str, seed: int) -> None:
+    ``held`` are the keys that errands work on. ``kept`` are checkpoints, with the contents of their members. What is
+    ``wanted`` is done rather than anything else: the kinds of work at which somebody is still to be killed.
+    """
+
+    def __init__(self, number: int, slots: Sequence[Slot], ports: Sequence[int], api_key: str, seed: int) -> None:
         super().__init__(daemon=True)
-        self.slots, self.dice = slots, Random(seed)
+        self.number, self.slots, self.dice = number, slots, Random(seed)
         self.standing: dict[Slot, set[bytes | None]] = {slot: {None} for slot in slots}
+        self.versions: dict[Slot, object] = {}
+        self.held: set[Slot] = set()
+        self.diary: deque[tuple[object, ...]] = deque(maxlen=600)
+        self.kept: dict[str, dict[Slot, bytes]] = {}
         self.done: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.breach: BaseException | None = None
         self.ending = threading.Event()
+        self.wanted: Callable[[], Sequence[str]] = list
         self._ports, self._key = list(ports), api_key
+        self._errands: list[Iterator[str]] = []
 
     def run(self) -> None:
-        deeds = [self._put] * 6 + [self._stream] + [self._get] * 4 + [self._remove, self._rename, self._verify]
+        deeds = [self.put] * 5 + [self._stream] + [self.get] * 3
+        deeds += [self._remove, self._rename, self._verify, self._demote] + [self._errand] * 3
         try:
-            while not self.ending.is_set():
-                deed, slot = self.dice.choice(deeds), self.dice.choice(self.slots)
-                deed(slot)
-                self.done[deed.__name__.strip("_")] += 1
+            while self._errands or not self.ending.is_set():
+                self._go_on()
+                free = [slot for slot in self.slots if slot not in self.held]
+                if free and not self.ending.is_set():
+                    deed = self._leading_to_what_is_wanted() or self.dice.choice(deeds)
+                    deed(self.dice.choice(free))
+                    self.done[deed.__name__.strip("_")] += 1
                 time.sleep(self.dice.random() * 0.03)
         except BaseException as exc:  # noqa: BLE001  told by whoever waits for the clients
             self.breach = exc
 
     def check(self) -> None:
-        """Read all that was acknowledged."""
+        """Read all that was acknowledged, and what checkpoints keep."""
         for slot in self.slots:
-            self._get(slot)
+            self.get(slot)
+        for name in self.kept:
+            errands.read_members(self, name)
 
-    def _put(self, slot: Slot) -> None:
-        data = self._body()
+    def settle(self, slot: Slot, content: bytes | None, version: object = None) -> None:
+        """Nothing but this content stands there now: as the version that is given, else as a new one if it differs."""
+        if version is not None or self.standing[slot] != {content}:
+            self.versions[slot] = version or object()
+        self.standing[slot] = {content}
+
+    def _leading_to_what_is_wanted(self) -> Callable[[Slot], None] | None:
+        wanted = self.wanted()
+        if not wanted or self.dice.random() < 0.5:
+            return None
+        kind = self.dice.choice(wanted)
+        if kind in errands.KINDS:
+            return self._errand
+        return {"rename": self._rename, "demote": self._demote, "verify": self._verify, "delete": self._remove}.get(
+            kind
+        )
+
+    def _errand(self, _: Slot) -> None:
+        if len(self._errands) < _ERRANDS:
+            wanted = [kind for kind in self.wanted() if kind in errands.KINDS]
+            kind = self.dice.choice(wanted or errands.KINDS)
+            self._errands.append(errands.begin(self, kind))
+
+    def _go_on(self) -> None:
+        for errand in list(self._errands):
+            if (news := next(errand, None)) is None:
+                self._errands.remove(errand)
+            elif news:
+                self.done[news] += 1
+
+    def put(self, slot: Slot) -> None:
+        data, before = self._body(), set(self.standing[slot])
         self.standing[slot].add(data)
         # Who goes on where an upload broke off says of what; else it could be another's beginning.
         goes_on, offset = self.dice.random() < 0.5, 0
@@ -85,7 +143,7 @@ class Client(threading.Thread):
             headers = {**always, **part}
             answer = self._ask("PUT", slot.write, headers, _pieces(data[offset:]), len(data) - offset)
             if answer.status in (200, 201):
-                self.standing[slot] = {data}
+                self._replace(slot, data, before)
                 return
             if offset and answer.status == 409:
                 offset = 0
@@ -102,16 +160,20 @@ class Client(threading.Thread):
         return offset if answer.headers.get("upload-complete") == "?0" and is_ours and offset < size else 0
 
     def _stream(self, slot: Slot) -> None:
-        """A body of unknown length cannot be sent again: where it fails, the job writes a file, as in ``_put``."""
-        data = self._body() + b"."
+        """A body of unknown length cannot be sent again: where it fails, the job writes a file, as in ``put``."""
+        data, before = self._body() + b".", set(self.standing[slot])
         self.standing[slot].add(data)
         answer = self._ask("PUT", slot.write, {"Transfer-Encoding": "chunked"}, _pieces(data))
         if answer.status in (200, 201):
-            self.standing[slot] = {data}
+            self._replace(slot, data, before)
         else:
-            self._put(slot)
+            self.put(slot)
 
-    def _get(self, slot: Slot) -> None:
+    def _replace(self, slot: Slot, data: bytes, before: set[bytes | None]) -> None:
+        self.standing[slot] = before  # Equal content that stands there stays the version that it is.
+        self.settle(slot, data)
+
+    def get(self, slot: Slot) -> None:
         """What is read is what stands there, and nothing is read where nothing does."""
         may_stand = self.standing[slot]
         for _ in self._patiently(f"GET {slot.bucket}/{slot.key}"):
@@ -123,6 +185,7 @@ class Client(threading.Thread):
                 return
             code = answer.headers.get("waybill-error-code")
             if None in may_stand and code in ("data_pending", "source_missing"):
+                self.standing[slot] = {None}
                 return
             if not answer.may_pass:
                 raise Breach(f"a GET of {slot}, where {sorted(map(_length, may_stand))} stand: {answer}")
@@ -131,32 +194,50 @@ class Client(threading.Thread):
         if None in self.standing[slot]:
             return
         self.standing[slot].add(None)
-        self._call("DELETE", f"/buckets/{slot.bucket}/objects/{slot.key}", fine=(202, 404))
+        self.call("DELETE", f"/buckets/{slot.bucket}/objects/{slot.key}", fine=(202, 204, 404))
         self.standing[slot] = {None}
 
     def _rename(self, slot: Slot) -> None:
         free = [one for one in self.slots if one.bucket == slot.bucket and self.standing[one] == {None}]
+        free = [one for one in free if one not in self.held and not one.is_mounted]
         if not free or len(self.standing[slot]) != 1 or None in self.standing[slot]:
             return
         to = self.dice.choice(free)
         self.standing[to], self.standing[slot] = self.standing[slot] | {None}, self.standing[slot] | {None}
         body = {"from": slot.key, "to": to.key}
-        self._call("POST", f"/buckets/{slot.bucket}/rename", body, fine=(200, 404))
+        self.call("POST", f"/buckets/{slot.bucket}/rename", body, fine=(200, 404))
         self.standing[to], self.standing[slot] = self.standing[to] - {None}, {None}
+        self.versions[to] = self.versions[slot]
 
     def _verify(self, slot: Slot) -> None:
-        self._call("POST", f"/buckets/{slot.bucket}/verify/{slot.key}", fine=(202, 404))
+        if not slot.is_mounted:
+            self.call("POST", f"/buckets/{slot.bucket}/verify/{slot.key}", fine=(202, 404))
 
-    def _call(self, method: str, path: str, document: Any = None, *, fine: tuple[int, ...]) -> Answer:
-        """The API, again and again until it answers one of the statuses."""
+    def _demote(self, slot: Slot) -> None:
+        if "lands_on" in POLICIES.get(slot.bucket, {}):
+            self.call("POST", f"/buckets/{slot.bucket}/demote/{slot.key}", fine=(202, 404))
+
+    def read(self, path: str) -> bytes:
+        """What an alias that must have its bytes gives, sooner or later."""
+        for _ in self._patiently(f"GET {path}"):
+            answer = self._ask("GET", f"{path}?wait=0")
+            if answer.status == 200:
+                return answer.body
+            if not answer.may_pass:
+                raise Breach(f"GET {path}: {answer}")
+        raise AssertionError
+
+    def call(self, method: str, path: str, document: Any = None, *, fine: tuple[int, ...], once: str = "") -> Answer:
+        """The API, again and again until it answers one of the statuses. ``once`` is what tells one call of another."""
         body = json.dumps(document).encode() if document is not None else b""
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        headers |= {"Idempotency-Key": once} if once else {}
         for _ in self._patiently(f"{method} {path}"):
             answer = self._ask(method, f"/api/v1{path}", headers, _pieces(body), len(body))
             if answer.status in fine:
                 return answer
             if not answer.may_pass:
-                raise Breach(f"{method} {path}: {answer}")
+                raise Breach(f"{method} {path} {document}: {answer}")
         raise AssertionError
 
     def _ask(
@@ -168,8 +249,9 @@ class Client(threading.Thread):
         length: int | None = None,
     ) -> Answer:
         """One request on a connection of its own; the other gateway is asked next time where this one fails."""
+        began, about = time.monotonic(), f"{length} bytes"
         head = {**(headers or {}), **({"Content-Length": str(length)} if length is not None else {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=_TIMEOUT_S)
         try:
             connection.request(method, path, body, head, encode_chunked=length is None and body is not None)
             got = connection.getresponse()
@@ -179,6 +261,7 @@ class Client(threading.Thread):
             answer = Answer(0, {}, type(exc).__name__.encode())
         finally:
             connection.close()
+        self.diary.append((began, f"{time.monotonic() - began:.1f} s", method, path, about, str(answer)[:60]))
         self.answers[f"{method} {answer.status} {answer.headers.get('waybill-error-code', '')}".strip()] += 1
         return answer
 

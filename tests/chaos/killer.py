@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -15,7 +15,8 @@ from tests.chaos.nursery import Nursery
 from tests.servers.process import wait_until
 
 #: What the killer waits for in turn, to kill who does it.
-AIMS = ("flush", "replicate", "promote", "evict", "delete", "verify", "drain", "put", "janitor", "rename")
+AIMS = ("flush", "replicate", "promote", "evict", "delete", "verify", "copy", "move", "within", "plan", "share")
+AIMS += ("put", "janitor", "rename", "drain", "checkpoint", "restore", "unpin", "demote")
 _WAIT_S = 0.4
 #: Who is killed where nobody does that: mostly the scheduler, or nobody would come to what he is to be killed at.
 _WEIGHTS = {"gateway": 1, "worker": 1, "scheduler": 2}
@@ -35,14 +36,32 @@ class Killer:
     def count(self) -> int:
         return sum(self.kills.values())
 
+    @property
+    def missed(self) -> list[str]:
+        """What nobody was at when he was killed, so far."""
+        return [kind for kind in AIMS if not self.at_work[kind]]
+
     def kill_one(self) -> None:
-        """Kill somebody who does what is next in turn, or anybody, at any moment; a successor comes at once."""
-        pid = self._aim(AIMS[self.count % len(AIMS)])
-        time.sleep(
-            self._dice.random() ** 2 * (0.03 if pid else 0.05)
-        )  # No condition to wait for: it is to happen anywhere.
-        place = self._place_of(pid) if pid else None
-        self._kill(self._anybody() if place is None else place)
+        """Kill somebody who does what is next in turn, or what nobody was killed at yet, or anybody, at any moment; a
+        successor comes at once.
+        """
+        if not self._kill_at({AIMS[self.count % len(AIMS)], *self.missed}):
+            time.sleep(self._dice.random() ** 2 * 0.05)  # No condition to wait for: it is to happen anywhere.
+            self._kill(self._anybody())
+
+    def kill_at_what_was_missed(self) -> None:
+        """Kill somebody who does what nobody was killed at yet, if anybody does it soon."""
+        self._kill_at(set(self.missed))
+
+    def _kill_at(self, kinds: Collection[str]) -> bool:
+        pid = self._aim(kinds)
+        if pid is None:
+            return False
+        time.sleep(self._dice.random() ** 2 * 0.03)  # Somewhere in the midst of it.
+        place = self._place_of(pid)
+        if place is not None:
+            self._kill(place)
+        return place is not None
 
     def replace_the_dead(self) -> None:
         """Start again what ended by itself, as an init system does."""
@@ -85,11 +104,11 @@ class Killer:
             os.killpg(pid, signal.SIGKILL)
         wait_until(lambda: not _is_alive(pid), what=f"the process {pid} is gone")
 
-    def _aim(self, kind: str) -> int | None:
+    def _aim(self, kinds: Collection[str]) -> int | None:
         """Somebody who does such work, if anybody comes to it soon."""
         until = time.monotonic() + _WAIT_S
         while time.monotonic() < until:
-            found = [pid for pid, one in self._nursery.doing() if one == kind]
+            found = [pid for pid, one in self._nursery.doing() if one in kinds]
             if found:
                 return self._dice.choice(found)
             time.sleep(0.002)

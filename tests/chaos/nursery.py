@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from tests.servers.gateway import QUEUES, ROOT
 
 #: How often each chore is done, in seconds.
 _CHORES_S = {
-    "transfers.sweep": 1.0,
+    "transfers.sweep": 2.0,
     "tiers.sweep": 0.6,
     "cache.sweep": 1.0,
     "nodes.sweep": 5.0,
@@ -42,6 +43,9 @@ _SETTINGS = {
     "WAIT_S": 0,
 }
 _DIE_WITH_PARENT = 1
+#: What changes rows alone is over in no time: before and behind it, before it is committed, there is time to be killed.
+_IN_NO_TIME = ("plan", "share", "rename", "drain", "checkpoint", "restore", "unpin", "demote")
+_PAUSE_S = 0.01
 
 
 class Nursery:
@@ -98,7 +102,7 @@ def load() -> None:
     from django.conf import settings
     from django.db import connection
 
-    from staging import transfers
+    from staging import claims, leases, resuming, transfers
     from tests.servers import faulty
     from workers import schedule
     from workers.app import app
@@ -109,6 +113,8 @@ def load() -> None:
     for name, value in _SETTINGS.items():
         setattr(settings, name, value)
     transfers.RETRY_BASE_S, transfers.RETRY_CAP_S = 0.05, 1
+    leases.CONFIRM_S = resuming.CONFIRM_S = claims.CONFIRM_S = 1
+    resuming.HANDOVER_S = 2
     schedule.EVERY_S.update(_CHORES_S)
     for name, entry in schedule.SCHEDULE.items():
         entry["schedule"] = _CHORES_S[name]
@@ -180,7 +186,21 @@ _ROLES: dict[str, Callable[..., None]] = {"gateway": _gateway, "worker": _worker
 def _note_all_work(folder: Path) -> None:
     """Have every piece of work noted while it is done."""
     from gateway.data import download, upload
-    from staging import drains, janitor, renaming, retiring, tiers, transfers, upkeep
+    from staging import (
+        checkpoint_work,
+        checkpoints,
+        copy_jobs,
+        copying_within,
+        drains,
+        janitor,
+        objects,
+        renaming,
+        retiring,
+        sharing,
+        tiers,
+        transfers,
+        upkeep,
+    )
 
     for kind, work in transfers._WORK.items():
         transfers._WORK[kind] = _noted(folder, str(kind.value), work)  # type: ignore[index]
@@ -191,6 +211,14 @@ def _note_all_work(folder: Path) -> None:
         (renaming, "rename", "rename"),
         (drains, "advance", "drain"),
         (janitor, "_settle", "janitor"),
+        (copying_within, "_copy", "within"),
+        (copy_jobs, "_plan_page", "plan"),
+        (sharing, "share", "share"),
+        (checkpoints, "_fill", "checkpoint"),
+        (checkpoint_work, "_make_safe", "checkpoint"),
+        (checkpoint_work, "_restore", "restore"),
+        (checkpoint_work, "_release", "unpin"),
+        (objects, "demote", "demote"),
         (tiers, "_relieve", "relieve"),
         (upkeep, "reconcile", "reconcile"),
         (transfers, "sweep", "sweep"),
@@ -200,8 +228,12 @@ def _note_all_work(folder: Path) -> None:
 
 def _noted(folder: Path, kind: str, work: Callable[..., Any]) -> Callable[..., Any]:
     def noting(*arguments: Any, **named: Any) -> Any:
+        pause_s = _PAUSE_S if kind in _IN_NO_TIME else 0
         with _note(folder / f"{os.getpid()}-{kind}-{threading.get_ident()}"):
-            return work(*arguments, **named)
+            time.sleep(pause_s)
+            done = work(*arguments, **named)
+            time.sleep(pause_s)
+            return done
 
     return noting
 

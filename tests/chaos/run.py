@@ -58,11 +58,13 @@ def chaos(folder: Path, redis: Redis, postgres: Postgres | None, seed: int, exte
         world, dice = World(folder), Random(seed)
         ports = [free_port(), free_port()]
         clients = [
-            Client(world.slots(number), ports[number % 2 :] + ports[: number % 2], world.api_key, seed + number)
+            Client(number, world.slots(number), ports[number % 2 :] + ports[: number % 2], world.api_key, seed + number)
             for number in range(CLIENTS)
         ]
         clock.lap("set up")
         killer = Killer(home, [*(f"gateway {port}" for port in ports), "worker", "worker", "scheduler"], dice)
+        for client in clients:
+            client.wanted = lambda: killer.missed
         troubles = Troubles(world, redis, postgres, dice)
         try:
             _live_through(world, killer, troubles, clients, dice, extent, clock)
@@ -76,6 +78,7 @@ def chaos(folder: Path, redis: Redis, postgres: Postgres | None, seed: int, exte
         f"processor time: {used.ru_utime + used.ru_stime:.1f} s in processes, {own.ru_utime + own.ru_stime:.1f} s here"
     )
     assert killer.count >= extent.kills, f"only {killer.count} kills in {extent.seconds} s"
+    assert not killer.missed, f"nobody was killed at {', '.join(killer.missed)}"
 
 
 def _live_through(
@@ -103,7 +106,12 @@ def _live_through(
     standing = [(slot, client.standing[slot]) for client in clients for slot in client.slots]
     assert all(len(contents) == 1 for _, contents in standing)
     expected = {(slot.bucket, slot.key): data for slot, (data,) in standing if data is not None}
-    print(f"found: {_told(checker.check(world, expected))}; failed transfers: {_told(checker.failed())}")
+    kept = {
+        name: {(slot.bucket, slot.key): data for slot, data in members.items()}
+        for client in clients
+        for name, members in client.kept.items()
+    }
+    print(f"found: {_told(checker.check(world, expected, kept))}; failed transfers: {_told(checker.failed())}")
     clock.lap("checked")
 
 
@@ -118,14 +126,15 @@ def _tell(killer: Killer, troubles: Troubles, clients: Sequence[Client]) -> None
 def _reign(killer: Killer, troubles: Troubles, clients: Sequence[Client], dice: Random, extent: Extent) -> None:
     until = time.monotonic() + extent.seconds
     crashes = {extent.kills // 3, extent.kills * 2 // 3}
-    while killer.count < extent.kills and time.monotonic() < until:
-        killer.kill_one()
+    while (killer.count < extent.kills or killer.missed) and time.monotonic() < until:
+        (killer.kill_one if killer.count < extent.kills else killer.kill_at_what_was_missed)()
         killer.replace_the_dead()
         troubles.heal()
         if killer.count in crashes:
+            crashes.remove(killer.count)
             troubles.database_restarted()
         elif dice.random() < 0.2:
-            troubles.happen()
+            troubles.happen("drain" if "drain" in killer.missed else "")
         _raise_for(clients)
         if not killer.count % 50:
             print(f"{killer.count} kills", flush=True)
@@ -155,6 +164,10 @@ def _rest(killer: Killer) -> None:
 def _raise_for(clients: Sequence[Client]) -> None:
     for client in clients:
         if client.breach is not None:
+            paths = {path: slot for slot in client.slots for path in (slot.write, slot.read)}
+            for began, took, method, path, *rest in client.diary:
+                at = paths.get(str(path).partition("?")[0])
+                print(f"{began:.2f} {took} {method}", f"{at.bucket}/{at.key}" if at else path, *rest)
             raise AssertionError(f"{type(client.breach).__name__}: {client.breach}") from client.breach
 
 

@@ -18,16 +18,16 @@ from staging.connections import release
 from staging.errors import InvalidRequest
 from staging.models import Storage, Transfer
 from staging.replication import LIVE
-from staging.states import TransferState
+from staging.states import StorageState, TransferState
 from tests.chaos.world import World
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
 
 #: So long a storage is in trouble, in seconds.
 _SPAN_S = (0.3, 1.5)
-_STEPS = ("open_read", "read", "open_write", "write", "publish", "stat", "delete")
+_STEPS = ("open_read", "read", "open_write", "write", "copy", "publish", "stat", "delete")
 #: A storage is not as fast as memory: between these steps there is time to be killed in, which costs no computing.
-_USUAL_S = dict.fromkeys(("open_read", "read", "write", "publish", "published", "delete", "deleted"), 0.01)
+_USUAL_S = dict.fromkeys(("open_read", "read", "write", "copy", "publish", "published", "delete", "deleted"), 0.01)
 
 
 class Troubles:
@@ -49,9 +49,9 @@ class Troubles:
             self.drain_begun_or_cancelled,
         ]
 
-    def happen(self) -> None:
-        """One of them."""
-        trouble = self._dice.choice(self._all)
+    def happen(self, wanted: str = "") -> None:
+        """One of them, of those whose names begin like this."""
+        trouble = self._dice.choice([one for one in self._all if one.__name__.startswith(wanted)])
         with suppress(DatabaseError, InterfaceError):
             trouble()
             self.seen[trouble.__name__] += 1
@@ -108,7 +108,7 @@ class Troubles:
     def drain_begun_or_cancelled(self) -> None:
         far, cold = (Storage.objects.get(name=name) for name in ("far", "cold"))
         with suppress(InvalidRequest):
-            if far.drain_to_id:
+            if far.state == StorageState.DRAINED or (far.drain_to_id and self._dice.random() < 0.3):
                 drains.cancel(far)
             else:
                 drains.start(far, cold)
@@ -119,7 +119,7 @@ class Troubles:
             self._world.faults(name).slow(step, seconds)
 
     def _unlucky(self) -> str:
-        name = self._dice.choice(["home", "far", "fast", "cold"])
+        name = self._dice.choice(["home", "far", "fast", "cold", "lab"])
         self._world.faults(name).heal()
         self._heal_at[name] = time.monotonic() + self._dice.uniform(*_SPAN_S)
         return name

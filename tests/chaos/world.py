@@ -1,4 +1,4 @@
-"""What is at stake: four storages, a bucket for each way to write, and aliases of the keys that clients write to."""
+"""What is at stake: five storages, a bucket for each way to write, mounted ones, and aliases of the keys of clients."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ POLICIES: dict[str, dict[str, Any]] = {
     "two": {"replicate_to": ["far"], "min_replicas": 2, "lands_on": "fast", "cache": "promote"},
     "ephemeral": {"write": "ephemeral", "lands_on": "fast"},
 }
+#: Mounted buckets, with storage and folder: two of one storage, and one where managed buckets have their bytes too.
+MOUNTS = {"inbox": ("lab", "in/"), "outbox": ("lab", "out/"), "shelf": ("home", "shelf/")}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Slot:
     key: str
     write: str
     read: str
+
+    @property
+    def is_mounted(self) -> bool:
+        """Whether others may see its bytes where they lie."""
+        return self.bucket in MOUNTS
 
 
 class World:
@@ -51,11 +58,15 @@ class World:
             "home": self._storage("home", 2),
             "far": self._storage("far", 2),
             "cold": self._storage("cold", 2),
+            "lab": self._storage("lab", 2),
         }
         self.buckets = {
             name: buckets.create(self.project, BucketSpec(name, self.storages["home"], policy=policy))
             for name, policy in POLICIES.items()
         }
+        for name, (storage, folder) in MOUNTS.items():
+            spec = BucketSpec(name, self.storages[storage], mounted=True, prefix=folder)
+            self.buckets[name] = buckets.create(self.project, spec)
         _, self.api_key = api_keys.issue_key(self.project, Role.ADMIN, label="chaos")
 
     def faults(self, name: str) -> Faults:

@@ -16,18 +16,21 @@ from adapters import errors, registry
 from adapters.base import CHUNK_BYTES, ObjectStat, ReadStream, WriteMode, WriteSession
 from adapters.errors import AdapterError
 from adapters.local import LocalAdapter
+from adapters.local_streams import LocalWrite
+from adapters.tokens import WriteToken
 from tests.servers.process import wait_until
 
 WSGI = "tests.servers.faulty_wsgi:application"
 
-#: What can fail; ``published`` comes after the bytes became visible, ``deleted`` after they are gone, and both before
-#: anybody is told.
+#: What can fail; ``copy`` is what the storage does by itself. ``published`` comes after the bytes became visible, and
+#: ``deleted`` after they are gone, both before anybody is told.
 STEPS = (
     "stat",
     "open_read",
     "read",
     "open_write",
     "write",
+    "copy",
     "publish",
     "published",
     "abort",
@@ -147,7 +150,10 @@ class FaultyAdapter(LocalAdapter):
 
     def open_write(self, key: str, *, size: int | None, mode: WriteMode = WriteMode.CREATE) -> WriteSession:
         self.faults.meet("open_write", key)
-        return FaultyWrite(self.faults, super().open_write(key, size=size, mode=mode))
+        return super().open_write(key, size=size, mode=mode)
+
+    def _begin(self, token: WriteToken) -> FaultyWrite:  # type: ignore[override]
+        return FaultyWrite(self.faults, super()._begin(token))
 
     def resume_write(self, token: str) -> WriteSession:
         self.faults.meet("resume", token)
@@ -184,6 +190,12 @@ class FaultyWrite(WriteSession):
     def write(self, data: bytes | memoryview) -> None:
         self._faults.meet("write", self.key, self.offset)
         self._inner.write(data)
+        self.offset = self._inner.offset
+
+    def copy_from(self, source: int, stat: ObjectStat) -> None:
+        assert isinstance(self._inner, LocalWrite)
+        self._faults.meet("copy", self.key, self.offset)
+        self._inner.copy_from(source, stat)
         self.offset = self._inner.offset
 
     def publish(self) -> ObjectStat:

@@ -150,6 +150,37 @@ def test_a_file_of_somebody_else_at_a_mounted_key_is_never_removed(place: Place)
     assert not Object.objects.exists()
 
 
+def test_an_unfinished_write_whose_token_was_never_noted_is_told_from_those_of_others(place: Place) -> None:
+    upload = crashed(place, mounted=True)
+    adapter = adapter_for(place.storage)
+    adapter.open_write(upload.key, size=len(DATA)).suspend()
+    theirs = adapter.open_write(upload.key, size=len(DATA) + 1)
+    theirs.suspend()
+    assert place.sweep().removed == 1
+    assert adapter.unfinished_writes(upload.key) == [theirs.token]
+
+
+def test_all_bytes_of_a_mounted_file_are_not_completed_over_what_came_after_them(place: Place) -> None:
+    crashed(place, mounted=True, written=DATA, on_exists=OnExists.REPLACE)
+    standing = put(place, b"newer", mounted=True, on_exists=OnExists.REPLACE).object
+    place.sweep()
+    assert (place.root / standing.replicas.get().key).read_bytes() == b"newer"
+    assert Object.objects.get() == standing
+    place.assert_nothing_is_left()
+
+
+@BOTH
+def test_all_bytes_of_an_upload_that_was_given_up_are_removed(place: Place, mounted: bool) -> None:
+    upload = crashed(place, mounted=mounted, written=DATA)
+    token = adapter_for(place.storage).unfinished_writes(upload.key)[0]
+    reservations.suspend(upload, token, len(DATA))
+    reservations.supersede(upload.alias, KEY)
+    assert place.sweep().removed == 1
+    assert not Object.objects.exists()
+    assert place.files() == []
+    place.assert_nothing_is_left()
+
+
 @pytest.mark.parametrize("content", [DATA, b"other"], ids=["equal", "other"])
 @pytest.mark.parametrize("on_exists", [OnExists.FAIL, OnExists.REPLACE])
 def test_what_was_committed_meanwhile_stands(place: Place, on_exists: OnExists, content: bytes) -> None:

@@ -1,15 +1,20 @@
 """Workers that die in the middle of a move: the copy is whole or not there, and the source goes after it stands."""
 
 import os
+import uuid
 from datetime import timedelta
 from functools import partial
 
+import pytest
 from django.utils import timezone
 
-from staging import copy_jobs, janitor, orphans
+from adapters.base import WriteMode
+from adapters.errors import WriteLost
+from staging import copy_jobs, janitor, orphans, reservations
 from staging.copy_specs import CopySpec
 from staging.models import CopyJob, Transfer, Upload
 from staging.states import CopyOnExists, CopyState
+from staging.storages import adapter_for
 from tests.servers.faulty import Faults
 from tests.servers.mortals import Mortals
 from tests.servers.process import wait_until
@@ -26,6 +31,13 @@ POINTS += [("home", step) for step in ("open_write", "write", "publish", "publis
 def let_all_leases_run_out() -> None:
     let_leases_run_out()
     Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def _recover(yard: Yard) -> None:  # noqa: F811
+    let_all_leases_run_out()
+    Transfer.objects.filter(state="running").update(state="queued", lease_expires_at=None)
+    yard.hurry()
+    yard.work()
 
 
 def _is_met(job: CopyJob, at: Faults, step: str) -> bool:
@@ -53,10 +65,7 @@ def test_a_move_whose_worker_is_killed_at_any_step_ends_with_one_copy(yard: Yard
                 assert DATA in have, f"{step} on {storage}: it is nowhere"
                 assert set(have) <= {DATA, None}
             while CopyJob.objects.get(pk=job.pk).state == CopyState.RUNNING:
-                let_all_leases_run_out()
-                Transfer.objects.filter(state="running").update(state="queued", lease_expires_at=None)
-                yard.hurry()
-                yard.work()
+                _recover(yard)
                 copy_jobs.advance(str(job.pk))
             assert CopyJob.objects.get(pk=job.pk).state == CopyState.DONE, f"{there}: {step} on {storage}"
             assert contents(yard, source) == {}
@@ -69,3 +78,52 @@ def test_a_move_whose_worker_is_killed_at_any_step_ends_with_one_copy(yard: Yard
             yard.assert_all_is_counted()
     assert not orphans.look(yard["home"]).found[orphans.Kind.LOST].count
     assert "Traceback" not in mortals.log.read_text()
+
+
+def test_a_worker_that_is_killed_while_a_storage_copies_by_itself_leaves_nothing(
+    yard: Yard,  # noqa: F811
+    mortals: Mortals,  # noqa: F811
+) -> None:
+    target, source, managed = mounted(yard, "home", "out/"), mounted(yard, "home"), yard.bucket("runs")
+    fill(yard, source, copy=DATA, publish=DATA)
+    for bucket in (source, managed):
+        for step in ("copy", "publish"):
+            if not bucket.mounted:
+                yard.put(bucket, step, DATA)
+            job = copy_jobs.create(yard.project, CopySpec(bucket, step, target, f"{bucket}-{step}"))
+            copy_jobs.advance(str(job.pk))
+            yard.faults("home").hold(step)
+            worker = mortals.start()
+            wait_until(partial(yard.faults("home").is_held, step), what=f"{step} is reached")
+            mortals.kill(worker)
+            yard.faults("home").heal()
+            assert [name for name in contents(yard, target) if name.endswith(".partial")]
+            _recover(yard)
+            assert CopyJob.objects.get(pk=job.pk).state == CopyState.DONE
+            let_all_leases_run_out()
+            janitor.sweep()
+            assert contents(yard, target).pop(f"{bucket}-{step}") == DATA
+            assert not [name for name in contents(yard, target) if name.endswith(".partial")]
+    assert not Upload.objects.exists()
+    assert yard["home"].reserved_bytes == 0
+
+
+def test_a_worker_that_comes_late_with_what_a_storage_copied_publishes_nothing(yard: Yard) -> None:  # noqa: F811
+    source, target = mounted(yard, "home"), mounted(yard, "home", "out/")
+    fill(yard, source, a=DATA)
+    job = copy_jobs.create(yard.project, CopySpec(source, "a", target, "b", on_exists=CopyOnExists.REPLACE))
+    assert job.alias
+    upload = reservations.reserve(job.alias, yard["home"], "out/b", uuid.uuid4(), 4, "", target_key="b")
+    late = adapter_for(yard["home"]).open_write("out/b", size=4, mode=WriteMode.REPLACE)
+    reservations.note_token(upload, late.token)
+    late.write(b"late")
+    copy_jobs.advance(str(job.pk))
+    yard.work()
+    assert CopyJob.objects.get(pk=job.pk).state == CopyState.DONE
+    with pytest.raises(WriteLost):
+        late.publish()
+    late.abort()
+    let_all_leases_run_out()
+    janitor.sweep()
+    assert contents(yard, target) == {"b": DATA}
+    assert not Upload.objects.exists()

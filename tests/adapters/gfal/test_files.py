@@ -14,6 +14,7 @@ import pytest
 from adapters.base import Adapter, CopiesWithin, WriteMode
 from adapters.errors import AdapterError, ChecksumMismatch, InvalidKey, TimedOut, Truncated, VersionChanged
 from adapters.testkit import AdapterContract
+from adapters.tokens import WriteToken
 from tests.adapters.gfal.storages import build, failed_step, inner, settings_of
 from tests.servers.gridftp import GridFtp, Identity
 from tests.servers.process import wait_until
@@ -156,7 +157,7 @@ def test_server_copies_a_large_object_by_itself(adapter: Adapter) -> None:
     process = inner(adapter)._pool.take()
     inner(adapter)._pool.give_back(process)
     before = _moved(process.pid)
-    adapter.copy_within("source", "copy", mode=WriteMode.CREATE)
+    adapter.copy_within("source", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))
     assert _moved(process.pid) - before < MIB, "the bytes passed through us"
     assert fetch(adapter, "copy") == data
     adapter.delete("source")
@@ -169,7 +170,7 @@ def test_copy_on_a_server_that_stalls_times_out_and_leaves_nothing(server: GridF
         store(adapter, "source", b"data")
         server.stall()
         with pytest.raises(TimedOut):
-            adapter.copy_within("source", "copy", mode=WriteMode.CREATE)
+            adapter.copy_within("source", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))
         server.resume()
         AdapterContract().assert_nothing_left(adapter, "copy")
 

@@ -32,6 +32,7 @@ from adapters.errors import (
 )
 from adapters.irods_errors import translated
 from adapters.testkit import AdapterContract, Settings
+from adapters.tokens import WriteToken
 from tests.adapters.irods.storages import build, settings_of
 from tests.servers.irods import Irods
 
@@ -127,7 +128,7 @@ class TestChecksums:
         store(zone, "object", b"data")
         server.faults.add(CHECKSUM, "lie")
         with pytest.raises(ChecksumMismatch):
-            zone.copy_within("object", "copy", mode=WriteMode.CREATE)  # type: ignore[attr-defined]
+            zone.copy_within("object", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))  # type: ignore[attr-defined]
         assert server.paths() == ["object"]
 
     def test_checksums_are_not_asked_for_where_that_is_set(self, server: Irods) -> None:

@@ -9,6 +9,7 @@ import pytest
 from adapters.base import Adapter, WriteMode
 from adapters.errors import InvalidKey, NotFound
 from adapters.testkit import AdapterContract
+from adapters.tokens import WriteToken
 from tests.adapters.irods.storages import build, settings_of
 from tests.servers.irods import ZONE, Irods
 
@@ -26,7 +27,7 @@ def test_key_that_no_query_can_ask_for_is_refused_by_every_call(zone: Adapter, k
         lambda: zone.unfinished_writes(key),
         lambda: zone.resume_write(f"{'0' * 32}:{key}"),
         lambda: zone.abort_write(f"{'0' * 32}:{key}"),
-        lambda: zone.copy_within("object", key, mode=WriteMode.CREATE),  # type: ignore[attr-defined]
+        lambda: zone.copy_within("object", WriteToken.new(key, size=None, mode=WriteMode.CREATE)),  # type: ignore[attr-defined]
     ):
         with pytest.raises(InvalidKey):
             attempt()

@@ -24,6 +24,7 @@ from adapters.errors import (
     WriteLost,
 )
 from adapters.testkit import AdapterContract
+from adapters.tokens import WriteToken
 from adapters.webdav_change import WebDavChange
 from adapters.webdav_write import COLLECTED_BYTES
 from tests.adapters.webdav.storages import build, settings_of
@@ -115,7 +116,7 @@ def test_connection_is_used_again_whatever_was_asked(apache: Apache) -> None:
                 with pytest.raises(NotFound):
                     adapter.stat("missing")
                 assert len(keys(adapter, "")) == number + 2
-                adapter.copy_within(f"d/{number}", "copy", mode=WriteMode.REPLACE)  # type: ignore[attr-defined]
+                adapter.copy_within(f"d/{number}", WriteToken.new("copy", size=None, mode=WriteMode.REPLACE))  # type: ignore[attr-defined]
                 adapter.delete("copy")
             assert len(proxy._threads) == made
 
@@ -132,9 +133,9 @@ def test_folder_is_never_replaced_or_removed(apache: Apache, dav: Adapter) -> No
                 session.publish()
     assert isinstance(dav, CopiesWithin)
     with pytest.raises(InvalidKey, match="folder"):
-        dav.copy_within("folder/in it", "folder", mode=WriteMode.REPLACE)
+        dav.copy_within("folder/in it", WriteToken.new("folder", size=None, mode=WriteMode.REPLACE))
     with pytest.raises(NotFound):
-        dav.copy_within("folder", "copy", mode=WriteMode.CREATE)
+        dav.copy_within("folder", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))
     dav.delete("folder")
     assert fetch(dav, "folder/in it") == b"data"
     assert dav.unfinished_writes("folder") == []
