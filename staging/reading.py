@@ -63,7 +63,7 @@ def find(alias: Alias) -> Found:
     """What the alias stands for now; opens a storage only for mounted buckets.
 
     Raises DataPending while it may still come, SourceMissing and ProducerFailed where it will not, ObjectUnavailable
-    where no replica can be read, and the errors of a mounted storage.
+    where no replica can be read and ObjectLost where none ever will, StorageGone, and the errors of a mounted storage.
     """
     if alias.checkpoint_id is not None:
         return _find_kept(alias, alias.checkpoint_id)
@@ -164,9 +164,9 @@ def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:
+    placement.refuse_lost(current.state, replicas)
     copies, damaged = in_order(replicas), placement.damaged(replicas)
-    if damaged and not verified_reading.is_verifiable(current):
-        damaged = []
+    damaged = damaged if damaged and verified_reading.is_verifiable(current) else []
     if current.state not in (ObjectState.AVAILABLE, ObjectState.UNAVAILABLE) or not (copies or damaged):
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
     return pinned(current, copies, damaged)

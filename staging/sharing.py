@@ -1,7 +1,8 @@
 """Sharing: a version stands at another key too, in the same bucket or another, and no byte moves.
 
 The new version's rows of its copies name the places of the old one's. What its bucket's policy asks for besides, the
-planner makes of them. ``replicas`` lets the bytes of a place go with its last row.
+planner makes of them; a further copy of the one is shared with the other in its turn. ``replicas`` lets the bytes of a
+place go with its last row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +10,13 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
-from staging import events, placement, policies, replication, retiring
+from staging import events, placement, policies, replicas, replication, retiring
 from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, StagingError, TooLarge
-from staging.models import BlockSums, Bucket, Object, Replica
+from staging.models import BlockSums, Bucket, Object, Replica, Storage
+from staging.models.object import KEPT
 from staging.policies import Policy
 from staging.states import CopyOnExists, ObjectState, ReplicaState, StorageState
 
@@ -169,3 +171,24 @@ def _beside(place: Replica) -> Replica:
         storage_version=place.storage_version,
         verified_at=place.verified_at,
     )
+
+
+def twin_on(target: Object, storage: Storage) -> Replica | None:
+    """A good copy on the storage of a version that has its bytes at one place with this one somewhere."""
+    ours = Replica.objects.filter(object=target, storage=OuterRef("storage"), key=OuterRef("key"))
+    same = Replica.objects.filter(Exists(ours)).exclude(object=target).values("object")
+    there = Replica.objects.filter(object__in=same, storage=storage, state=ReplicaState.AVAILABLE)
+    return there.filter(object__sha256=target.sha256).order_by("pk").first()
+
+
+def share_copy(target: Object, twin: Replica) -> bool:
+    """Have the other version's copy be this one's too; in a transaction. False where either has gone meanwhile."""
+    both = Object.objects.select_for_update(of=("self",)).filter(KEPT, pk__in=[target.pk, twin.object_id])
+    found = {row.pk: row for row in both.select_related("bucket").order_by("pk")}
+    if len(found) < 2 or not Replica.objects.filter(pk=twin.pk, key=twin.key, state=ReplicaState.AVAILABLE).exists():
+        return False
+    copy = _beside(twin)
+    copy.object = found[target.pk]
+    copy.save()
+    replicas.tell_copied(copy.object, copy)
+    return True
