@@ -159,7 +159,7 @@ def _find_managed(alias: Alias) -> Found:
 def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
     replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
     if not replicas:
-        raise SourceMissing("The checkpoint does not hold the object any more.")
+        raise SourceMissing("The checkpoint does not hold the object any more, or its bytes are lost.")
     return _readable(replicas[0].object, replicas)
 
 

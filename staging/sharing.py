@@ -7,10 +7,12 @@ place go with its last row.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from staging import events, placement, policies, replicas, replication, retiring
@@ -20,6 +22,8 @@ from staging.models.object import KEPT
 from staging.policies import Policy
 from staging.states import CopyOnExists, ObjectState, ReplicaState, StorageState
 
+#: Of so many versions at one place it is seen whether they have a copy elsewhere.
+_TWINS = 500
 #: How often it is tried when others write the same keys at the same moment.
 _RACES = 5
 
@@ -175,10 +179,13 @@ def _beside(place: Replica) -> Replica:
 
 def twin_on(target: Object, storage: Storage) -> Replica | None:
     """A good copy on the storage of a version that has its bytes at one place with this one somewhere."""
-    ours = Replica.objects.filter(object=target, storage=OuterRef("storage"), key=OuterRef("key"))
-    same = Replica.objects.filter(Exists(ours)).exclude(object=target).values("object")
-    there = Replica.objects.filter(object__in=same, storage=storage, state=ReplicaState.AVAILABLE)
-    return there.filter(object__sha256=target.sha256).order_by("pk").first()
+    places = [Q(storage=place, key=key) for place, key in target.replicas.values_list("storage", "key")]
+    if not places:
+        return None
+    others = Replica.objects.filter(reduce(or_, places)).exclude(object=target).values_list("object", flat=True)
+    chosen = list(others.order_by("pk")[:_TWINS])
+    there = Replica.objects.filter(object__in=chosen, storage=storage, state=ReplicaState.AVAILABLE)
+    return there.order_by("pk").first() if chosen else None
 
 
 def share_copy(target: Object, twin: Replica) -> bool:
