@@ -63,6 +63,16 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An unfinished write as a listing finds it; ``modified`` is when the storage was last told of it."""
+
+    token: str
+    key: str
+    size: int
+    modified: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What this storage guarantees beyond the contract's minimum."""
 
@@ -283,3 +293,13 @@ class ReadsUnfinished(Protocol):
     """A storage that shows the bytes of a suspended write before they are published; raises WriteLost."""
 
     def read_unfinished(self, token: str) -> ReadStream: ...
+
+
+@runtime_checkable
+class ListsUnfinished(Protocol):
+    """A storage that lists the unfinished writes of all keys in a folder (ending in ``/``) and below, in any order.
+
+    Each token is one that ``Adapter.abort_write`` takes. Memory is bounded by what lies in one folder.
+    """
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]: ...

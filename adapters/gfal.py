@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import ClassVar, Self
 
-from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    Unfinished,
+    WriteMode,
+    WriteSession,
+)
 from adapters.errors import (
     AccessDenied,
     AdapterError,
@@ -34,6 +44,7 @@ from adapters.gfal_settings import (
 )
 from adapters.gfal_tree import (
     Entries,
+    entry_of,
     is_file,
     list_folder,
     list_keys,
@@ -46,7 +57,7 @@ from adapters.gfal_tree import (
 from adapters.gfal_write import GfalWriteSession, publish_partial
 from adapters.keys import partial_token
 from adapters.tokens import WriteToken
-from adapters.walking import walk
+from adapters.walking import walk, walk_unfinished
 
 
 class GfalAdapter(Adapter):
@@ -110,6 +121,9 @@ class GfalAdapter(Adapter):
         entries = self._listed(list_folder, f"{folder}/" if folder else "")
         found = [partial_token(entry, target=name) for entry, _ in entries]
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        return walk_unfinished(lambda below: map(entry_of, self._listed(list_folder, below)), folder)
 
     def abort_write(self, token: str) -> None:
         self._remove(WriteToken.parse(token, storage=self.name).partial)

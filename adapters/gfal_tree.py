@@ -12,6 +12,7 @@ from adapters.gfal_client import GfalProcess
 from adapters.gfal_errors import error_code
 from adapters.gfal_library import GfalError, Look
 from adapters.keys import check_key
+from adapters.walking import Entry
 
 #: Names or keys, each with what the server says of it.
 Entries = list[tuple[str, Look]]
@@ -24,6 +25,12 @@ def object_stat(key: str, look: Look) -> ObjectStat:
     """GridFTP's and SRM's times are whole seconds, so that a version of them is weak."""
     modified = datetime.fromtimestamp(look.modified_s, UTC)
     return ObjectStat(key, look.size, modified, f"{look.modified_s:x}-{look.size:x}", version_is_strong=False)
+
+
+def entry_of(listed: tuple[str, Look]) -> Entry:
+    """One name in a folder."""
+    name, look = listed
+    return Entry(name, stat.S_ISDIR(look.mode), look.size, datetime.fromtimestamp(look.modified_s, UTC))
 
 
 def is_file(look: Look) -> bool:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from threading import Lock
-from typing import ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, Self, TypeVar, cast
 
 from adapters.base import (
     CHUNK_BYTES,
     Adapter,
     CheckStep,
     CopiesWithin,
+    ListsUnfinished,
     ObjectStat,
     Prefix,
     ReadStream,
@@ -25,6 +26,7 @@ from adapters.base import (
     ReportsSpace,
     SignsUrls,
     Traits,
+    Unfinished,
     WriteMode,
     WriteSession,
 )
@@ -33,6 +35,8 @@ from adapters.errors import AdapterError, RangeInvalid, Truncated, Unavailable
 from adapters.keys import check_key, check_prefix
 from adapters.tokens import WriteToken
 from adapters.watch import Observe, Watch
+
+T = TypeVar("T")
 
 
 def guard(adapter: Adapter, *, observe: Observe | None = None, breaker: Breaker | None = None) -> Guarded:
@@ -124,7 +128,7 @@ class Guarded(Adapter):
         with self._lock:
             self.leaks += 1
 
-    def _steps(self, found: Iterator[ObjectStat | Prefix], prefix: str) -> Iterator[ObjectStat | Prefix]:
+    def _steps(self, found: Iterator[T], prefix: str) -> Iterator[T]:
         try:
             while True:
                 with Watch(self, "scan", prefix):
@@ -218,11 +222,20 @@ class _GuardedUnfinished(Guarded):
             return GuardedRead(self, cast(ReadsUnfinished, self.inner).read_unfinished(token))
 
 
+class _GuardedLeftovers(Guarded):
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        with Watch(self, "open_scan", folder):
+            check_prefix(folder, storage=self.name)
+            found = iter(cast(ListsUnfinished, self.inner).scan_unfinished(folder))
+        return self._steps(found, folder)
+
+
 _CAPABILITIES: tuple[tuple[type, type[Guarded]], ...] = (
     (CopiesWithin, _GuardedCopies),
     (SignsUrls, _GuardedUrls),
     (ReportsSpace, _GuardedSpace),
     (ReadsUnfinished, _GuardedUnfinished),
+    (ListsUnfinished, _GuardedLeftovers),
 )
 
 

@@ -9,11 +9,22 @@ from typing import Self
 
 from irods.exception import CAT_NAME_EXISTS_AS_DATAOBJ
 
-from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    Unfinished,
+    WriteMode,
+    WriteSession,
+)
 from adapters.errors import AdapterError, AlreadyExists, InvalidKey, NotFound, Unavailable, WriteLost
 from adapters.irods_catalog import (
     Replica,
     check_name,
+    entries,
     free_bytes,
     good_one,
     is_collection,
@@ -35,7 +46,7 @@ from adapters.irods_write import IrodsWriteSession, Writers, publish_copy
 from adapters.keys import partial_token
 from adapters.options import whole_number
 from adapters.tokens import WriteToken
-from adapters.walking import walk
+from adapters.walking import Entry, walk, walk_unfinished
 
 #: How often an object that is moved just as it is opened is looked for again.
 _LOOKS = 3
@@ -128,6 +139,9 @@ class IrodsAdapter(Adapter):
                 refuse_lost_root(connection, key)
         found = [partial_token(entry, target=name) for entry in names]
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        return walk_unfinished(self._all_in, folder)
 
     def abort_write(self, token: str) -> None:
         """What the writer had set aside is brought back, if it came to no new object.
@@ -252,3 +266,7 @@ class IrodsAdapter(Adapter):
             if not entries:
                 refuse_lost_root(connection, folder)
         return entries
+
+    def _all_in(self, folder: str) -> list[Entry]:
+        with self._connected(folder) as connection:
+            return entries(connection, folder)

@@ -19,6 +19,7 @@ from adapters.errors import AdapterError, InvalidKey, Offline, Unavailable
 from adapters.irods_connection import IrodsConnection, quoted
 from adapters.irods_errors import ProtocolBroken
 from adapters.keys import check_key, partial_key
+from adapters.walking import Entry
 
 #: The states of a replica: what was written whole, and what is not to be read.
 GOOD, STALE = "1", "0"
@@ -161,6 +162,19 @@ def list_folder(connection: IrodsConnection, folder: str) -> list[tuple[str, Rep
             present[f"{folder}{name}/"] = None
     # Python orders text by code point, which is the order of its UTF-8 bytes.
     return sorted(present.items(), key=lambda entry: entry[0])
+
+
+def entries(connection: IrodsConnection, folder: str) -> list[Entry]:
+    """All that lies in a folder, unfinished writes too; of several replicas of one name one."""
+    path = connection.path(folder.rstrip("/"))
+    found = {}
+    for replica in map(_replica, connection.query(_COLUMNS, {Collection.name: quoted("=", path)})):
+        name = replica.path.removeprefix(f"{path}/")
+        found[name] = Entry(name, False, replica.size, datetime.fromtimestamp(replica.modified_s, UTC))
+    for row in connection.query([Collection.name], {Collection.parent_name: quoted("=", path)}):
+        name = row[0].removeprefix(f"{path}/")
+        found.setdefault(name, Entry(name, True, 0, None))
+    return list(found.values())
 
 
 def free_bytes(connection: IrodsConnection, resource: str) -> int | None:

@@ -69,3 +69,9 @@ def partial_token(name: str, *, target: str) -> str | None:
     """The token in a partial's file name, if it is one of exactly the file name ``target``."""
     match = _PARTIAL.match(name)
     return match["token"] if match and match["name"] == target else None
+
+
+def partial_of(name: str) -> tuple[str, str] | None:
+    """Of which file name a partial's is, and the token in it; None where it is not the name of one."""
+    match = _PARTIAL.match(name)
+    return (match["name"], match["token"]) if match else None

@@ -6,6 +6,7 @@ import os
 import stat as modes
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from adapters.base import (
     Prefix,
     ReadStream,
     Traits,
+    Unfinished,
     WriteMode,
     WriteSession,
 )
@@ -33,6 +35,7 @@ from adapters.keys import check_key, partial_token
 from adapters.local_streams import LocalRead, LocalWrite, file_name, stat_from
 from adapters.rooted import Root
 from adapters.tokens import WriteToken
+from adapters.walking import Entry, walk_unfinished
 
 # Appending makes the file's size and a session's offset the same number, also after a write that failed half-way.
 _WRITE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
@@ -146,6 +149,9 @@ class LocalAdapter(Adapter):
             os.close(folder)
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
 
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        return walk_unfinished(self._all_in, folder)
+
     def abort_write(self, token: str) -> None:
         self._unlink(WriteToken.parse(token, storage=self.name).partial)
 
@@ -239,6 +245,23 @@ class LocalAdapter(Adapter):
                     yield from self._walk(key, prefix=prefix, after=after, recursive=True)
         finally:
             os.close(fd)
+
+    def _all_in(self, folder: str) -> list[Entry]:
+        try:
+            fd = self._root.open_folder(folder)
+        except NotFound:
+            return []
+        found = []
+        try:
+            with self._root.translating(folder), os.scandir(fd) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError, UnicodeDecodeError):
+                        name, about = os.fsencode(entry.name).decode(), entry.stat(follow_symlinks=False)
+                        touched = datetime.fromtimestamp(about.st_mtime, UTC)
+                        found.append(Entry(name, modes.S_ISDIR(about.st_mode), about.st_size, touched))
+        finally:
+            os.close(fd)
+        return found
 
     def _keys_in(self, fd: int, folder: str) -> list[str]:
         """The keys of a folder's files, and those of its folders with a ``/``, in the order of a scan."""

@@ -18,6 +18,7 @@ from adapters.base import (
     Prefix,
     ReadStream,
     Traits,
+    Unfinished,
     WriteMode,
     WriteSession,
 )
@@ -109,6 +110,12 @@ class MemoryAdapter(Adapter):
     def unfinished_writes(self, key: str) -> list[str]:
         with self._lock:
             return [str(token) for token in self._unfinished if token.key == key]
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        with self._lock:
+            found = [(token, len(data)) for token, data in self._unfinished.items() if token.key.startswith(folder)]
+        for token, size in found:
+            yield Unfinished(str(token), token.key, size, None)
 
     def abort_write(self, token: str) -> None:
         self.forget(WriteToken.parse(token, storage=self.name))

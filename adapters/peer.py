@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from adapters.base import Adapter, CheckStep, Field, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    Field,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    Unfinished,
+    WriteMode,
+    WriteSession,
+)
 from adapters.errors import AdapterError
 from adapters.peer_calls import PeerCalls
 from adapters.peer_protocol import TOLD, stat_of
@@ -75,6 +86,13 @@ class PeerAdapter(Adapter):
         if not isinstance(found, list):
             raise self._calls.nonsense(key)
         return [str(token) for token in found]
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        """The node's gateway tells of some hundred at most; what is behind these is found once they are gone."""
+        told = self._calls.ask("scan_unfinished", {"folder": folder}, key=folder)
+        for line in told.get("items", []):
+            stat = self._stat(line, folder)
+            yield Unfinished(stat.version, stat.key, stat.size, stat.modified)
 
     def abort_write(self, token: str) -> None:
         self._calls.ask("abort_write", {"token": token}, key=WriteToken.parse(token, storage=self.name).key)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from adapters.base import Adapter, CopiesWithin, Field, ReadsUnfinished, ReportsSpace, SignsUrls
+from adapters.base import Adapter, CopiesWithin, Field, ListsUnfinished, ReadsUnfinished, ReportsSpace, SignsUrls
 from adapters.guard import Guarded, guard
 from adapters.watch import Observe
 
@@ -61,6 +61,7 @@ class Description:
 
 _CAPABILITIES: Mapping[str, type] = {
     "copies_within": CopiesWithin,
+    "lists_unfinished": ListsUnfinished,
     "reads_unfinished": ReadsUnfinished,
     "reports_space": ReportsSpace,
     "signs_urls": SignsUrls,

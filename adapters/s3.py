@@ -7,10 +7,20 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from adapters import s3_check, s3_copy, s3_read, s3_settings, s3_write
-from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters import s3_check, s3_copy, s3_read, s3_settings, s3_unfinished, s3_write
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    Unfinished,
+    WriteMode,
+    WriteSession,
+)
 from adapters.errors import InvalidKey
-from adapters.keys import check_key, partial_token
+from adapters.keys import check_key
 from adapters.s3_bucket import WHOLE_BYTES, S3Bucket, stat_of
 from adapters.s3_settings import S3Settings
 from adapters.s3_whole import Whole
@@ -77,17 +87,19 @@ class S3Adapter(Adapter):
 
     def unfinished_writes(self, key: str) -> list[str]:
         folder, slash, name = key.rpartition("/")
-        beside = f"{folder}{slash}"
-        found = [
-            partial_token(item["Key"].removeprefix(self._bucket.prefix + beside), target=name)
-            for page in self._pages(f"{beside}.{name}.", Delimiter="/")
-            for item in page.get("Contents", [])
-        ]
-        return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+        return s3_unfinished.of_key(self._bucket, key, self._pages(f"{folder}{slash}.{name}.", Delimiter="/"))
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        yield from s3_unfinished.marked(self._bucket, self._pages(folder))
+        for upload in s3_unfinished.uploads(self._bucket, folder):
+            # Whoever aborts by a mark aborts its upload.
+            if _is_legal(upload.key) and not self.unfinished_writes(upload.key):
+                yield upload
 
     def abort_write(self, token: str) -> None:
         with self._slots.taken():
-            s3_write.abort_write(self._bucket, WriteToken.parse(token, storage=self.name))
+            if not s3_unfinished.abort_unmarked(self._bucket, token):
+                s3_write.abort_write(self._bucket, WriteToken.parse(token, storage=self.name))
 
     def delete(self, key: str) -> None:
         with self._slots.taken():

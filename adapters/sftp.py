@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    Unfinished,
+    WriteMode,
+    WriteSession,
+)
 from adapters.errors import AdapterError, AlreadyExists, InvalidKey, NotFound, Offline, WriteLost
 from adapters.keys import partial_token
 from adapters.options import whole_number
@@ -21,6 +31,7 @@ from adapters.sftp_settings import FIELDS, MAX_CONNECTIONS, endpoint_uri, make_e
 from adapters.sftp_tree import (
     Entries,
     ask_real,
+    entry_of,
     folder_path,
     free_bytes,
     list_folder,
@@ -31,7 +42,7 @@ from adapters.sftp_tree import (
 )
 from adapters.sftp_write import POSIX_RENAME, SftpWriteSession
 from adapters.tokens import WriteToken
-from adapters.walking import walk
+from adapters.walking import walk, walk_unfinished
 
 
 class SftpAdapter(Adapter):
@@ -115,6 +126,9 @@ class SftpAdapter(Adapter):
         entries = self._listed(list_folder, f"{folder}/" if folder else "")
         found = [partial_token(entry, target=name) for entry, _ in entries]
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        return walk_unfinished(lambda below: map(entry_of, self._listed(list_folder, below)), folder)
 
     def abort_write(self, token: str) -> None:
         self._remove(WriteToken.parse(token, storage=self.name).partial)

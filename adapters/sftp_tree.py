@@ -10,6 +10,7 @@ from adapters.errors import InvalidKey
 from adapters.keys import check_key
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_messages import Attributes, Code, Kind, Reply, SftpStatus
+from adapters.walking import Entry
 
 STATVFS = "statvfs@openssh.com"
 
@@ -24,6 +25,12 @@ def object_stat(key: str, found: Attributes) -> ObjectStat:
     """SFTP's times are whole seconds, so that a version of them is weak."""
     modified = datetime.fromtimestamp(found.modified_s, UTC)
     return ObjectStat(key, found.size, modified, f"{found.modified_s:x}-{found.size:x}", version_is_strong=False)
+
+
+def entry_of(listed: tuple[str, Attributes]) -> Entry:
+    """One name in a folder."""
+    name, found = listed
+    return Entry(name, found.is_folder, found.size, datetime.fromtimestamp(found.modified_s, UTC))
 
 
 def free_bytes(connection: SftpConnection, path: bytes) -> int | None:

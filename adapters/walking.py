@@ -1,11 +1,16 @@
-"""Scans of storages that have folders: one folder after the other, in the order of the keys."""
+"""Scans of storages that have folders: one folder after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
-from adapters.base import ObjectStat, Prefix
+from adapters.base import ObjectStat, Prefix, Unfinished
+from adapters.errors import InvalidKey
+from adapters.keys import check_key, partial_of
+from adapters.tokens import WriteToken
 
 T = TypeVar("T")
 
@@ -38,3 +43,42 @@ def walk(
                 yield from below(key)
 
     yield from below(prefix[: prefix.rfind("/") + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder, whatever it is."""
+
+    name: str
+    is_folder: bool
+    size: int
+    modified: datetime | None
+
+
+def walk_unfinished(list_folder: Callable[[str], Iterable[Entry]], folder: str) -> Iterator[Unfinished]:
+    """As ``ListsUnfinished.scan_unfinished``, by the names of partials; ``list_folder`` gives all that is there."""
+    folders = []
+    for entry in list_folder(folder):
+        if entry.is_folder:
+            folders.append(entry.name)
+        elif found := unfinished(folder, entry):
+            yield found
+    for name in sorted(folders):
+        if _is_key(f"{folder}{name}"):
+            yield from walk_unfinished(list_folder, f"{folder}{name}/")
+
+
+def unfinished(folder: str, entry: Entry) -> Unfinished | None:
+    """The unfinished write whose partial it is; None where it is no such name, or one of no key."""
+    parts = partial_of(entry.name)
+    if parts is None or not _is_key(key := folder + parts[0]):
+        return None
+    return Unfinished(str(WriteToken(key, parts[1])), key, entry.size, entry.modified)
+
+
+def _is_key(key: str) -> bool:
+    try:
+        check_key(key)
+    except InvalidKey:
+        return False
+    return True

@@ -8,10 +8,21 @@ from dataclasses import replace
 from typing import Self
 
 from adapters import webdav_check
-from adapters.base import Adapter, CheckStep, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.base import (
+    Adapter,
+    CheckStep,
+    ObjectStat,
+    Prefix,
+    ReadStream,
+    Traits,
+    Unfinished,
+    WriteMode,
+    WriteSession,
+)
 from adapters.errors import AdapterError, NotFound, WriteLost
 from adapters.keys import partial_token
 from adapters.tokens import WriteToken
+from adapters.walking import walk_unfinished
 from adapters.web_client import WebClient
 from adapters.web_errors import HttpRefusal, translated
 from adapters.web_read import open_read
@@ -81,6 +92,9 @@ class WebDavAdapter(Adapter):
         folder, slash, name = key.rpartition("/")
         found = [partial_token(entry, target=name) for entry in self._look.names(folder + slash)]
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
+
+    def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
+        return walk_unfinished(self._look.entries, folder)
 
     def abort_write(self, token: str) -> None:
         self._remove(WriteToken.parse(token, storage=self.name).partial)

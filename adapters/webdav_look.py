@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from adapters.base import ObjectStat, Prefix
 from adapters.errors import InvalidKey, NotFound, Offline
 from adapters.keys import check_key
+from adapters.walking import Entry
 from adapters.web_client import Exchange, WebClient
 from adapters.web_connection import split_location
 from adapters.web_errors import HttpBroken, HttpRefusal, translated
@@ -98,6 +99,14 @@ class WebDavLook:
         """The names of all that lies in a folder, those of unfinished writes too; none where it is missing."""
         with translated(self.storage, folder):
             return [name for name, _, _ in self._members(folder)]
+
+    def entries(self, folder: str) -> list[Entry]:
+        """The same with what is told of each."""
+        with translated(self.storage, folder):
+            return [
+                Entry(name, one.is_folder, one.size or 0, one.modified.astimezone(UTC) if one.modified else None)
+                for name, one, _ in self._members(folder)
+            ]
 
     def is_below_an_object(self, key: str) -> bool:
         """Whether a folder of the key is an object; of a key that ends in ``/`` the last name counts as well."""

@@ -40,7 +40,7 @@ class Members(Protocol):
     """What an archive asks of the place where its members lie. Names are relative to the prefix."""
 
     def all(self) -> Iterator[Member]:
-        """Every member that is there now, ordered by its name's UTF-8 bytes. Raises ObjectUnavailable."""
+        """Every member there now, ordered by its name's UTF-8 bytes. Raises ObjectUnavailable and ObjectLost."""
 
     def again(self, segment: Segment) -> Sequence[Member]:
         """The very members of a segment that ``all`` passed. Raises VersionChanged where they are not to be found."""
@@ -79,6 +79,8 @@ class ManagedMembers:
         skip = len(self._prefix)
         for key, size, created_at, sha256, state in columns.iterator(chunk_size=SEGMENT_MEMBERS):
             if state != ObjectState.AVAILABLE:
+                copies = Replica.objects.filter(object__bucket=self._bucket, object__key=key, object__current=True)
+                placement.refuse_lost(state, copies)
                 raise ObjectUnavailable(f"The object {key!r} is {state}, so there is no archive of all of them.")
             yield Member(key[skip:], size, _seconds(created_at), sha256)
 

@@ -36,6 +36,8 @@ def create(project: Project, spec: BucketSpec) -> Bucket:
         wrong["name"] = NAME_RULE
     if spec.storage.project_id != project.pk:
         wrong["storage"] = "it belongs to another project"
+    elif spec.storage.is_given_up:
+        wrong["storage"] = "it was given up: it is gone for good"
     elif not spec.mounted and registry.is_read_only(spec.storage.scheme):
         wrong["storage"] = "it is read-only: a folder of it can be mounted, and nothing be managed there"
     if wrong:

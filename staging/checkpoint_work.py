@@ -26,11 +26,21 @@ def sweep() -> int:
     open_ones = Q(state=CheckpointState.PENDING) | Q(restoring_since__isnull=False) | Q(released_at__isnull=False)
     found = list(Checkpoint.objects.filter(open_ones).order_by("pk"))
     for checkpoint in found:
-        try:
-            advance(checkpoint, steps=_STEPS)
-        except StagingError as exc:
-            log.warning("checkpoint.not_advanced", checkpoint=checkpoint.name, error=exc.code, detail=str(exc))
+        _try(checkpoint, _STEPS)
     return len(found)
+
+
+def look(checkpoint_id: str) -> None:
+    """Take the next step of one, which may be complete now."""
+    for checkpoint in Checkpoint.objects.filter(pk=checkpoint_id):
+        _try(checkpoint, 1)
+
+
+def _try(checkpoint: Checkpoint, steps: int) -> None:
+    try:
+        advance(checkpoint, steps=steps)
+    except StagingError as exc:
+        log.warning("checkpoint.not_advanced", checkpoint=checkpoint.name, error=exc.code, detail=str(exc))
 
 
 def advance(checkpoint: Checkpoint, *, steps: int) -> None:

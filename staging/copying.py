@@ -5,13 +5,13 @@ from django.db import transaction
 
 from adapters.base import Adapter, ObjectStat, WriteSession
 from adapters.errors import AdapterError, WriteLost
-from staging import claims, placement, policies, reading, replicas, replication
+from staging import claims, placement, policies, queue, reading, replicas, replication, sharing
 from staging.claims import Claim
 from staging.connections import release
 from staging.errors import CopyDiffers, ObjectUnavailable, StorageClosed
-from staging.models import Object, Replica, Transfer
+from staging.models import Checkpoint, Object, Replica, Transfer
 from staging.pump import Hasher, pump
-from staging.states import ReplicaState, StorageState, TransferKind, TransferState, VerifyMode
+from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind, TransferState, VerifyMode
 from staging.storages import adapter_for
 
 
@@ -62,7 +62,11 @@ class _Copy:
             raise StorageClosed(f"The storage {self._transfer.target} is {self._transfer.target.state}.")
         copies = reading.in_order(self._target.replicas.select_related("storage__credential", "storage__node"))
         if not copies:
+            others = self._target.replicas.exclude(storage=self._transfer.target_id)
+            placement.refuse_lost(self._target.state, others)
             raise ObjectUnavailable("No copy of the object can be read now.")
+        if self._planned is None and self._share():
+            return
         adapter = adapter_for(self._transfer.target)
         session = self._begin(adapter)
         with session:
@@ -75,6 +79,20 @@ class _Copy:
                 raise
         self._prove(adapter, stat)
         self._register(adapter, stat)
+
+    def _share(self) -> bool:
+        """Where a version with the same bytes at one place has a good copy on the target, that is the copy then."""
+        twin = sharing.twin_on(self._target, self._transfer.target)
+        if twin is None:
+            return False
+        with transaction.atomic():
+            known = claims.finish(self._transfer, TransferState.DONE, bytes_done=self._target.size)
+            known = known and sharing.share_copy(self._target, twin)
+            if not known:
+                transaction.set_rollback(True)
+        if known:
+            self._is_there()
+        return known
 
     def _begin(self, adapter: Adapter) -> WriteSession:
         """Go on where the last attempt let go, or begin anew at a key of this attempt's own."""
@@ -148,7 +166,20 @@ class _Copy:
         if not known:
             adapter.delete(stat.key)  # This attempt's own key: whoever took over writes to another.
             return
+        self._is_there()
+
+    def _is_there(self) -> None:
         replication.settle(self._target)
+        if self._target.pinned and placement.persists(self._transfer.target):
+            _tell_checkpoints(self._target)
+
+
+def _tell_checkpoints(target: Object) -> None:
+    """Where these may be the last bytes that a checkpoint has waited for, have somebody look at once."""
+    for checkpoint in Checkpoint.objects.filter(state=CheckpointState.PENDING, members__object=target):
+        coming = Transfer.objects.filter(object__pins__checkpoint=checkpoint, kind__in=replication.COPYING)
+        if not coming.filter(state__in=replication.LIVE).exists():
+            queue.enqueue_checkpoint(checkpoint)
 
 
 def sha256_of(adapter: Adapter, key: str, claim: Claim) -> str:

@@ -93,6 +93,13 @@ class ObjectUnavailable(StagingError):
     hint = "An operator can see in the admin which storages are affected."
 
 
+class ObjectLost(StagingError):
+    """Every copy of the object is gone for good."""
+
+    code = "object_lost"
+    hint = "Run its producer again, or upload the same bytes once more."
+
+
 class ContentDiffers(StagingError):
     """Other content has already been committed at this key."""
 
@@ -176,6 +183,13 @@ class StorageClosed(StagingError):
     code = "storage_closed"
     transient = True
     hint = "It is cordoned, draining or out of reach; try again later."
+
+
+class StorageGone(StagingError):
+    """The storage was given up: it is gone for good, and what lay there with it."""
+
+    code = "storage_gone"
+    hint = "What it held has to be made again, in a bucket of another storage."
 
 
 class StorageUnusable(StagingError):

@@ -14,38 +14,45 @@ from staging.states import NodeState, StorageState
 _NO_LIMIT = 2**62
 
 
-def start(node: Node, project: Project, *, to: Storage | None = None, deadline_s: int | None = None) -> None:
+def start(node: Node, project: Project | None, *, to: Storage | None = None, deadline_s: int | None = None) -> None:
     """Take no new bytes on the node and move what lies there ``to`` a storage, or to the one of the highest tier that
-    has most room. All storages of the node begin, or none. Raises InvalidRequest.
+    has most room. All storages of the node begin, or none: of the project, or whosesoever where that is None.
+
+    Raises InvalidRequest.
     """
     _check_all_are_of(node, project)
     if node.state != NodeState.ACTIVE:
         raise InvalidRequest(f"The node {node} is {node.state} and cannot be drained.")
-    leaving = (StorageState.DRAINING, StorageState.DRAINED)
+    leaving = (StorageState.DRAINING, StorageState.DRAINED, StorageState.LOST)
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining_since=timezone.now())
-        events.record(project, "node.draining", node.name)
+        _tell(node, project, "node.draining")
         for storage in node.storages.exclude(state__in=leaving):
             drains.start(storage, to or _place(storage, node), deadline_s=deadline_s)
     node.refresh_from_db()
 
 
-def cancel(node: Node, project: Project) -> None:
+def cancel(node: Node, project: Project | None) -> None:
     """Stop moving bytes away, and take new ones again. Raises InvalidRequest."""
     _check_all_are_of(node, project)
     if node.draining_since is None:
         raise InvalidRequest(f"The node {node} is {node.standing}; there is no drain to cancel.")
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining_since=None)
-        events.record(project, "node.active", node.name)
+        _tell(node, project, "node.active")
         for storage in node.storages.filter(state__in=(StorageState.DRAINING, StorageState.DRAINED)):
             drains.cancel(storage)
     node.refresh_from_db()
 
 
-def _check_all_are_of(node: Node, project: Project) -> None:
+def _tell(node: Node, project: Project | None, kind: str) -> None:
+    for one in [project] if project else Project.objects.filter(storages__node=node).distinct():
+        events.record(one, kind, node.name)
+
+
+def _check_all_are_of(node: Node, project: Project | None) -> None:
     """A node is everybody's who has storages there: who drains it must be allowed to drain them all."""
-    if node.storages.exclude(project=project).exists():
+    if project and node.storages.exclude(project=project).exists():
         raise InvalidRequest(f"Storages of other projects are on the node {node}; drain your own one by one.")
 
 

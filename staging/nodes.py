@@ -27,6 +27,8 @@ Secrets = Mapping[str, str]
 
 #: So far apart at most do the processes of one gateway hear that it stops.
 _TOLD_AT_ONCE = timedelta(seconds=5)
+#: Whatever becomes of the node: what is empty, and what was given up before.
+_STAYS = (StorageState.DRAINED, StorageState.LOST)
 #: Storages of this tier are empty once their machine was started anew.
 MEMORY_TIER = 0
 
@@ -163,7 +165,7 @@ def _change(node: Node, state: NodeState, kind: str) -> None:
         here.filter(state=StorageState.ACTIVE).update(state=StorageState.SUSPECT, returns_to=StorageState.ACTIVE)
     elif state == NodeState.LOST:
         known = Case(When(returns_to="", then=F("state")), default=F("returns_to"))
-        here.exclude(state=StorageState.DRAINED).update(state=StorageState.LOST, returns_to=known)
+        here.exclude(state__in=_STAYS).update(state=StorageState.LOST, returns_to=known)
     else:
         here.exclude(returns_to="").update(state=F("returns_to"), returns_to=Value(""))
         _revive(node)

@@ -1,5 +1,7 @@
 """Orphans and lost copies: bytes in Waybill's own folder that no row knows, and rows whose bytes are not there.
 
+Bytes are whole, or those of a write that nobody ended; what is said here of the former holds for the latter.
+
 What a storage lists and what the catalog lists are passed over side by side in the order of keys, so that memory does
 not grow with either. What differs is looked at once more before it is told, and again before anything is done:
 
@@ -21,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 
 import structlog
 from django.conf import settings
@@ -28,8 +31,8 @@ from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from adapters import registry
-from adapters.base import Adapter, ObjectStat, Prefix
-from adapters.errors import NotFound
+from adapters.base import Adapter, ListsUnfinished, ObjectStat, Prefix, Unfinished
+from adapters.errors import AccessDenied, NotFound
 from staging import replicas, replication
 from staging.connections import release
 from staging.models import CachedBlock, Replica, Storage, Upload
@@ -49,9 +52,13 @@ _OURS = re.compile(r"\.waybill/(?:\d+/[0-9a-f]{2}/[0-9a-f]{32}(?:\.[0-9a-f.]+)?|
 
 
 class Kind(StrEnum):
-    """What is the matter: no row; no row, but too young or of no known age; nothing of Waybill's; no bytes."""
+    """What is the matter: no row; no row, but too young or of no known age; nothing of Waybill's; no bytes.
+
+    UNFINISHED is a write that was never ended and has no row, old enough for nobody to be at it; else it is YOUNG.
+    """
 
     ORPHAN = "orphan"
+    UNFINISHED = "unfinished"
     YOUNG = "young"
     UNDATED = "undated"
     FOREIGN = "foreign"
@@ -60,38 +67,54 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One key where storage and catalog differ; ``why`` says of a lost copy what was found instead."""
+    """One key where storage and catalog differ; ``why`` says of a lost copy what was found instead.
+
+    ``modified`` is when rowless bytes were written, as far as the storage tells; ``token`` is an unfinished write's.
+    """
 
     kind: Kind
     key: str
     size: int
     why: str = ""
     replica: Replica | None = None
+    modified: datetime | None = None
+    token: str = ""
 
 
 @dataclass
 class Count:
-    """How many, how large together, and the first of them by key."""
+    """How many, how large together, and the first of them by key, with the ages of these where they are known."""
 
     count: int = 0
     bytes: int = 0
     keys: list[str] = field(default_factory=list)
+    ages_s: list[int | None] = field(default_factory=list)
 
-    def add(self, key: str, size: int) -> None:
+    def add(self, key: str, size: int, modified: datetime | None = None) -> None:
         """One more."""
         self.count += 1
         self.bytes += size
         if len(self.keys) < _NAMED:
             self.keys.append(key)
+            self.ages_s.append(round((timezone.now() - modified).total_seconds()) if modified else None)
 
 
 @dataclass
 class Report:
-    """What a pass over a storage found: all that it lists there, all rows of it, and where they differ."""
+    """What a pass over a storage found: all that it lists there, all rows of it, and where they differ.
+
+    ``untold`` says why unfinished writes were not looked for.
+    """
 
     stored: Count = field(default_factory=Count)
     listed: Count = field(default_factory=Count)
     found: dict[Kind, Count] = field(default_factory=lambda: {kind: Count() for kind in Kind})
+    untold: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether there is something to act on."""
+        return any(self.found[kind].count for kind in (Kind.ORPHAN, Kind.UNFINISHED, Kind.LOST))
 
     @property
     def is_doubtful(self) -> bool:
@@ -118,7 +141,9 @@ def look(storage: Storage, *, undated: bool = False) -> Report:
 
 
 def act(storage: Storage, *, undated: bool = False) -> Report:
-    """Compare, remove orphans and condemn lost copies, so that they are made anew; returns what was done.
+    """Compare, remove orphans, end unfinished writes and condemn lost copies, so that they are made anew.
+
+    Returns what was done.
 
     Raises what the storage raises; then what was done until then stays done.
     """
@@ -127,6 +152,9 @@ def act(storage: Storage, *, undated: bool = False) -> Report:
         if finding.kind == Kind.ORPHAN:
             adapter.delete(finding.key)
             log.info("orphan.removed", storage=storage.name, key=finding.key, size=finding.size)
+        elif finding.kind == Kind.UNFINISHED:
+            adapter.abort_write(finding.token)
+            log.info("unfinished.removed", storage=storage.name, key=finding.key, size=finding.size)
         elif finding.replica is not None and replicas.condemn(finding.replica, finding.why):
             replication.settle(finding.replica.object)
         release()
@@ -170,11 +198,20 @@ def _findings(storage: Storage, report: Report, *, undated: bool) -> Iterator[Fi
         elif row is not None and row.state == ReplicaState.AVAILABLE and (stat is None or stat.size != row.size):
             yield from _tell(report, _lost(adapter, row))
     yield from _tell(report, _unknown(rowless, old, undated=undated))
+    if not isinstance(adapter, ListsUnfinished):
+        report.untold = "storages of this kind do not list unfinished writes"
+        return
+    try:
+        unended = adapter.scan_unfinished(_FOLDER)
+        while page := list(islice(unended, _PAGE)):
+            yield from _tell(report, _unended(page, old, undated=undated))
+    except AccessDenied as exc:  # S3 has a permission of its own for it.
+        report.untold = str(exc)
 
 
 def _tell(report: Report, findings: Iterable[Finding]) -> Iterator[Finding]:
     for finding in findings:
-        report.found[finding.kind].add(finding.key, finding.size)
+        report.found[finding.kind].add(finding.key, finding.size, finding.modified)
         yield finding
 
 
@@ -202,22 +239,42 @@ def _listed(storage: Storage, report: Report) -> Iterator[Replica]:
 
 def _unknown(stats: list[ObjectStat], old: datetime, *, undated: bool) -> list[Finding]:
     """Of bytes that were just seen those that nobody has a row for."""
-    keys = [stat.key for stat in stats]
+    known = _known([stat.key for stat in stats])
+    return [
+        Finding(_kind(stat.key, stat.modified, old, undated), stat.key, stat.size, modified=stat.modified)
+        for stat in stats
+        if stat.key not in known
+    ]
+
+
+def _unended(writes: list[Unfinished], old: datetime, *, undated: bool) -> list[Finding]:
+    """Of unfinished writes those of keys that nobody has a row for: who writes has one, from before it begins."""
+    known, found = _known([write.key for write in writes]), []
+    for write in writes:
+        if write.key not in known:
+            kind = _kind(write.key, write.modified, old, undated)
+            kind = Kind.UNFINISHED if kind == Kind.ORPHAN else kind
+            found.append(Finding(kind, write.key, write.size, modified=write.modified, token=write.token))
+    return found
+
+
+def _known(keys: list[str]) -> set[str]:
+    """Those that somebody has a row for, on whichever storage."""
     # In this order: an upload that becomes a replica in between is found as the one or the other.
     known = set(Upload.objects.filter(key__in=keys).values_list("key", flat=True))
     places = Storage.objects.values("pk")
     known |= set(Replica.objects.filter(storage__in=places, key__in=keys).values_list("key", flat=True))
     known |= set(CachedBlock.objects.filter(storage__in=places, key__in=keys).values_list("key", flat=True))
     release()
-    return [Finding(_kind(stat, old, undated), stat.key, stat.size) for stat in stats if stat.key not in known]
+    return known
 
 
-def _kind(stat: ObjectStat, old: datetime, undated: bool) -> Kind:
-    if not _OURS.fullmatch(stat.key):
+def _kind(key: str, modified: datetime | None, old: datetime, undated: bool) -> Kind:
+    if not _OURS.fullmatch(key):
         return Kind.FOREIGN
-    if stat.modified is None:
+    if modified is None:
         return Kind.ORPHAN if undated else Kind.UNDATED
-    return Kind.ORPHAN if stat.modified < old else Kind.YOUNG
+    return Kind.ORPHAN if modified < old else Kind.YOUNG
 
 
 def _lost(adapter: Adapter, row: Replica) -> list[Finding]:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from adapters.base import ObjectStat
-from staging.errors import StorageClosed
+from staging.errors import ObjectLost, StorageClosed, StorageGone
 from staging.models import Bucket, Replica, Storage, Upload
 from staging.policies import Policy
-from staging.states import Durability, ReplicaState, StorageState, WritePolicy
+from staging.states import Durability, ObjectState, ReplicaState, StorageState, WritePolicy
 
 #: Where Waybill keeps the bytes of managed buckets, below a storage's root.
 MANAGED_FOLDER = ".waybill"
+_LEFT = (StorageState.DRAINING, StorageState.DRAINED)
 _PARKED = f"{MANAGED_FOLDER}/parked/"
 
 
@@ -57,11 +58,19 @@ def home(bucket: Bucket) -> Storage:
 
 
 def open_home(bucket: Bucket) -> Storage:
-    """The home, if it takes new data. Raises StorageClosed."""
+    """The home, if it takes new data. Raises StorageClosed, and StorageGone for what mirrors one that was given up."""
     storage = bucket.storage if bucket.mounted else home(bucket)
+    if bucket.mounted:
+        refuse_gone(storage)
     if storage.state != StorageState.ACTIVE:
         raise StorageClosed(f"The storage {storage.name} is {storage.state} and takes no new data.", retry_after_s=60)
     return storage
+
+
+def refuse_gone(storage: Storage) -> None:
+    """Raises StorageGone where somebody has given the storage up."""
+    if storage.is_given_up:
+        raise StorageGone(f"The storage {storage} is gone for good.")
 
 
 def reading_order(replicas: Iterable[Replica], is_far: Callable[[Storage], bool] = lambda _: False) -> list[Replica]:
@@ -80,7 +89,7 @@ def is_readable(replica: Replica) -> bool:
 def places(policy: Policy, bucket: Bucket, named: Iterable[Storage]) -> list[Storage]:
     """Where copies are to persist, the bucket's own storage first; ``named`` are those that the policy names.
 
-    A storage that is drained stands for the one that its copies move to.
+    A storage that is drained or given up stands for the one that its copies move to.
     """
     by_name = {storage.name: storage for storage in named}
     wanted = [bucket.storage, *(by_name[name] for name in policy.replicate_to if name in by_name)]
@@ -110,6 +119,17 @@ def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica], named
 def damaged(replicas: Iterable[Replica]) -> list[Replica]:
     """Replicas of which some bytes are wrong; the others are as good as ever where each block can be told."""
     return [r for r in replicas if r.state == ReplicaState.BAD and r.storage.state != StorageState.LOST]
+
+
+def is_lost(state: str, replicas: Iterable[Replica]) -> bool:
+    """Whether a version's bytes are gone for good: no copy is there, out of reach, to be repaired or on its way."""
+    return state == ObjectState.LOST and all(r.state == ReplicaState.DELETING for r in replicas)
+
+
+def refuse_lost(state: str, replicas: Iterable[Replica]) -> None:
+    """Raises ObjectLost where it is so."""
+    if is_lost(state, replicas):
+        raise ObjectLost
 
 
 def still_holds(replicas: Iterable[Replica], stat: ObjectStat, size: int) -> bool:
@@ -144,7 +164,7 @@ def _managed_key(bucket: Bucket, object_id: str) -> str:
 
 def _moved(storage: Storage) -> Storage:
     seen = {storage.pk}
-    while storage.state in (StorageState.DRAINING, StorageState.DRAINED) and storage.drain_to:
+    while storage.drain_to and (storage.state in _LEFT or storage.is_given_up):
         storage = storage.drain_to
         if storage.pk in seen:
             break

@@ -5,7 +5,7 @@ from celery import Celery
 from django.db import transaction
 from kombu.exceptions import KombuError
 
-from staging.models import CopyJob, Transfer
+from staging.models import Checkpoint, CopyJob, Transfer
 from staging.states import TransferKind
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,12 @@ def enqueue_copy(job: CopyJob) -> None:
     """Wake a worker after commit that plans a copy job on; the sweep finds those that nobody was told of."""
     name = str(job.pk)
     transaction.on_commit(lambda: _send("workers.tasks.advance_copy", "bulk", name))
+
+
+def enqueue_checkpoint(checkpoint: Checkpoint) -> None:
+    """Have a worker look after commit whether the checkpoint is complete; the sweep would see it some seconds later."""
+    name = str(checkpoint.pk)
+    transaction.on_commit(lambda: _send("workers.tasks.advance_checkpoint", "maintenance", name))
 
 
 def queue_of(transfer: Transfer) -> str:

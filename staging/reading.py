@@ -63,7 +63,7 @@ def find(alias: Alias) -> Found:
     """What the alias stands for now; opens a storage only for mounted buckets.
 
     Raises DataPending while it may still come, SourceMissing and ProducerFailed where it will not, ObjectUnavailable
-    where no replica can be read, and the errors of a mounted storage.
+    where no replica can be read and ObjectLost where none ever will, StorageGone, and the errors of a mounted storage.
     """
     if alias.checkpoint_id is not None:
         return _find_kept(alias, alias.checkpoint_id)
@@ -159,14 +159,14 @@ def _find_managed(alias: Alias) -> Found:
 def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
     replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
     if not replicas:
-        raise SourceMissing("The checkpoint does not hold the object any more.")
+        raise SourceMissing("The checkpoint does not hold the object any more, or its bytes are lost.")
     return _readable(replicas[0].object, replicas)
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:
+    placement.refuse_lost(current.state, replicas)
     copies, damaged = in_order(replicas), placement.damaged(replicas)
-    if damaged and not verified_reading.is_verifiable(current):
-        damaged = []
+    damaged = damaged if damaged and verified_reading.is_verifiable(current) else []
     if current.state not in (ObjectState.AVAILABLE, ObjectState.UNAVAILABLE) or not (copies or damaged):
         raise ObjectUnavailable(f"The object is {current.state} and has {len(copies)} readable replicas.")
     return pinned(current, copies, damaged)

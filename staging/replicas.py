@@ -63,8 +63,19 @@ def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
     if not target.kept:
         schedule_removal(copy, target, timezone.now())
         return True
-    _tell_copied(target, copy)
+    tell_copied(target, copy)
     return True
+
+
+def tell_copied(target: Object, copy: Replica) -> None:
+    """A further copy is good; in the transaction that makes it so, with the version's row locked."""
+    policy, good = policies.of(target), list(target.replicas.select_related("storage"))
+    if is_needlessly_dirty(target, policy, good, policies.storages_of(target.bucket, policy)):
+        clean(target)
+    _record(target, "replica.created", storage=copy.storage.name, durability=placement.durability(good))
+    _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
+    # It may have been on its way when the storage that it comes from was given up.
+    _change(target, ObjectState.LOST, ObjectState.AVAILABLE)
 
 
 def is_needlessly_dirty(target: Object, policy: Policy, copies: Sequence[Replica], named: Iterable[Storage]) -> bool:
@@ -114,6 +125,23 @@ def forget(replica: Replica) -> None:
             Storage.objects.filter(pk=mine.storage_id).update(used_bytes=F("used_bytes") - mine.size)
         elif not mine.shares:
             Replica.objects.filter(pk=others[0].pk).update(shares=False)
+
+
+def lose(replica: Replica) -> None:
+    """The copy's storage is gone for good. A version that has none left, nor one that may be repaired, is lost."""
+    if replica.state == ReplicaState.COPYING:
+        drop_copy(replica)
+    with transaction.atomic():
+        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        if target.replicas.filter(pk=replica.pk).exists():  # A move may have made it another version's.
+            forget(replica)
+        if not target.kept:
+            return
+        if target.replicas.filter(state__in=(*_STANDING, ReplicaState.BAD)).exists():
+            _tell_missing(target)
+        else:
+            _change(target, ObjectState.AVAILABLE, ObjectState.LOST)
+            _change(target, ObjectState.UNAVAILABLE, ObjectState.LOST)
 
 
 def frees(replica: Replica) -> bool:
@@ -244,14 +272,6 @@ def note_read(replica: Replica) -> None:
 
 def _is_pinned(policy: Policy, storage: Storage) -> bool:
     return policy.pin and storage.name == policy.lands_on
-
-
-def _tell_copied(target: Object, copy: Replica) -> None:
-    policy, good = policies.of(target), list(target.replicas.select_related("storage"))
-    if is_needlessly_dirty(target, policy, good, policies.storages_of(target.bucket, policy)):
-        clean(target)
-    _record(target, "replica.created", storage=copy.storage.name, durability=placement.durability(good))
-    _change(target, ObjectState.UNAVAILABLE, ObjectState.AVAILABLE)
 
 
 def _tell_missing(target: Object) -> None:

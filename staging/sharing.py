@@ -1,23 +1,29 @@
 """Sharing: a version stands at another key too, in the same bucket or another, and no byte moves.
 
 The new version's rows of its copies name the places of the old one's. What its bucket's policy asks for besides, the
-planner makes of them. ``replicas`` lets the bytes of a place go with its last row.
+planner makes of them; a further copy of the one is shared with the other in its turn. ``replicas`` lets the bytes of a
+place go with its last row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
 
-from staging import events, placement, policies, replication, retiring
+from staging import events, placement, policies, replicas, replication, retiring
 from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, StagingError, TooLarge
-from staging.models import BlockSums, Bucket, Object, Replica
+from staging.models import BlockSums, Bucket, Object, Replica, Storage
+from staging.models.object import KEPT
 from staging.policies import Policy
 from staging.states import CopyOnExists, ObjectState, ReplicaState, StorageState
 
+#: Of so many versions at one place it is seen whether they have a copy elsewhere.
+_TWINS = 500
 #: How often it is tried when others write the same keys at the same moment.
 _RACES = 5
 
@@ -169,3 +175,27 @@ def _beside(place: Replica) -> Replica:
         storage_version=place.storage_version,
         verified_at=place.verified_at,
     )
+
+
+def twin_on(target: Object, storage: Storage) -> Replica | None:
+    """A good copy on the storage of a version that has its bytes at one place with this one somewhere."""
+    places = [Q(storage=place, key=key) for place, key in target.replicas.values_list("storage", "key")]
+    if not places:
+        return None
+    others = Replica.objects.filter(reduce(or_, places)).exclude(object=target).values_list("object", flat=True)
+    chosen = list(others.order_by("pk")[:_TWINS])
+    there = Replica.objects.filter(object__in=chosen, storage=storage, state=ReplicaState.AVAILABLE)
+    return there.order_by("pk").first() if chosen else None
+
+
+def share_copy(target: Object, twin: Replica) -> bool:
+    """Have the other version's copy be this one's too; in a transaction. False where either has gone meanwhile."""
+    both = Object.objects.select_for_update(of=("self",)).filter(KEPT, pk__in=[target.pk, twin.object_id])
+    found = {row.pk: row for row in both.select_related("bucket").order_by("pk")}
+    if len(found) < 2 or not Replica.objects.filter(pk=twin.pk, key=twin.key, state=ReplicaState.AVAILABLE).exists():
+        return False
+    copy = _beside(twin)
+    copy.object = found[target.pk]
+    copy.save()
+    replicas.tell_copied(copy.object, copy)
+    return True

@@ -14,12 +14,11 @@ from adapters import registry
 from adapters.base import Adapter, CheckStep
 from adapters.breaker import Health
 from adapters.watch import Observe
-from staging import credentials, events, health, local_roots, nodes, retiring
+from staging import credentials, events, health, local_roots, nodes, placement, retiring
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Bucket, Credential, Node, Project, Storage
 from staging.models.fields import NAME_RULE, is_name
-from staging.placement import MANAGED_FOLDER
 from staging.states import StorageState
 
 #: Told of every call to a storage; the process that serves metrics sets it before the first adapter is built.
@@ -49,8 +48,9 @@ def adapter_for(storage: Storage) -> Adapter:
     """The storage's adapter, shared by all threads of the process and rebuilt when its settings or credential change.
 
     ``storage`` should come with its credential selected, so that a hit asks the database nothing. Raises
-    StorageUnusable.
+    StorageUnusable, and StorageGone for one that was given up, which is never asked for anything.
     """
+    placement.refuse_gone(storage)
     credential = storage.credential
     if credential:
         health.note_use(credential)
@@ -276,8 +276,8 @@ def _validated(
         raise InvalidRequest(f"There is no kind of storage {scheme!r}.", fields={"scheme": f"one of {known}"})
     checked_options, checked_secrets = _try_settings(scheme, options, secrets, "The storage's settings are not valid.")
     base = registry.base_uri(scheme, checked_options)
-    if MANAGED_FOLDER in base.split("/"):
-        raise InvalidRequest(f"The storage's root lies within '{MANAGED_FOLDER}', which belongs to managed buckets.")
+    if placement.MANAGED_FOLDER in base.split("/"):
+        raise InvalidRequest(f"The root lies within '{placement.MANAGED_FOLDER}', which belongs to managed buckets.")
     if base.startswith("file://"):
         local_roots.check(project, scheme, base, node)
     elif node is not None:

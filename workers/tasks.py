@@ -8,6 +8,7 @@ from staging import (
     chores,
     copy_jobs,
     drains,
+    giving_up,
     janitor,
     node_copies,
     nodes,
@@ -31,6 +32,12 @@ def advance_copy(job_id: str) -> None:
 
 
 @shared_task
+def advance_checkpoint(checkpoint_id: str) -> None:
+    """See whether a checkpoint is complete."""
+    checkpoint_work.look(checkpoint_id)
+
+
+@shared_task
 def sweep_transfers() -> None:
     """Wake workers for whatever lost its message."""
     if _is_due("transfers.sweep"):
@@ -48,12 +55,13 @@ def sweep_leftovers() -> None:
 
 @shared_task
 def sweep_tiers() -> None:
-    """Make room where fast storages fill up, and advance drains and checkpoints."""
+    """Make room where fast storages fill up, and advance drains, what is given up, and checkpoints."""
     if _is_due("tiers.sweep"):
         tiers.relieve()
         upkeep.hasten()
         drains.sweep()
         checkpoint_work.sweep()
+        giving_up.sweep()
 
 
 @shared_task

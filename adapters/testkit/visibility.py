@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from adapters.base import Adapter, WriteMode
+from adapters.base import Adapter, ListsUnfinished, WriteMode
 from adapters.errors import AlreadyExists
 from adapters.testkit.base import Contract
 
@@ -40,6 +42,19 @@ class Visibility(Contract):
             for other in ("d/p.other", "d/p2", "d", "p", "d/p/q"):
                 assert adapter.unfinished_writes(folder + other) == []
         assert adapter.unfinished_writes(f"{folder}d/p") == []
+
+    def test_unfinished_writes_below_a_folder_are_listed_and_no_others(self, adapter: Adapter, folder: str) -> None:
+        if not isinstance(adapter, ListsUnfinished):
+            return
+        self.store(adapter, f"{folder}d/object", b"whole")
+        with adapter.open_write(f"{folder}d/e/p", size=None) as session, adapter.open_write(f"{folder}q", size=None):
+            session.write(self.content(self.several_parts))
+            [found] = adapter.scan_unfinished(f"{folder}d/")
+            assert found.key == f"{folder}d/e/p"
+            assert found.modified is None or abs(datetime.now(UTC) - found.modified) < timedelta(hours=1)
+            assert [found.token] == adapter.unfinished_writes(f"{folder}d/e/p")
+        assert list(adapter.scan_unfinished(folder)) == []
+        assert self.fetch(adapter, f"{folder}d/object") == b"whole"
 
     @pytest.mark.parametrize("by", ["its own token", "the token found"])
     def test_unfinished_write_is_removed_by_its_token(self, adapter: Adapter, folder: str, by: str) -> None:

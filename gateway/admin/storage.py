@@ -17,13 +17,14 @@ from adapters.errors import AdapterError
 from gateway.admin import dialogs, option_fields, words
 from gateway.admin.browse import browse_page
 from gateway.admin.drain import LEAVING, DrainForm, drain_of
+from gateway.admin.giving_up import GiveUpForm
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
 from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, credential_field, fieldsets_of
 from gateway.admin.usage import bar
-from staging import drains, health, storages
+from staging import drains, giving_up, health, storages
 from staging.errors import InvalidRequest, StagingError
-from staging.models import Storage
+from staging.models import Node, Storage
 from staging.states import Role, StorageState
 
 _TEST = dialogs.confirm(
@@ -45,6 +46,12 @@ _DRAIN = dialogs.confirm(
 _CANCEL_DRAIN = dialogs.confirm(
     "Cancel the drain?", "It takes new data again. What was moved stays where it is.", "Take new data again"
 )
+_GIVE_UP = dialogs.confirm(
+    "Give this storage up?",
+    "It is gone for good, burnt or wiped, and will never be read again, even if it is heard of later.",
+    "Give up for good",
+    GiveUpForm,
+)
 
 
 @admin.register(Storage)
@@ -52,14 +59,14 @@ class StorageAdmin(OwnedAdmin):
     """Its page shows how full it is and what the last test found, above the settings."""
 
     needed = {"add": Role.ADMIN, "change": Role.ADMIN, "delete": Role.ADMIN, "operate": Role.ADMIN}
-    list_display = ["name", "project", "kind", "tier_words", "state_badge", "usage", "last_test", "browse_link"]
+    list_display = ["name", "project", "kind", "tier_words", "state_badge", "node", "usage", "last_test", "browse_link"]
     list_filter = [("project", SeenFilter), "scheme", "tier", "state"]
-    list_select_related = ["project", "credential"]
+    list_select_related = ["project", "credential", "node"]
     search_fields = ["name"]
     search_help_text = "Name"
     list_fullwidth = True
     actions = ["test_chosen"]
-    actions_detail = ["test_connection", "browse", "cordon", "uncordon", "drain", "cancel_drain"]
+    actions_detail = ["test_connection", "browse", "cordon", "uncordon", "drain", "cancel_drain", "give_up"]
     actions_row = ["test_connection", "browse"]
     change_form_outer_before_template = "admin/staging/storage/panel.html"
 
@@ -71,6 +78,7 @@ class StorageAdmin(OwnedAdmin):
             "staging_storage_uncordon": state != StorageState.CORDONED,
             "staging_storage_drain": state not in (StorageState.ACTIVE, StorageState.CORDONED),
             "staging_storage_cancel_drain": state not in LEAVING,
+            "staging_storage_give_up": self.seen(request, object_id).is_given_up,
         }
         offered = super().get_actions_detail(request, object_id)
         return [deed for deed in offered if not senseless.get(deed.action_name)]
@@ -121,6 +129,7 @@ class StorageAdmin(OwnedAdmin):
             "bar": bar(row),
             "state": words.badge(row.state),
             "health": _health_words(row),
+            "node": _node_link(request, row.node),
             "tested": words.ago(row.tested_at),
             "buckets": row.buckets.all()[:20],
             "drain": drain_of(row),
@@ -169,6 +178,16 @@ class StorageAdmin(OwnedAdmin):
             self.message_user(request, str(exc), messages.ERROR)
             return self.back_to(storage)
         return self.done(request, storage, f"The storage {storage} takes new data again.")
+
+    @action(description="Give up…", permissions=["operate"], icon="delete_forever", dialog=_GIVE_UP)
+    def give_up(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        storage = self.seen(request, object_id)
+        try:
+            giving_up.start(storage, to=form.cleaned_data["to"], lose=form.cleaned_data["lose"])
+        except InvalidRequest as exc:
+            self.message_user(request, " ".join([str(exc), *exc.fields.values()]), messages.ERROR)
+            return self.back_to(storage)
+        return self.done(request, storage, f"The storage {storage} is given up.")
 
     @admin.action(description="Test connection", permissions=["operate"])
     def test_chosen(self, request: HttpRequest, rows: QuerySet[Storage]) -> None:
@@ -245,6 +264,14 @@ class StorageAdmin(OwnedAdmin):
             "kinds": [option_fields.summary(registry.describe(scheme)) for scheme in storages.schemes()],
         }
         return TemplateResponse(request, "admin/staging/choose_kind.html", context)
+
+
+def _node_link(request: HttpRequest, node: Node | None) -> str:
+    """Its name, which leads superusers to its page."""
+    if node is None or not request.user.is_superuser:
+        return str(node or "")
+    link = reverse("admin:staging_node_change", args=[node.pk])
+    return format_html('<a class="text-link" href="{}">{}</a> {}', link, node, words.badge(node.standing))
 
 
 def _health_words(storage: Storage) -> str:

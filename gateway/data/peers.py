@@ -10,7 +10,16 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from adapters import peer_protocol
-from adapters.base import Adapter, CopiesWithin, ObjectStat, ReadStream, ReadsUnfinished, ReportsSpace, WriteMode
+from adapters.base import (
+    Adapter,
+    CopiesWithin,
+    ListsUnfinished,
+    ObjectStat,
+    ReadStream,
+    ReadsUnfinished,
+    ReportsSpace,
+    WriteMode,
+)
 from adapters.errors import AccessDenied, AdapterError, Busy, SizeMismatch, Unavailable, Unsupported
 from adapters.peer_protocol import FAULT, QUESTION, SIGNATURE, TOLD, told
 from adapters.tokens import WriteToken
@@ -141,6 +150,13 @@ def _unfinished(adapter: Adapter, question: Question) -> dict[str, Any]:
     return {"tokens": adapter.unfinished_writes(question["key"])}
 
 
+def _all_unfinished(adapter: Adapter, question: Question) -> dict[str, Any]:
+    if not isinstance(adapter, ListsUnfinished):
+        raise Unsupported(storage=adapter.name)
+    page = islice(adapter.scan_unfinished(question["folder"]), _PAGE)
+    return {"items": [told(ObjectStat(one.key, one.size, one.modified, one.token, True)) for one in page]}
+
+
 def _abort(adapter: Adapter, question: Question) -> dict[str, Any]:
     adapter.abort_write(question["token"])
     return {}
@@ -187,6 +203,7 @@ _CALLS: Mapping[str, Callable[[Adapter, Question], dict[str, Any]]] = {
     "resume": _resume,
     "publish": _publish,
     "unfinished_writes": _unfinished,
+    "scan_unfinished": _all_unfinished,
     "abort_write": _abort,
     "delete": _delete,
     "scan": _scan,

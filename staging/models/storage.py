@@ -15,7 +15,8 @@ class Storage(models.Model):
 
     ``test_steps`` is what the last test of the connection found: ``{"step", "ok", "detail"}`` in order. While some
     process leaves the storage alone, ``failing_since`` and the last failure say why. Where there is a ``node``, the
-    bytes are on that machine's disk or in its memory; ``returns_to`` is the state before the node fell silent.
+    bytes are on that machine's disk or in its memory; ``returns_to`` is the state before the node fell silent. A
+    LOST one that returns to nothing was given up by a person.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="storages")
@@ -76,6 +77,11 @@ class Storage(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether somebody has said that it is gone for good."""
+        return self.state == StorageState.LOST and not self.returns_to
 
     @property
     def test_passed(self) -> bool:

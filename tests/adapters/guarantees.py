@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from adapters.base import Adapter, CopiesWithin, ReadsUnfinished, ReportsSpace, SignsUrls
+from adapters.base import Adapter, CopiesWithin, ListsUnfinished, ReadsUnfinished, ReportsSpace, SignsUrls
 from tests.servers.gateway import ROOT
 
 PAGE: Path = ROOT / "docs" / "adapters.md"
@@ -23,9 +23,8 @@ def cells(adapter: Adapter) -> list[str]:
     assert all(step.ok for step in adapter.check())
     traits = adapter.traits
     guarantees = [traits.atomic_create, traits.atomic_replace, traits.resumes, traits.strong_versions]
-    capabilities = [
-        isinstance(adapter, capability) for capability in (CopiesWithin, ReadsUnfinished, ReportsSpace, SignsUrls)
-    ]
+    optional = (CopiesWithin, ListsUnfinished, ReadsUnfinished, ReportsSpace, SignsUrls)
+    capabilities = [isinstance(adapter, capability) for capability in optional]
     return [*(_WORDS[one] for one in [*guarantees, *capabilities]), ", ".join(traits.checksums) or "no"]
 
 

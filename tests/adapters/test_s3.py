@@ -15,6 +15,7 @@ from adapters.guard import guard
 from adapters.s3 import S3Adapter
 from adapters.s3_bucket import WHOLE_BYTES, S3Bucket
 from adapters.s3_copy import copy_within
+from adapters.s3_multipart import Multipart
 from adapters.s3_parts import FAR, NEAR
 from adapters.s3_settings import S3Settings
 from adapters.s3_signed import Stored
@@ -233,6 +234,23 @@ def test_large_object_is_copied_in_parts(bucket: S3Bucket, own: S3Adapter) -> No
     stat = copy_within(bucket, "source", WriteToken.new("target", size=None, mode=WriteMode.CREATE), part_bytes=PART)
     assert stat.version.endswith("-3")
     assert AdapterContract.fetch(own, "target") == AdapterContract.content(2 * PART + 1)
+
+
+def test_an_upload_in_parts_without_a_mark_is_listed_and_removed(bucket: S3Bucket, own: S3Adapter) -> None:
+    """Its writer died between the two, or was copying within the bucket."""
+    Multipart.begin(bucket, "below/object")
+    with own.open_write("below/marked", size=None) as session:
+        session.write(AdapterContract.content(2 * PART + 1))
+        assert {found.key: found.token == session.token for found in own.scan_unfinished("below/")} == {
+            "below/object": False,
+            "below/marked": True,
+        }
+        [unmarked] = [found.token for found in own.scan_unfinished("below/") if found.key == "below/object"]
+        own.abort_write(unmarked)
+        own.abort_write(unmarked)
+        assert [found.key for found in own.scan_unfinished("below/")] == ["below/marked"]
+        session.abort()
+    assert list(own.scan_unfinished("")) == []
 
 
 def test_empty_object_is_copied(own: S3Adapter) -> None:

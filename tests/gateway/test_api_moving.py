@@ -139,3 +139,37 @@ def test_objects_and_folders_are_renamed(lab: Lab) -> None:
     refused = lab.operator.refused("POST", rename, {"from": "done/", "to": "x"}, status=400)
     assert list(refused["fields"]) == ["to"]
     lab.operator.refused("POST", "buckets/raw/rename", {"from": "a", "to": "b"}, status=400)
+
+
+def test_a_storage_is_given_up_and_what_is_lost_is_told_for_good(lab: Lab) -> None:
+    for key in ("x", "y"):
+        lab.upload(key, key.encode() * 1000)
+    lab.admin.make("storages", {"name": "next", "scheme": "memory"})
+    alias = lab.admin.make("aliases", {"bucket": "data", "key": "x", "mode": "read"})
+    path = alias["url"].partition("//")[2].partition("/")[2]
+    assert lab.admin.client.get(f"/{path}").status_code == 200
+    told = lab.viewer.get("storages/disk/give-up")
+    assert (told["given_up"], told["lost_objects"], told["objects"]) == (False, 2, ["data/x", "data/y"])
+    page = lab.viewer.get("storages/disk/give-up/lost?limit=1")
+    assert ([row["key"] for row in page["items"]], bool(page["next"])) == (["x"], True)
+    for body, field in (({"lose": 2}, "to"), ({"to": "next", "lose": 1}, "lose"), ({"to": "disk"}, "to")):
+        assert field in lab.admin.refused("POST", "storages/disk/give-up", body, status=400)["fields"]
+    answer = lab.admin("POST", "storages/disk/give-up", {"to": "next", "lose": 2})
+    assert answer.status_code == 202
+    done = answer.json()
+    assert (done["state"], done["given_up"], done["to"], done["objects"]) == (
+        "lost",
+        True,
+        "next",
+        ["data/x", "data/y"],
+    )
+    assert lab.viewer.get("storages/disk/give-up")["replicas"] == 0
+    assert lab.viewer.get("buckets/data/objects/x")["state"] == "lost"
+    lost = lab.admin.client.get(f"/{path}")
+    told = (lost.status_code, lost["Waybill-Error-Code"], lost["Waybill-Retryable"], lost.get("Retry-After"))
+    assert told == (410, "object_lost", "false", None)
+    mounted = lab.admin.make("aliases", {"bucket": "raw", "key": "file", "mode": "read"})["url"]
+    gone = lab.admin.client.get("/" + mounted.partition("//")[2].partition("/")[2])
+    assert (gone.status_code, gone["Waybill-Error-Code"]) == (410, "storage_gone")
+    lab.admin.refused("PATCH", "storages/disk", {"state": "active"}, status=400)
+    assert lab.admin("POST", "storages/disk/give-up", {}).status_code == 202, "the same again changes nothing"

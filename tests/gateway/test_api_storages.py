@@ -277,7 +277,7 @@ def test_each_kind_of_storage_tells_its_fields(lab: Lab) -> None:
     for scheme, kind in kinds.items():
         assert lab.viewer.get(f"schemes/{scheme}") == kind
     lab.viewer.refused("GET", "schemes/gopher", status=404)
-    assert kinds["s3"]["capabilities"] == ["copies_within", "signs_urls"]
+    assert kinds["s3"]["capabilities"] == ["copies_within", "lists_unfinished", "signs_urls"]
     assert [scheme for scheme in kinds if kinds[scheme]["read_only"]] == ["http"]
     [engine] = [field for field in kinds["sftp"]["fields"] if field["name"] == "engine"]
     assert engine["choices"] == ["auto", "paramiko", "openssh"]

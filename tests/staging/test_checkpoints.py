@@ -12,6 +12,7 @@ from staging import (
     checkpoint_work,
     checkpoints,
     drains,
+    queue,
     replicas,
     retiring,
     sharing,
@@ -28,6 +29,7 @@ from staging.states import AliasMode, CheckpointState, CopyOnExists
 from tests.staging.bodies import Body
 from tests.staging.test_pressure import Crew
 from tests.staging.yard import BACK, DATA, Yard, read
+from workers import tasks
 
 EPHEMERAL = {"write": "ephemeral", "lands_on": "fast", "spill": False}
 
@@ -72,6 +74,24 @@ def test_it_is_complete_once_every_member_is_persisted_and_never_before(yard: Ya
     assert set(yard.where(outside)) == {"fast"}
     assert {one.priority for one in Transfer.objects.all()} == {30}
     yard.assert_all_is_counted()
+
+
+def test_the_flush_that_persists_the_last_member_has_it_settled_at_once(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, ...]] = []
+    monkeypatch.setattr(queue, "_send", lambda task, _queue, *arguments: sent.append((task, *arguments)))
+    bucket = yard.bucket(**BACK)
+    for key in "abc":
+        yard.put(bucket, key, DATA)
+    checkpoint = take(yard, bucket)
+    flushes = yard.work()
+    assert len(flushes) == 3
+    look = [message for message in sent if message[0] == "workers.tasks.advance_checkpoint"]
+    assert look == [("workers.tasks.advance_checkpoint", str(checkpoint.pk))], "by the last one only"
+    tasks.advance_checkpoint(look[0][1])
+    checkpoint.refresh_from_db()
+    assert checkpoint.state == "complete"
 
 
 def test_the_same_again_is_the_same_and_another_of_the_name_is_refused(yard: Yard) -> None:

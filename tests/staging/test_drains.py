@@ -1,15 +1,18 @@
 """Drains: every copy is moved away, and reads go on."""
 
+import io
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.utils import timezone
 
 from adapters.errors import Offline
 from staging import drains, replicas, replication, transfers
 from staging.errors import InvalidRequest
 from staging.explaining import explain
-from staging.models import Replica, Storage, Transfer
+from staging.models import Node, Replica, Storage, Transfer
 from staging.states import StorageState, TransferKind, TransferState
 from staging.storages import adapter_for
 from tests.staging.yard import BACK, DATA, TWO, Yard, read
@@ -116,3 +119,35 @@ def _write(storage: Storage, key: str) -> str:
         session.write(DATA)
         session.publish()
     return key
+
+
+def drain(*arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("drain", *arguments, stdout=out)
+    return int(str(ended.value.code)), out.getvalue()
+
+
+def test_the_command_begins_a_drain_tells_how_far_it_is_and_cancels_it(yard: Yard) -> None:
+    made = yard.put(yard.bucket(), "x", DATA)
+    assert drain("home") == (0, f"home: active, 1 copies of {len(DATA)} bytes and 0 uploads left\n")
+    with pytest.raises(CommandError, match="--to"):
+        call_command("drain", "home", "--start")
+    with pytest.raises(CommandError, match="no storage nowhere"):
+        call_command("drain", "home", "--start", "--to", "nowhere")
+    text = f"home: draining to far, 1 copies of {len(DATA)} bytes and 0 uploads left\n"
+    assert drain("home", "--start", "--to", "far", "--deadline-s", "3600") == (1, text)
+    with pytest.raises(CommandError, match="cannot be drained"):
+        call_command("drain", "home", "--start", "--to", "far")
+    assert drain("home", "--cancel")[0] == 0
+    now = timezone.now()
+    node = Node.objects.create(name="alpha", url="http://127.0.0.1:1", started_at=now, seen_at=now, changed_at=now)
+    Storage.objects.filter(name="home").update(node=node)
+    assert drain("alpha", "--node", "--start")[1].startswith("home: draining to far, 1 copies")
+    for _ in range(2):
+        yard.work()
+        drains.sweep()
+    assert drain("alpha", "--node", "--wait") == (0, "home: drained to far, 0 copies of 0 bytes and 0 uploads left\n")
+    assert yard.where(made) == {"far": "available"}
+    assert drain("alpha", "--node", "--cancel")[1].startswith("home: active, 0 copies")
+    assert node.storages.get().state == StorageState.ACTIVE

@@ -21,6 +21,7 @@ from staging.errors import NoSpace
 from staging.models import Event, Object, Replica, Storage
 from staging.orphans import Report
 from staging.states import AliasMode, ReplicaState
+from staging.storages import adapter_for
 from tests.staging.yard import Yard
 
 DATA = b"0123456789" * 10
@@ -133,6 +134,29 @@ def test_orphans_are_told_by_age_and_shape_and_only_they_are_removed(
     assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in stay)
     assert yard.file(yard.copy_on(made, "home")).exists()
+
+
+def test_unfinished_writes_of_unknown_keys_are_told_with_their_age_and_only_old_ones_are_removed(yard: Yard) -> None:
+    yard.put(yard.bucket(), "x", DATA)
+    adapter = adapter_for(yard["home"])
+    suspended = dict[str, str]()
+    alias = aliases.create(yard.bucket("more"), [AliasSpec(AliasMode.WRITE, "upload")])[0]
+    known = reservations.reserve(alias, yard["home"], orphan_key(), uuid.uuid4(), 5, "").key
+    for name, key in {"old": orphan_key(), "young": orphan_key(), "known": known, "mounted": "results/x"}.items():
+        with adapter.open_write(key, size=None) as session:
+            session.write(DATA)
+            suspended[name] = session.suspend()
+    partials = {name: next(yard.folder.rglob(f"*{token[:32]}*")) for name, token in suspended.items()}
+    for name in ("old", "known", "mounted"):
+        os.utime(partials[name], (0, 0))
+    assert figures(orphans.look(yard["home"])) == {"unfinished": 1, "young": 1}
+    status, text = reconcile("home")
+    assert status == 1
+    assert "1 unfinished writes that no row knows (100 bytes):" in text
+    assert " days, " in text, "its age is told"
+    assert figures(orphans.act(yard["home"])) == {"unfinished": 1, "young": 1}
+    assert {name for name, path in partials.items() if path.exists()} == {"young", "known", "mounted"}
+    assert reconcile("home")[0] == 0
 
 
 def test_what_another_storage_has_at_the_same_place_is_no_orphan(yard: Yard) -> None:

@@ -164,6 +164,29 @@ def test_damage_is_known_of_every_version_and_so_is_its_repair(yard: Yard) -> No
     assert set(Replica.objects.values_list("state", flat=True)) == {"bad"}
 
 
+def test_a_further_copy_of_one_version_is_shared_by_the_others(yard: Yard) -> None:
+    """So is the repair of a place that was damaged for all of them."""
+    bucket = yard.bucket(**TWO)
+    made = yard.put(bucket, "a", DATA)
+    yard.work()
+    one = copied(yard, bucket, bucket)
+    file = yard.file(yard.copy_on(made, "home"))
+    file.write_bytes(b"?" + DATA[1:])
+    replication.verify(yard.copy_on(one, "home"), reason="test")
+    yard.work()
+    replication.reconcile("", limit=10)
+    yard.work()
+    assert [yard.where(version) for version in (made, one)] == [{"home": "available", "far": "available"}] * 2
+    assert yard.copy_on(one, "home").key == yard.copy_on(made, "home").key, "it was written once"
+    assert used(yard)["home"] == len(DATA)
+    assert read(one) == DATA
+    yard.assert_all_is_counted()
+    retiring.delete(made)
+    yard.work()
+    assert read(one) == DATA
+    yard.assert_all_is_counted()
+
+
 @pytest.mark.parametrize("ends", [retiring.delete, lambda made: replicas.condemn(made.replicas.get(), "test")])
 def test_what_is_to_go_is_not_shared(yard: Yard, ends: Callable[[Object], object]) -> None:
     bucket = yard.bucket()

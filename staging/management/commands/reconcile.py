@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -15,8 +16,9 @@ from staging.orphans import Kind, Report
 #: What the kinds are called, and what becomes of them with --act.
 _WORDS = {
     Kind.ORPHAN: ("bytes that no row knows", "removed"),
-    Kind.YOUNG: ("the same, but too young to be sure", "left"),
-    Kind.UNDATED: ("the same, of an age that the storage does not tell (see --undated)", "left"),
+    Kind.UNFINISHED: ("unfinished writes that no row knows", "removed"),
+    Kind.YOUNG: ("of either, but too young to be sure", "left"),
+    Kind.UNDATED: ("of either, of an age that the storage does not tell (see --undated)", "left"),
     Kind.FOREIGN: ("files in .waybill that Waybill does not make", "left"),
     Kind.LOST: ("copies that are not there, or of another size", "condemned"),
 }
@@ -35,7 +37,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("storages", nargs="*", help="names; all storages where none is given")
         parser.add_argument("--project", help="only storages of the project of this name")
-        parser.add_argument("--act", action="store_true", help="remove orphans, condemn lost copies, correct counts")
+        parser.add_argument(
+            "--act",
+            action="store_true",
+            help="remove what no row knows, condemn lost copies, correct counts",
+        )
         parser.add_argument("--undated", action="store_true", help="take bytes for old where the storage tells no time")
         parser.add_argument(
             "--even-most", action="store_true", help="act even where more is wrong than right on a storage"
@@ -53,7 +59,7 @@ class Command(BaseCommand):
         report, off = Report(), tally.drift(storage)
         try:
             report = orphans.look(storage, undated=options["undated"])
-            is_wrong = bool(off or report.found[Kind.ORPHAN].count or report.found[Kind.LOST].count)
+            is_wrong = bool(off) or report.is_wrong
             told["status"] = WRONG if is_wrong else RIGHT
             if options["act"] and report.is_doubtful and not options["even_most"]:
                 told |= {
@@ -68,7 +74,9 @@ class Command(BaseCommand):
         except (AdapterError, StagingError) as exc:
             told |= {"status": UNKNOWN, "error": str(exc)}
         told |= {"stored": _figures(report.stored), "listed": _figures(report.listed)}
-        told |= {kind.value: {**_figures(count), "keys": count.keys} for kind, count in report.found.items()}
+        for kind, count in report.found.items():
+            told[kind.value] = {**_figures(count), "keys": count.keys, "ages_s": count.ages_s}
+        told["untold"] = report.untold
         told["drift"] = {"used": off.used, "reserved": off.reserved}
         if not options["json"]:
             self._print(told)
@@ -84,10 +92,13 @@ class Command(BaseCommand):
             if count := told[kind.value]["count"]:
                 became = f", {done}" if told["acted"] else ""
                 self.stdout.write(f"  {count} {words} ({told[kind.value]['bytes']} bytes){became}:")
-                self.stdout.write("".join(f"    {key}\n" for key in told[kind.value]["keys"]), ending="")
+                for key, age_s in zip(told[kind.value]["keys"], told[kind.value]["ages_s"], strict=True):
+                    self.stdout.write(f"    {key}" + ("" if age_s is None else f", {timedelta(seconds=age_s)} old"))
         if any(drift.values()):
             became = ", corrected" if told["acted"] and not told["error"] else ""
             self.stdout.write(f"  counts too high by {drift['used']} used, {drift['reserved']} reserved{became}")
+        if told["untold"]:
+            self.stdout.write(f"  unfinished writes were not looked for: {told['untold']}")
         if told["error"]:
             self.stdout.write(f"  not done: {told['error']}")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.base import Adapter, ReportsSpace
+from adapters.base import Adapter, ListsUnfinished, ReportsSpace
 from adapters.errors import AdapterError, Unavailable
 from adapters.testkit import AdapterContract, Line, Network, OtherProcesses, Settings
 from adapters.testkit.keys import LEGAL
@@ -89,6 +89,12 @@ class TestNginx(AdapterContract, Documented):
         with adapter.open_write(f"{folder}d/p", size=None) as session:
             session.write(self.content(self.several_parts))
             assert adapter.unfinished_writes(f"{folder}d/p") == []
+
+    def test_unfinished_writes_below_a_folder_are_listed_and_no_others(self, adapter: Adapter, folder: str) -> None:
+        assert isinstance(adapter, ListsUnfinished)
+        with adapter.open_write(f"{folder}d/p", size=None) as session:
+            session.write(self.content(self.several_parts))
+            assert list(adapter.scan_unfinished(folder)) == []
 
     @pytest.mark.parametrize("by", ["its own token"])
     def test_unfinished_write_is_removed_by_its_token(self, adapter: Adapter, folder: str, by: str) -> None:

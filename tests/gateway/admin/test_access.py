@@ -51,6 +51,7 @@ DEEDS = [
     ("storage", "cordon", "admin"),
     ("storage", "drain", "admin"),
     ("storage", "cancel_drain", "admin"),
+    ("storage", "give_up", "admin"),
     ("object", "verify", "operator"),
     ("object", "demote", "operator"),
     ("object", "copy", "operator"),
@@ -280,3 +281,29 @@ def test_nodes_are_shown_to_superusers_and_removed_once_they_are_lost(lab: Lab, 
     Node.objects.update(state="lost")
     people.root.send(page("node", "delete", node.pk), post="yes")
     assert not Node.objects.filter(pk=node.pk).exists()
+
+
+def test_a_superuser_drains_a_node_and_sees_what_is_left(lab: Lab, people: People) -> None:
+    now = timezone.now()
+    node = Node.objects.create(name="alpha", url="http://10.0.0.7", seen_at=now, started_at=now, changed_at=now)
+    to = Storage.objects.create(project=lab.project, name="next", scheme="memory", capacity_bytes=10**9)
+    lab.note("results/table.csv")
+    Storage.objects.filter(pk=lab.storage.pk).update(node=node)
+    one, start, cancel = (page("node", deed, node.pk) for deed in ("change", "drain", "cancel_drain"))
+    assert people.admin.client.get(start).status_code in (302, 403)
+    assert people.admin.send(start, _form_submitted="on").status_code in (302, 403)
+    assert Node.objects.get().draining_since is None
+    shown = people.root.get(one)
+    assert (start in shown, cancel in shown) == (True, False)
+    shown = people.root.confirms(start, within_h="2")
+    assert "The node alpha is being drained." in shown
+    assert all(words in shown for words in ("to next: 1 copy, 1 B", "draining"))
+    assert (start in shown, cancel in shown) == (False, True)
+    storage = Storage.objects.get(pk=lab.storage.pk)
+    assert (storage.state, storage.drain_to) == ("draining", to)
+    assert storage.drain_deadline is not None
+    assert "takes new data again" in people.root.confirms(cancel)
+    assert Storage.objects.get(pk=lab.storage.pk).state == "active"
+    assert "there is no drain to cancel" in people.root.confirms(cancel)
+    Storage.objects.filter(pk=to.pk).update(state="cordoned")
+    assert "no active storage is off the node" in people.root.confirms(start)

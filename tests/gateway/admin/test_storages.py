@@ -282,6 +282,25 @@ def test_a_storage_is_drained_and_the_drain_is_cancelled(lab: Lab, people: Peopl
     assert "no drain to cancel" in people.admin.confirms(page("storage", "cancel_drain", lab.storage.pk))
 
 
+def test_a_storage_is_given_up_by_who_says_how_much_is_lost(lab: Lab, people: People) -> None:
+    lab.note("results/table.csv", "<b>")
+    storages.create(lab.project, StorageSpec("next", "memory", {}))
+    address = page("storage", "give_up", lab.storage.pk)
+    asked = people.admin.client.get(address).content.decode()
+    assert all(words in asked for words in ("2 objects", "data/results/table.csv", "data/&lt;b&gt;", "raw"))
+    to = Storage.objects.get(name="next")
+    for lose in ("", "1", "3"):
+        refused = people.admin.send(address, _form_submitted="on", to=to.pk, lose=lose)
+        assert "HX-Redirect" not in refused
+    assert "another storage has to take them" in people.admin.confirms(address, lose="2")
+    assert Storage.objects.get(pk=lab.storage.pk).state == StorageState.ACTIVE
+    shown = people.admin.confirms(address, to=to.pk, lose="2")
+    assert all(words in shown for words in ("The storage disk is given up.", "for good; its buckets and policies have"))
+    assert address not in shown
+    assert Storage.objects.get(pk=lab.storage.pk).is_given_up
+    assert not lab.storage.replicas.exists()
+
+
 def test_a_drain_needs_a_storage_of_the_project_that_takes_data(lab: Lab, other: Lab, people: People) -> None:
     address = page("storage", "drain", lab.storage.pk)
     theirs = people.admin.send(address, _form_submitted="on", to=other.storage.pk)
