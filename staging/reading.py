@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -160,7 +160,8 @@ def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
     replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
     if not replicas:
         raise SourceMissing("The checkpoint does not hold the object any more.")
-    return _readable(replicas[0].object, replicas)
+    # It stays this version, whatever key and time a restore gives it.
+    return replace(_readable(replicas[0].object, replicas), replaced_at=None)
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:
