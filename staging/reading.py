@@ -160,8 +160,7 @@ def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
     replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
     if not replicas:
         raise SourceMissing("The checkpoint does not hold the object any more.")
-    # It stays this version, whatever key and time a restore gives it.
-    return replace(_readable(replicas[0].object, replicas), replaced_at=None)
+    return replace(_readable(replicas[0].object, replicas), replaced_at=None)  # Restores change none of its bytes.
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:
