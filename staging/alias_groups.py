@@ -12,6 +12,7 @@ from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
 from staging import aliases, events
+from staging.alias_terms import MAX_LABELS
 from staging.errors import InvalidRequest
 from staging.models import Alias, Project
 from staging.models.fields import behind
@@ -39,7 +40,12 @@ class Selection:
 
 
 def select(project: Project, selection: Selection) -> QuerySet[Alias]:
-    """The project's aliases of the group, with their buckets and creators."""
+    """The project's aliases of the group, with their buckets and creators.
+
+    Raises InvalidRequest for more labels than an alias can have.
+    """
+    if len(selection.labels) > MAX_LABELS:
+        raise InvalidRequest("No alias has so many labels.", fields={"labels": f"at most {MAX_LABELS}"})
     found = Alias.objects.filter(project=project).select_related("bucket", "created_by", "checkpoint")
     equal = {
         "mode": selection.mode,

@@ -15,6 +15,7 @@ from staging import (
     catalog,
     claims,
     copy_progress,
+    copy_specs,
     copying_within,
     reading,
     reservations,
@@ -60,6 +61,8 @@ def carry(transfer: Transfer, claim: Claim) -> None:
     """
     job = transfer.job
     assert job is not None
+    if problem := copy_specs.problem_of(job.target_bucket, transfer.target_key):
+        raise problem
     if not job.source_bucket.mounted and not job.target_bucket.mounted:
         _share(transfer, job)
     elif transfer.token.startswith(_COPIED):

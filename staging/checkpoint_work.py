@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import structlog
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -50,7 +50,11 @@ def advance(checkpoint: Checkpoint, *, steps: int) -> None:
         return
     step = _release if found.released_at else _restore if found.restoring_since else _make_safe
     for _ in range(steps):
-        if not step(checkpoint):
+        try:
+            if not step(checkpoint):
+                break
+        except IntegrityError:  # Somebody came to write one of the keys: the next sweep sees what.
+            log.info("checkpoint.overtaken", checkpoint=checkpoint.name)
             break
     if Checkpoint.objects.filter(pk=checkpoint.pk).exists():
         checkpoint.refresh_from_db()

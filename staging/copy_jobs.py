@@ -181,7 +181,7 @@ def _listed(job: CopyJob) -> tuple[list[Entry], str]:
 def _share(job: CopyJob, entries: list[Entry]) -> None:
     sizes = {entry.key: entry.size for entry in entries}
     keys = {key: target_key(job, key) for key in sizes}
-    wrong = {key: problem for key, new in keys.items() if (problem := copy_specs.problem_of(new))}
+    wrong = {key: problem for key, new in keys.items() if (problem := copy_specs.problem_of(job.target_bucket, new))}
     found = sharing.share(
         job.source_bucket,
         job.target_bucket,
@@ -191,27 +191,30 @@ def _share(job: CopyJob, entries: list[Entry]) -> None:
     )
     size = sum(one.size for one in [*found.done, *found.skipped])
     copy_progress.count(job.pk, objects=len(found.done), size=size, skipped=len(found.skipped))
-    failed = []
+    left = []
     errors: dict[str, AdapterError | StagingError] = {**found.failed, **wrong}
     for key, error in errors.items():
         row = _transfer(job, Entry(key, sizes[key], None))
-        row.state, row.finished_at = TransferState.FAILED, timezone.now()
         row.error_code, row.error_detail = error.code, str(error)
-        failed.append(row)
+        if error.transient:  # It is tried again like every other transfer.
+            row.not_before += timedelta(seconds=transfers.retry_delay_s(1))
+        else:
+            row.state, row.finished_at = TransferState.FAILED, timezone.now()
+        left.append(row)
         copy_progress.note_error(job.pk, error.code, str(error))
-    Transfer.objects.bulk_create(failed)
+    Transfer.objects.bulk_create(left)
 
 
 def _transfer(job: CopyJob, entry: Entry) -> Transfer:
-    target = job.target_bucket
+    target, key = job.target_bucket, target_key(job, entry.key)
     return Transfer(
         project=job.project,
         kind=TransferKind.MOVE if job.moves else TransferKind.COPY,
         job=job,
         source_key=entry.key,
-        target_key=target_key(job, entry.key),
+        target_key=key[: copy_specs.MOST_CHARACTERS],
         target=target.storage if target.mounted else placement.home(target),
-        label=f"{target}/{target_key(job, entry.key)}",
+        label=f"{target}/{key}"[:1200],
         size=entry.size,
         reason=f"a copy of {job.source_bucket}/{entry.key}"[:200],
         priority=ASKED,

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from adapters import registry
 from adapters.errors import InvalidKey
-from adapters.keys import check_key
+from adapters.keys import MAX_KEY_BYTES, check_key
 from staging import listing, objects, placement
 from staging.errors import ContentDiffers, InvalidRequest, NotFound
 from staging.models import Bucket, Object, Project
 from staging.states import CopyOnExists
+
+#: What is written down of a key. One that is longer is not valid, nor is this much of it.
+MOST_CHARACTERS = MAX_KEY_BYTES + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,8 @@ def check(project: Project, spec: CopySpec) -> None:
         if bucket.project_id != project.pk:
             raise NotFound(f"There is no bucket {bucket.name!r} in this project.")
         whole = key.removesuffix("/")
-        if (whole or key) and (problem := problem_of(whole) or problem_of(bucket.prefix + whole)):
+        if (whole or key) and (problem := problem_of(bucket, whole)):
             raise InvalidRequest("A key is not valid.", fields={name: problem.detail})
-        if placement.is_reserved(bucket, whole):
-            raise InvalidRequest("A key is not valid.", fields={name: "it belongs to managed buckets"})
     if _is_folder(spec.source_key) != _is_folder(spec.target_key):
         raise InvalidRequest("An object cannot become a folder.", fields={"to": "end both in '/', or neither"})
     here, there = _place(spec.source, spec.source_key), _place(spec.target, spec.target_key)
@@ -73,10 +74,11 @@ def _place(bucket: Bucket, key: str) -> str:
     return f"{service} {registry.base_uri(storage.scheme, storage.options)}{bucket.prefix}{key}"
 
 
-def problem_of(key: str) -> InvalidKey | None:
-    """What is wrong with a key; None where nothing is."""
+def problem_of(bucket: Bucket, key: str) -> InvalidKey | None:
+    """What is wrong with a key in the bucket; None where nothing is."""
     try:
         check_key(key)
+        check_key(bucket.prefix + key)
     except InvalidKey as exc:
         return exc
-    return None
+    return InvalidKey("it belongs to managed buckets", key=key) if placement.is_reserved(bucket, key) else None

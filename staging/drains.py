@@ -14,7 +14,7 @@ from staging.errors import InvalidRequest
 from staging.models import Replica, Storage, Upload
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import MISSING, UNSAFE, Step
-from staging.states import ReplicaState, StorageState, TransferKind
+from staging.states import Durability, ReplicaState, StorageState, TransferKind
 
 #: Copies that one pass looks at.
 _AT_ONCE = 500
@@ -41,10 +41,12 @@ def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> No
     It goes on behind the deadline; an event tells that there was something left.
     """
     deadline = timezone.now() + timedelta(seconds=deadline_s) if deadline_s is not None else None
-    wrong = unfit(storage, to)
-    if wrong:
-        raise InvalidRequest(f"The storage {storage} cannot be drained to {to}.", fields={"to": wrong})
     with transaction.atomic():
+        # Those who begin drains take turns, so that no two storages are drained to each other.
+        rows = Storage.objects.select_for_update(no_key=True).filter(pk__in=[storage.pk, to.pk]).order_by("pk")
+        to = next((row for row in rows if row.pk == to.pk), to)
+        if wrong := unfit(storage, to):
+            raise InvalidRequest(f"The storage {storage} cannot be drained to {to}.", fields={"to": wrong})
         begun = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.ACTIVE, StorageState.CORDONED])
         if not begun.update(state=StorageState.DRAINING, drain_to=to, drain_deadline=deadline, drain_is_late=False):
             raise InvalidRequest(f"The storage {storage} is {storage.state} and cannot be drained.")
@@ -93,11 +95,13 @@ def sweep() -> None:
 def advance(storage: Storage) -> None:
     """Queue the copies that are to be made, dirty bytes first, and let go of those that can be spared."""
     cached_blocks.leave(storage)
-    here = rows_left(storage).filter(KEPT_OBJECT, state=ReplicaState.AVAILABLE)
+    here = rows_left(storage).filter(KEPT_OBJECT)
     others = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE).exclude(storage=storage)
+    here = here.select_related("object__bucket__storage__drain_to", "storage")
     here = here.annotate(is_sole=~Exists(others)).order_by("-dirty", "-is_sole", "pk")
-    rows = here.select_related("object__bucket__storage__drain_to", "storage")
-    for replica in rows[:_AT_ONCE]:
+    for replica in here.filter(state=ReplicaState.BAD, is_sole=False)[:_AT_ONCE]:
+        replication.settle(replica.object)
+    for replica in here.filter(state=ReplicaState.AVAILABLE)[:_AT_ONCE]:
         if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
             _move(replica, storage)
     if rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists():
@@ -105,7 +109,7 @@ def advance(storage: Storage) -> None:
     else:
         with transaction.atomic():
             if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
-                storage.buckets.filter(mounted=False).update(storage=storage.drain_to)
+                storage.buckets.filter(mounted=False).update(storage=placement.moved(storage))
                 events.record(storage.project_id, "storage.drained", storage.name)
 
 
@@ -121,16 +125,19 @@ def _tell_late(storage: Storage) -> None:
 def _move(replica: Replica, storage: Storage) -> None:
     target = replica.object
     policy = policies.of(target)
-    made = replication.settle(target)
+    made, to = replication.settle(target), placement.moved(storage)
     copies, named = list(target.replicas.select_related("storage")), policies.storages_of(target.bucket, policy)
     counts = placement.satisfies(policy, target.bucket, copies, named)
-    elsewhere = target.replicas.filter(storage=storage.drain_to).exists()
-    if made or counts or elsewhere or storage.drain_to is None:
+    if target.pinned:
+        rest = [copy for copy in copies if copy.storage_id != storage.pk]
+        counts = counts and placement.durability(rest) == Durability.PERSISTED
+    elsewhere = target.replicas.filter(storage=to).exists()
+    if made or counts or elsewhere or to == storage:
         return
-    # Ephemeral bytes, which the policy wants nowhere else.
+    # Ephemeral bytes, which the policy wants nowhere else, though perhaps a checkpoint does.
     reason, priority = f"{storage} is being drained", UNSAFE if replica.dirty else MISSING
     if not target.transfers.filter(state__in=replication.LIVE).exists():
-        replication.ask(target, Step(TransferKind.REPLICATE, storage.drain_to, reason, priority))
+        replication.pursue(target, Step(TransferKind.REPLICATE, to, reason, priority))
 
 
 def unfit(storage: Storage, to: Storage) -> str:

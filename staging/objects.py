@@ -173,6 +173,7 @@ def _look_mounted(bucket: Bucket, key: str, record: Object | None) -> Known:
 
 
 def _managed(bucket: Bucket, key: str) -> Object:
+    _check(bucket, key)
     if bucket.mounted:
         raise InvalidRequest("A mounted bucket mirrors one folder, in place: Waybill moves nothing there.")
     target = catalog.current(bucket, key)

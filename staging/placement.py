@@ -54,7 +54,7 @@ def is_parked(upload: Upload) -> bool:
 
 def home(bucket: Bucket) -> Storage:
     """Where the bucket's bytes persist: its storage, or the one that a drain of it moves them to."""
-    return _moved(bucket.storage)
+    return moved(bucket.storage)
 
 
 def open_home(bucket: Bucket) -> Storage:
@@ -93,7 +93,7 @@ def places(policy: Policy, bucket: Bucket, named: Iterable[Storage]) -> list[Sto
     """
     by_name = {storage.name: storage for storage in named}
     wanted = [bucket.storage, *(by_name[name] for name in policy.replicate_to if name in by_name)]
-    return list(dict.fromkeys(map(_moved, wanted)))
+    return list(dict.fromkeys(map(moved, wanted)))
 
 
 def counted(
@@ -106,8 +106,8 @@ def counted(
     staying = [r for r in replicas if is_readable(r) and r.storage.state != StorageState.DRAINING]
     if policy.write == WritePolicy.EPHEMERAL:
         return staying
-    moved = {storage.pk for storage in places(policy, bucket, named)}
-    here = [r for r in staying if r.storage.name in names or r.storage_id in moved]
+    standing_in = {storage.pk for storage in places(policy, bucket, named)}
+    here = [r for r in staying if r.storage.name in names or r.storage_id in standing_in]
     return list({policy.stand(replica.storage): replica for replica in reversed(here)}.values())
 
 
@@ -162,7 +162,8 @@ def _managed_key(bucket: Bucket, object_id: str) -> str:
     return f"{MANAGED_FOLDER}/{bucket.pk}/{name[:2]}/{name}"
 
 
-def _moved(storage: Storage) -> Storage:
+def moved(storage: Storage) -> Storage:
+    """The storage, or where the drains of it and of those behind it lead."""
     seen = {storage.pk}
     while storage.drain_to and (storage.state in _LEFT or storage.is_given_up):
         storage = storage.drain_to

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -160,7 +160,7 @@ def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
     replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
     if not replicas:
         raise SourceMissing("The checkpoint does not hold the object any more, or its bytes are lost.")
-    return _readable(replicas[0].object, replicas)
+    return replace(_readable(replicas[0].object, replicas), replaced_at=None)  # Restores change none of its bytes.
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:

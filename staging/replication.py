@@ -245,7 +245,8 @@ def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Repli
 
 def _replace_bad(found: Plan, copies: Sequence[Replica], good: Sequence[Replica]) -> None:
     """What is bad makes way for a good copy, once one was seen to be good: even a bad one has some right bytes."""
-    bad = [copy for copy in copies if copy.state == ReplicaState.BAD and copy.storage.state == StorageState.ACTIVE]
+    reached = (StorageState.ACTIVE, StorageState.DRAINING)
+    bad = [copy for copy in copies if copy.state == ReplicaState.BAD and copy.storage.state in reached]
     now = timezone.now()
     seen = any(copy.verified_at and now - copy.verified_at < _LATELY for copy in good)
     if bad and not seen:

@@ -52,7 +52,8 @@ def retire(target: Object, *, keep_s: int) -> bool:
     Waybill's to remove later: they were replaced in place.
     """
     now, row = timezone.now(), Object.objects.filter(pk=target.pk)
-    if not row.filter(current=True).update(current=False, state=_RETIRED, retired_at=now):
+    # One that was renamed since it was looked at is not what is meant.
+    if not row.filter(current=True, key=target.key).update(current=False, state=_RETIRED, retired_at=now):
         return False
     cached_blocks.let_go_of([target])
     if not row.filter(pinned=True).exists():

@@ -77,9 +77,9 @@ def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: C
         refusal = _refusal(one, places, policy, before, on_exists)
         if one is None or refusal:
             found.failed[key] = refusal or NotFound(f"There is no object {key!r} in the bucket {source} any more.")
-        elif before and _is_equal(one, before):
+        elif before and _is_equal(one, before) and before.state == ObjectState.AVAILABLE:
             found.done.append(one)
-        elif before and on_exists == CopyOnExists.SKIP:
+        elif before and not _is_equal(one, before) and on_exists == CopyOnExists.SKIP:
             found.skipped.append(one)
         else:
             if before and not retiring.retire(before, keep_s=settings.REPLACED_KEEP_S):
@@ -125,8 +125,8 @@ def _refusal(
 
 
 def _is_equal(one: Object, before: Object) -> bool:
-    """Whether the same content stands there and can be read; otherwise the copy heals it."""
-    return (one.size, one.sha256, ObjectState.AVAILABLE) == (before.size, before.sha256, before.state)
+    """Whether the same content stands there. Where it cannot be read, the copy heals it."""
+    return (one.size, one.sha256) == (before.size, before.sha256)
 
 
 def _copy_of(one: Object, bucket: Bucket, key: str, version: int, policy: Policy) -> Object:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Sum
 from django.utils import timezone
 
@@ -63,10 +64,14 @@ def scrub(*, for_s: float) -> int:
 
 def expire() -> int:
     """Delete objects whose time to live is over; returns how many."""
-    over = Object.objects.filter(current=True, expires_at__lte=timezone.now()).select_related("bucket")
-    ended = list(over.order_by("expires_at")[:_AT_ONCE])
-    for target in ended:
-        retiring.delete(target)
+    over = Object.objects.filter(current=True, expires_at__lte=timezone.now())
+    ended = list(over.order_by("expires_at").values_list("pk", flat=True)[:_AT_ONCE])
+    for name in ended:
+        with transaction.atomic():
+            # Somebody may have prolonged its life meanwhile, or restored it.
+            target = over.select_for_update(of=("self",)).select_related("bucket").filter(pk=name).first()
+            if target is not None:
+                retiring.delete(target)
     return len(ended)
 
 

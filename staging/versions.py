@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F, Max, QuerySet, Value
@@ -80,19 +81,7 @@ def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) 
     Object.objects.filter(pk__in=new).update(
         key=Concat(Value(target), Substr("key", len(source) + 1)), version=F("version") + last + 1, created_at=now
     )
-    Object.objects.bulk_create(
-        Object(
-            bucket=bucket,
-            key=one.key,
-            version=one.version + 1,
-            current=False,
-            state=ObjectState.DELETING,
-            size=one.size,
-            sha256=one.sha256,
-            retired_at=now,
-        )
-        for one in moving
-    )
+    Object.objects.bulk_create(_tombstone(one, now) for one in moving)
     return [Moved(one, new[one.pk], one.version + last + 1) for one in moving]
 
 
@@ -112,7 +101,24 @@ def reinstate(target: Object, key: str) -> None:
     """
     others = Object.objects.filter(bucket=target.bucket, key=key).exclude(pk=target.pk)
     last = max(target.version, others.aggregate(last=Max("version"))["last"] or 0)
+    now = timezone.now()
+    left = [_tombstone(target, now)] if target.key != key else []
     target.key, target.version, target.current, target.retired_at = key, last + 1, True, None
-    target.created_at = timezone.now()
+    target.created_at = now
     target.expires_at = policies.of(target).ends_at(target.created_at)
     target.save(update_fields=["key", "version", "current", "retired_at", "created_at", "expires_at"])
+    Object.objects.bulk_create(left)
+
+
+def _tombstone(one: Object, now: datetime) -> Object:
+    """What a version leaves at its key that goes to another, so that what comes there next is known not to be it."""
+    return Object(
+        bucket_id=one.bucket_id,
+        key=one.key,
+        version=one.version + 1,
+        current=False,
+        state=ObjectState.DELETING,
+        size=one.size,
+        sha256=one.sha256,
+        retired_at=now,
+    )

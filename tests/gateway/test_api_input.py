@@ -133,3 +133,23 @@ def test_hostile_text_is_only_text(lab: Lab, value: str) -> None:
 )
 def test_a_key_that_cannot_be_is_refused_by_field(lab: Lab, body: dict[str, Any], field: str) -> None:
     assert list(lab.admin.refused("POST", "keys", body, status=400)["fields"]) == [field]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "explain", None),
+        ("POST", "verify", None),
+        ("POST", "demote", None),
+        ("PATCH", "objects", {"policy": {}}),
+    ],
+)
+@pytest.mark.parametrize("key", ["a%00b", "a//b", "x" * 1100])
+def test_a_path_that_names_no_object_is_refused(lab: Lab, method: str, path: str, body: Any, key: str) -> None:
+    lab.operator.refused(method, f"buckets/data/{path}/{key}", body, status=400)
+
+
+@pytest.mark.parametrize(("path", "body"), [("checkpoints", {"name": "c"}), ("aliases/revoke", {})])
+def test_more_labels_than_a_statement_bears_are_refused(lab: Lab, path: str, body: dict[str, Any]) -> None:
+    labels = {f"name-{place}": "x" for place in range(2500)}
+    assert list(lab.operator.refused("POST", path, {**body, "labels": labels}, status=400)["fields"]) == ["labels"]

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import aliases, copy_jobs, copy_progress, janitor, reading, retiring, transfers, versions
+from staging import aliases, copy_jobs, copy_progress, janitor, reading, replicas, retiring, transfers, versions
 from staging.alias_terms import AliasSpec
 from staging.copy_specs import CopySpec
 from staging.errors import ContentDiffers, DataPending, InUse, InvalidRequest, NotFound, SourceMissing
@@ -397,3 +397,50 @@ class _in_thread:
             self._failed.append(exc)
         finally:
             connection.close()
+
+
+@pytest.mark.parametrize("mounts", [False, True], ids=["managed", "mounted"])
+def test_a_key_that_would_become_too_long_fails_alone(yard: Yard, mounts: bool) -> None:
+    source = yard.bucket("runs")
+    target = mounted(yard, "far") if mounts else yard.bucket("kept")
+    deep = "/".join(["x" * 200] * 4)
+    yard.put(source, f"d/{deep}/{deep[:100]}", DATA)
+    yard.put(source, "d/a", b"one")
+    job = work(yard, begin(yard, (source, "d/"), (target, f"{deep}/")))
+    assert (job.state, counts(job)) == (FAILED, (2, 1, 0, 1))
+    assert contents(yard, target) == {f"{deep}/a": b"one"}
+    copy_jobs.retry(job)
+    job = work(yard, job)
+    assert (job.state, counts(job), set(contents(yard, target))) == (FAILED, (2, 1, 0, 1), {f"{deep}/a"})
+
+
+def test_nothing_is_copied_to_where_the_bytes_of_managed_buckets_are(yard: Yard) -> None:
+    source = yard.bucket("runs")
+    root = Bucket.objects.create(project=yard.project, name="root", storage=yard["far"], mounted=True, prefix="")
+    yard.put(source, "d/.waybill/1/00/x", DATA)
+    yard.put(source, "d/a", b"one")
+    job = work(yard, begin(yard, (source, "d/"), (root, "")))
+    assert (job.state, job.error_code, contents(yard, root)) == (FAILED, "invalid_key", {"a": b"one"})
+
+
+@pytest.mark.parametrize("how", CopyOnExists)
+def test_equal_content_that_cannot_be_read_is_healed_by_a_copy(yard: Yard, how: CopyOnExists) -> None:
+    source, target = yard.bucket("runs"), yard.bucket("kept")
+    yard.put(source, "x", DATA)
+    damaged = yard.put(target, "x", DATA)
+    replicas.condemn(yard.copy_on(damaged, "home"), "it is damaged")
+    assert begin(yard, (source, "x"), (target, "x"), on_exists=how).state == DONE
+    assert contents(yard, target) == {"x": DATA}
+
+
+def test_an_object_that_is_out_of_reach_is_copied_once_it_is_back(yard: Yard) -> None:
+    source, target = yard.bucket("runs"), yard.bucket("kept")
+    away = yard.put(source, "d/x", DATA)
+    copy = yard.copy_on(away, "home")
+    replicas.doubt(copy, "its node is away")
+    job = begin(yard, (source, "d/"), (target, "d/"))
+    assert (job.state, job.error_code) == ("running", "object_unavailable")
+    replicas.confirm(copy)
+    yard.hurry()
+    job = work(yard, job)
+    assert (job.state, counts(job), contents(yard, target)) == (DONE, (1, 1, 0, 0), {"d/x": DATA})

@@ -1,6 +1,7 @@
 """Drains: every copy is moved away, and reads go on."""
 
 import io
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,14 +9,17 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
-from adapters.errors import Offline
-from staging import drains, replicas, replication, transfers
+from adapters.errors import AccessDenied, Offline
+from staging import checkpoints, drains, replicas, replication, transfers
+from staging.checkpoints import CheckpointSpec
 from staging.errors import InvalidRequest
 from staging.explaining import explain
 from staging.models import Node, Replica, Storage, Transfer
 from staging.states import StorageState, TransferKind, TransferState
 from staging.storages import adapter_for
 from tests.staging.yard import BACK, DATA, TWO, Yard, read
+
+EPHEMERAL = {"write": "ephemeral", "lands_on": "fast"}
 
 
 def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
@@ -112,6 +116,75 @@ def test_a_flush_that_ends_on_a_storage_whose_drain_is_given_up_leaves_nothing_d
     Storage.objects.filter(pk=home.pk).update(state=StorageState.ACTIVE, drain_to=None)
     replication.reconcile("", limit=10)
     assert yard.where(made) == {"fast": "available", "home": "available"}
+
+
+def test_two_storages_are_never_drained_to_each_other(yard: Yard) -> None:
+    home, far = yard["home"], yard["far"]
+    drains.start(yard["home"], yard["far"])
+    with pytest.raises(InvalidRequest):
+        drains.start(far, home)  # As somebody saw them before that.
+    assert yard["far"].state == StorageState.ACTIVE
+
+
+@pytest.mark.parametrize("chain", [False, True], ids=["failed for good", "drained on"])
+def test_a_drain_of_ephemeral_bytes_ends_whatever_became_of_the_first_try(yard: Yard, chain: bool) -> None:
+    bucket = yard.bucket(**EPHEMERAL)
+    made = yard.put(bucket, "x", DATA)
+    yard.faults("far").fail("open_write", Offline if chain else AccessDenied)
+    drains.start(yard["fast"], yard["far"])
+    yard.work()
+    if chain:
+        Storage.objects.filter(pk=bucket.storage_id).update(tier=1)
+        drains.start(yard["far"], yard["home"])
+    yard.faults("far").heal()
+    Transfer.objects.filter(state=TransferState.FAILED).update(finished_at=timezone.now() - timedelta(hours=7))
+    for _ in range(3):
+        yard.hurry()
+        drains.sweep()
+        yard.work()
+    drains.sweep()
+    assert yard["fast"].state == StorageState.DRAINED
+    assert yard.where(made) == {"home" if chain else "far": "available"}
+
+
+def test_the_buckets_of_a_storage_go_to_the_end_of_a_chain_of_drains(yard: Yard) -> None:
+    bucket = yard.bucket()
+    made = yard.put(bucket, "x", DATA)
+    Storage.objects.filter(name="fast").update(tier=2)
+    drains.start(yard["home"], yard["far"])
+    drains.start(yard["far"], yard["fast"])
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    bucket.refresh_from_db()
+    assert (bucket.storage.name, yard.where(made)) == ("fast", {"fast": "available"})
+
+
+def test_a_damaged_copy_does_not_keep_a_drain_from_its_end(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    yard.work()
+    Storage.objects.filter(name="fast").update(tier=2)
+    drains.start(yard["home"], yard["fast"])
+    replicas.condemn(yard.copy_on(made, "home"), "it is damaged")
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    assert yard["home"].state == StorageState.DRAINED
+    assert yard.where(made) == {"far": "available", "fast": "available"}
+    yard.assert_all_is_counted()
+
+
+def test_a_drain_moves_what_is_persisted_for_a_checkpoint_alone(yard: Yard) -> None:
+    bucket = yard.bucket(**EPHEMERAL)
+    made = yard.put(bucket, "x", DATA)
+    checkpoints.create(yard.project, CheckpointSpec("step", bucket))
+    yard.work()
+    drains.start(yard["home"], yard["far"])
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    assert yard["home"].state == StorageState.DRAINED
+    assert yard.where(made) == {"fast": "available", "far": "available"}
 
 
 def _write(storage: Storage, key: str) -> str:

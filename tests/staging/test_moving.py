@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
@@ -210,6 +211,24 @@ def test_an_object_ends_with_its_time_to_live(yard: Yard) -> None:
     assert yard.current(bucket, "x") is None
     yard.work()
     yard.assert_all_is_counted()
+
+
+def test_an_object_whose_life_is_prolonged_as_it_ends_stays(yard: Yard) -> None:
+    made = yard.put(yard.bucket(ttl_s=60), "x", DATA)
+    Object.objects.filter(pk=made.pk).update(expires_at=timezone.now())
+    asked = 0
+
+    def prolong(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal asked
+        answer = execute(sql, params, many, context)
+        asked += 1
+        if asked == 1:
+            Object.objects.filter(pk=made.pk).update(expires_at=None)
+        return answer
+
+    with connection.execute_wrapper(prolong):
+        upkeep.expire()
+    assert yard.current(made.bucket, "x")
 
 
 def test_a_flush_that_is_late_goes_first(yard: Yard) -> None:

@@ -165,3 +165,11 @@ def test_an_upload_that_nobody_completes_does_not_bring_the_old_name_back(yard: 
     Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     janitor.sweep()
     assert keys(bucket) == ["b"]
+
+
+def test_who_deletes_a_key_does_not_delete_what_has_left_it(yard: Yard) -> None:
+    bucket = yard.bucket()
+    seen = yard.put(bucket, "a", b"one")
+    rename(bucket, "a", "b")
+    retiring.delete(seen)
+    assert keys(bucket) == ["b"]
