@@ -3,70 +3,21 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import aliases, copy_jobs, copy_progress, janitor, reading, replicas, retiring, transfers, versions
+from staging import aliases, copy_jobs, copy_progress, janitor, reading, retiring, transfers, versions
 from staging.alias_terms import AliasSpec
-from staging.copy_specs import CopySpec
-from staging.errors import ContentDiffers, DataPending, InUse, InvalidRequest, NotFound, SourceMissing
+from staging.errors import DataPending, InvalidRequest, SourceMissing
 from staging.models import Alias, Bucket, CopyJob, Event, Object, Transfer, Upload
 from staging.states import AliasMode, CopyOnExists, CopyState, TransferState
-from tests.staging.yard import DATA, MIB, Yard, read
+from tests.staging.copies import begin, buckets_of_home, contents, counts, fill, folder, mounted, once, work
+from tests.staging.yard import DATA, MIB, Yard
 
 DONE, FAILED, CANCELLED = CopyState.DONE, CopyState.FAILED, CopyState.CANCELLED
-
-
-def mounted(yard: Yard, storage: str, prefix: str = "in/") -> Bucket:
-    name = f"{storage}-{prefix.strip('/')}"
-    return Bucket.objects.create(project=yard.project, name=name, storage=yard[storage], mounted=True, prefix=prefix)
-
-
-def folder(yard: Yard, bucket: Bucket) -> Path:
-    return yard.folder / bucket.storage.name / bucket.prefix
-
-
-def fill(yard: Yard, bucket: Bucket, **files: bytes) -> None:
-    for name, data in files.items():
-        path = folder(yard, bucket) / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def begin(yard: Yard, source: tuple[Bucket, str], target: tuple[Bucket, str], **how: Any) -> CopyJob:
-    return copy_jobs.create(yard.project, CopySpec(*source, *target, **how))
-
-
-def once(yard: Yard, job: CopyJob) -> None:
-    """Plan the next pages, and try each transfer once."""
-    copy_jobs.advance(str(job.pk))
-    yard.work(most=500)
-
-
-def work(yard: Yard, job: CopyJob) -> CopyJob:
-    """What workers would do now until nothing is due."""
-    for _ in range(20):
-        copy_jobs.advance(str(job.pk))
-        if not yard.work(most=500):
-            break
-    job.refresh_from_db()
-    return job
-
-
-def contents(yard: Yard, bucket: Bucket) -> dict[str, bytes]:
-    if not bucket.mounted:
-        return {one.key: read(one) for one in Object.objects.filter(bucket=bucket, current=True)}
-    root = folder(yard, bucket)
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def counts(job: CopyJob) -> tuple[int, int, int, int]:
-    return job.objects_found, job.objects_done, job.objects_skipped, job.objects_failed
 
 
 def buckets_of(yard: Yard) -> dict[str, Bucket]:
@@ -290,50 +241,6 @@ def test_a_move_leaves_a_source_that_was_replaced_meanwhile(yard: Yard) -> None:
     assert "stays" in Transfer.objects.get().reason
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "error"),
-    [
-        (("managed", "d/"), ("managed", "d/"), InvalidRequest),
-        (("managed", "d/"), ("managed", "d/e/"), InvalidRequest),
-        (("managed", ""), ("managed", "d/"), InvalidRequest),
-        (("home", "a"), ("whole", "in/a"), InvalidRequest),
-        (("whole", ""), ("home", ""), InvalidRequest),
-        (("managed", "d/"), ("home", "d"), InvalidRequest),
-        (("managed", "d//x"), ("home", "d"), InvalidRequest),
-        (("managed", "d/x"), ("whole", ".waybill/x"), InvalidRequest),
-        (("managed", "nothing"), ("home", "d"), NotFound),
-        (("managed", "nothing/"), ("home", "d/"), NotFound),
-        (("managed", "d/x"), ("managed", "d/y"), ContentDiffers),
-    ],
-)
-def test_what_makes_no_sense_is_refused(
-    yard: Yard, source: tuple[str, str], target: tuple[str, str], error: type[Exception]
-) -> None:
-    buckets = {"managed": yard.bucket(), "home": mounted(yard, "home"), "whole": mounted(yard, "home", "")}
-    yard.put(buckets["managed"], "d/x", b"x")
-    yard.put(buckets["managed"], "d/y", b"y")
-    with pytest.raises(error):
-        begin(yard, (buckets[source[0]], source[1]), (buckets[target[0]], target[1]))
-    assert not CopyJob.objects.exists()
-
-
-def test_a_source_that_cannot_be_listed_is_asked_again_and_then_given_up(yard: Yard) -> None:
-    source, target = mounted(yard, "far"), yard.bucket()
-    fill(yard, source, a=b"one")
-    job = begin(yard, (source, "a"), (target, "b"))
-    for error, state in ((Offline, CopyState.RUNNING), (AccessDenied, FAILED)):
-        yard.faults("far").fail("stat", error)
-        CopyJob.objects.update(not_before=timezone.now())
-        job = work(yard, job)
-        assert (job.state, job.error_code) == (state, "offline")
-        if state == CopyState.RUNNING:
-            with pytest.raises(InUse):
-                retiring.drop_bucket(source)
-    yard.faults("far").heal()
-    copy_jobs.retry(job)
-    assert work(yard, job).state == DONE
-
-
 def test_a_managed_folder_of_many_is_copied_in_the_catalog(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copy_jobs, "_PAGE", 2)
     source, target = yard.bucket("runs"), yard.bucket("kept")
@@ -372,10 +279,6 @@ def test_readers_of_the_target_wait_for_a_copy_that_runs(yard: Yard) -> None:
     assert reading.find(alias).size == 3
 
 
-def buckets_of_home(yard: Yard) -> dict[str, Bucket]:
-    return {"managed": yard.bucket("runs"), "home": mounted(yard, "home")}
-
-
 class _in_thread:
     """Work that goes on meanwhile; its error, if any, is the test's."""
 
@@ -397,50 +300,3 @@ class _in_thread:
             self._failed.append(exc)
         finally:
             connection.close()
-
-
-@pytest.mark.parametrize("mounts", [False, True], ids=["managed", "mounted"])
-def test_a_key_that_would_become_too_long_fails_alone(yard: Yard, mounts: bool) -> None:
-    source = yard.bucket("runs")
-    target = mounted(yard, "far") if mounts else yard.bucket("kept")
-    deep = "/".join(["x" * 200] * 4)
-    yard.put(source, f"d/{deep}/{deep[:100]}", DATA)
-    yard.put(source, "d/a", b"one")
-    job = work(yard, begin(yard, (source, "d/"), (target, f"{deep}/")))
-    assert (job.state, counts(job)) == (FAILED, (2, 1, 0, 1))
-    assert contents(yard, target) == {f"{deep}/a": b"one"}
-    copy_jobs.retry(job)
-    job = work(yard, job)
-    assert (job.state, counts(job), set(contents(yard, target))) == (FAILED, (2, 1, 0, 1), {f"{deep}/a"})
-
-
-def test_nothing_is_copied_to_where_the_bytes_of_managed_buckets_are(yard: Yard) -> None:
-    source = yard.bucket("runs")
-    root = Bucket.objects.create(project=yard.project, name="root", storage=yard["far"], mounted=True, prefix="")
-    yard.put(source, "d/.waybill/1/00/x", DATA)
-    yard.put(source, "d/a", b"one")
-    job = work(yard, begin(yard, (source, "d/"), (root, "")))
-    assert (job.state, job.error_code, contents(yard, root)) == (FAILED, "invalid_key", {"a": b"one"})
-
-
-@pytest.mark.parametrize("how", CopyOnExists)
-def test_equal_content_that_cannot_be_read_is_healed_by_a_copy(yard: Yard, how: CopyOnExists) -> None:
-    source, target = yard.bucket("runs"), yard.bucket("kept")
-    yard.put(source, "x", DATA)
-    damaged = yard.put(target, "x", DATA)
-    replicas.condemn(yard.copy_on(damaged, "home"), "it is damaged")
-    assert begin(yard, (source, "x"), (target, "x"), on_exists=how).state == DONE
-    assert contents(yard, target) == {"x": DATA}
-
-
-def test_an_object_that_is_out_of_reach_is_copied_once_it_is_back(yard: Yard) -> None:
-    source, target = yard.bucket("runs"), yard.bucket("kept")
-    away = yard.put(source, "d/x", DATA)
-    copy = yard.copy_on(away, "home")
-    replicas.doubt(copy, "its node is away")
-    job = begin(yard, (source, "d/"), (target, "d/"))
-    assert (job.state, job.error_code) == ("running", "object_unavailable")
-    replicas.confirm(copy)
-    yard.hurry()
-    job = work(yard, job)
-    assert (job.state, counts(job), contents(yard, target)) == (DONE, (1, 1, 0, 0), {"d/x": DATA})

@@ -18,7 +18,7 @@ from staging.storages import adapter_for
 from tests.servers.faulty import Faults
 from tests.servers.mortals import Mortals
 from tests.servers.process import wait_until
-from tests.staging.test_copy_jobs import buckets_of_home, contents, fill, mounted
+from tests.staging.copies import buckets_of_home, contents, fill, mounted
 from tests.staging.yard import MIB, Yard
 from tests.system.test_killed_workers import let_leases_run_out, mortals, yard  # noqa: F401  fixtures
 
