@@ -39,9 +39,10 @@ _ROUTES = {
 #: The kinds of work that errands lead to.
 KINDS = (*_ROUTES, "checkpoint", "restore", "unpin")
 #: So long may an errand take; it is chaos that makes it wait.
-_PATIENCE_S = 240
+_PATIENCE_S = 420
 _KEPT = 2
-_ASKS_EVERY_S = 0.4
+#: How long a client waits before it asks again, first and at most.
+_ASKS_AGAIN_S = (0.2, 2.0)
 
 
 def begin(client: Client, kind: str) -> Iterator[str]:
@@ -217,7 +218,7 @@ def read_members(client: Client, name: str) -> None:
 
 def _until(client: Client, path: str, is_over: Any) -> Iterator[dict[str, Any]]:
     """What the API answers now and again; the last time when it is over. Raises AssertionError if it never is."""
-    until = time.monotonic() + _PATIENCE_S
+    until, (wait_s, most_s) = time.monotonic() + _PATIENCE_S, _ASKS_AGAIN_S
     while True:
         document = client.call("GET", path, fine=(200,)).json()
         yield document
@@ -225,7 +226,7 @@ def _until(client: Client, path: str, is_over: Any) -> Iterator[dict[str, Any]]:
             return
         if time.monotonic() > until:
             raise AssertionError(f"not within {_PATIENCE_S} s: {document}")
-        again = time.monotonic() + _ASKS_EVERY_S
+        again, wait_s = time.monotonic() + wait_s, min(2 * wait_s, most_s)
         while time.monotonic() < again:
             yield document
 

@@ -45,7 +45,7 @@ _SETTINGS = {
 _DIE_WITH_PARENT = 1
 #: What changes rows alone is over in no time: before and behind it, before it is committed, there is time to be killed.
 _IN_NO_TIME = ("plan", "share", "rename", "drain", "checkpoint", "restore", "unpin", "demote")
-_PAUSE_S = 0.01
+_PAUSE_S = 0.02
 
 
 class Nursery:
