@@ -64,6 +64,8 @@ def explain(target: Object) -> Explanation:
     ]
     if target.expires_at:
         coming.append(f"Its time to live ends at {target.expires_at:%Y-%m-%d %H:%M:%S} UTC; then it is deleted.")
+    if placement.is_lost(target.state, copies):
+        coming = ["Nothing: every copy is gone for good. It has to be uploaded again, or deleted."]
     told = [_of_replica(target, policy, copy, copies) for copy in copies]
     return Explanation(
         durability=placement.durability(copies),

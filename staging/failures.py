@@ -4,16 +4,16 @@ A write alias that is marked stays as it is: an upload through it is taken and u
 it was made for only, so one that is older than the key's last version does not count.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from staging import alias_groups, aliases, events
+from staging import alias_groups, aliases, events, placement
 from staging.alias_groups import Selection
-from staging.errors import InvalidRequest, ProducerFailed
-from staging.models import Alias, Bucket, Object, Project
+from staging.errors import DataPending, InvalidRequest, ObjectLost, ProducerFailed
+from staging.models import Alias, Bucket, Object, Project, Replica
 from staging.states import AliasMode, AliasState
 
 MAX_REASON = 255
@@ -35,6 +35,19 @@ def check(bucket: Bucket, key: str) -> None:
     if not producers.filter(aliases.in_state(AliasState.LIVE), failed_at=None).exists():
         reason = f": {failed.failure}" if failed.failure else "."
         raise ProducerFailed(f"The producer failed at {failed.failed_at:%Y-%m-%dT%H:%M:%SZ}{reason}")
+
+
+def check_lost(version: Object, replicas: Iterable[Replica]) -> None:
+    """Raises ObjectLost where every copy of the version is gone for good, DataPending where it is to be made anew.
+
+    That is so where an alias to write it is younger than the version.
+    """
+    if not placement.is_lost(version.state, replicas):
+        return
+    again = Alias.objects.filter(_writes(version.key), bucket=version.bucket_id, created_at__gt=version.created_at)
+    if version.current and again.filter(aliases.in_state(AliasState.LIVE), failed_at=None).exists():
+        raise DataPending("Every copy of the object is gone for good; it is to be made anew.")
+    raise ObjectLost
 
 
 def fail(alias: Alias, reason: str) -> bool:

@@ -164,7 +164,7 @@ def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:
-    placement.refuse_lost(current.state, replicas)
+    failures.check_lost(current, replicas)
     copies, damaged = in_order(replicas), placement.damaged(replicas)
     damaged = damaged if damaged and verified_reading.is_verifiable(current) else []
     if current.state not in (ObjectState.AVAILABLE, ObjectState.UNAVAILABLE) or not (copies or damaged):

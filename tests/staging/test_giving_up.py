@@ -14,7 +14,8 @@ from django.utils import timezone
 from adapters.errors import Offline
 from staging import aliases, drains, giving_up, nodes, reading, reservations, tally, tiers
 from staging.alias_terms import AliasSpec
-from staging.errors import InvalidRequest, ObjectLost, ObjectUnavailable, StorageGone
+from staging.errors import DataPending, InvalidRequest, ObjectLost, ObjectUnavailable, StorageGone
+from staging.explaining import explain
 from staging.models import Bucket, CachedBlock, Event, Node, Object, Replica, Storage, Transfer
 from staging.states import AliasMode, NodeState, ReplicaState, StorageState
 from staging.storages import root_bucket_name
@@ -75,7 +76,13 @@ def test_what_has_another_copy_is_made_anew_and_the_rest_is_lost_for_good(yard: 
     for bucket, target in ((plain, lost), (plain, shared), (safe, waiting)):
         with pytest.raises(ObjectLost):
             asked(bucket, target.key)
+    assert explain(Object.objects.get(pk=lost.pk)).next == [
+        "Nothing: every copy is gone for good. It has to be uploaded again, or deleted."
+    ]
     assert not Transfer.objects.filter(state__in=["queued", "running"]).exists()
+    aliases.create(Bucket.objects.get(pk=plain.pk), [AliasSpec(AliasMode.WRITE, "lost")])
+    with pytest.raises(DataPending):
+        asked(plain, "lost")
     again = yard.put(plain, "lost", DATA)
     assert (yard.where(again), read(again)) == ({"fast": "available"}, DATA)
     assert not any(tally.drift(yard[name]) for name in yard.storages)
