@@ -15,7 +15,7 @@ from staging import aliases, copy_jobs, copy_progress, janitor, reading, replica
 from staging.alias_terms import AliasSpec
 from staging.copy_specs import CopySpec
 from staging.errors import ContentDiffers, DataPending, InUse, InvalidRequest, NotFound, SourceMissing
-from staging.models import Alias, Bucket, CopyJob, Event, Object, Transfer, Upload
+from staging.models import Alias, Bucket, CopyJob, Event, Object, Storage, Transfer, Upload
 from staging.states import AliasMode, CopyOnExists, CopyState, TransferState
 from tests.staging.yard import DATA, MIB, Yard, read
 
@@ -457,3 +457,15 @@ def test_an_object_whose_storage_is_left_alone_for_long_is_copied_all_the_same(y
     yard.faults("far").heal()
     CopyJob.objects.update(not_before=timezone.now())
     assert work(yard, job).state == DONE
+
+
+def test_a_move_to_the_same_folder_by_another_name_removes_nothing(yard: Yard) -> None:
+    source = mounted(yard, "far")
+    fill(yard, source, d__a=b"one")
+    (yard.folder / "twin").symlink_to(yard.folder / "far")
+    options = {"root": str(yard.folder / "twin")}
+    twin = Storage.objects.create(project=yard.project, name="twin", scheme="faulty", options=options)
+    target = Bucket.objects.create(project=yard.project, name="twin", storage=twin, mounted=True, prefix="in/")
+    job = work(yard, begin(yard, (source, "d/"), (target, "d/"), moves=True))
+    assert (job.state, contents(yard, source)) == (DONE, {"d/a": b"one"})
+    assert job.transfers.get().reason.endswith("stays")
