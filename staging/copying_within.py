@@ -12,7 +12,7 @@ from staging import catalog, events, placement, reservations, tiers, writing
 from staging.blocks import WHOLE_BYTES
 from staging.claims import Claim
 from staging.connections import release
-from staging.errors import CopyDiffers
+from staging.errors import CopyDiffers, StorageClosed
 from staging.leases import UploadLease
 from staging.models import Alias, BlockSums, Bucket, Storage, Upload
 from staging.offers import Offer
@@ -67,7 +67,14 @@ def _listed(
     """With a row before the bytes and one after, like an upload: whoever finds the row after a crash can tell."""
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
-    upload = reservations.reserve(alias, storage, key, upload_id, found.size, found.content_type)
+
+    def take_room(place: Storage, percent: int) -> Upload:
+        if place != storage:
+            raise StorageClosed(f"The storage {storage} has no room for the copy any more.")
+        size, kind = found.size, found.content_type
+        return reservations.reserve(alias, place, key, upload_id, size, kind, up_to_percent=percent)
+
+    upload = tiers.reserve(alias.bucket, found.size, take_room)
     reservations.note_content(upload, found.size, found.sha256)
     try:
         stat = _copy(adapter, here, key, _mode(alias), claim, UploadLease(upload))

@@ -469,3 +469,21 @@ def test_a_move_to_the_same_folder_by_another_name_removes_nothing(yard: Yard) -
     job = work(yard, begin(yard, (source, "d/"), (target, "d/"), moves=True))
     assert (job.state, contents(yard, source)) == (DONE, {"d/a": b"one"})
     assert job.transfers.get().reason.endswith("stays")
+
+
+def test_a_copy_that_a_fast_storage_makes_takes_its_room_as_an_upload_does(yard: Yard) -> None:
+    source, read_here = mounted(yard, "fast"), yard.bucket("read", lands_on="fast")
+    yard.put(source, "a", DATA)
+    kept = [yard.put(read_here, f"{number}", DATA[number:] + DATA[:number]) for number in range(5)]
+    yard.work()
+    assert all(set(yard.where(one)) == {"fast", "home"} for one in kept)
+    Storage.objects.filter(name="fast").update(capacity_bytes=int(6.4 * len(DATA)))
+    target = yard.bucket("runs", write="back", lands_on="fast")
+    job = begin(yard, (source, "a"), (target, "a"))
+    copy_jobs.advance(str(job.pk))
+    transfers.run(str(job.transfers.get().pk))
+    job.refresh_from_db()
+    assert job.state == DONE
+    fast = yard["fast"]
+    assert fast.used_bytes + fast.reserved_bytes <= 0.95 * int(6.4 * len(DATA))
+    assert yard.where(Object.objects.get(bucket=target)) == {"fast": "dirty"}
