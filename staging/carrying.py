@@ -37,7 +37,7 @@ from staging.errors import (
     WrongOffset,
 )
 from staging.models import Alias, Bucket, CopyJob, Transfer
-from staging.offers import Offer
+from staging.offers import Offer, Receipt
 from staging.reading import Found
 from staging.states import AliasMode, CopyOnExists, TransferKind
 from staging.storages import adapter_for
@@ -99,9 +99,10 @@ def _carry(transfer: Transfer, job: CopyJob, claim: Claim) -> None:
     if job.on_exists == CopyOnExists.SKIP and transfer.fence == 1 and _stands(alias):
         copy_progress.finish(transfer, size=source.found.size, skipped=True)
         return
+    stood = False
     try:
         if not copying_within.copy(job.source_bucket, alias, source.found, claim):
-            _pump(transfer, alias, source, claim)
+            stood = _pump(transfer, alias, source, claim)
     except ContentDiffers:
         if job.on_exists != CopyOnExists.SKIP:
             raise
@@ -112,6 +113,10 @@ def _carry(transfer: Transfer, job: CopyJob, claim: Claim) -> None:
     except (DigestMismatch, PartsDiffer) as exc:
         raise CopyDiffers("What was read is not what the source's digest says.") from exc
     _describe(job, transfer)
+    if stood and transfer.kind == TransferKind.MOVE and _may_be_one_file(job, transfer):
+        stays = f"{job.source_bucket}/{transfer.source_key} may be the very file that stands at the target, and stays"
+        copy_progress.finish(transfer, size=source.found.size, reason=stays[:200])
+        return
     _end(transfer, job, source.version, source.found.size)
 
 
@@ -132,13 +137,34 @@ def _stands(alias: Alias) -> bool:
     return True
 
 
-def _pump(transfer: Transfer, alias: Alias, source: _Source, claim: Claim) -> None:
-    """The bytes through us, from where an earlier attempt stopped if it began with this version."""
+def _may_be_one_file(job: CopyJob, transfer: Transfer) -> bool:
+    """Whether two mounted buckets may show one file by two names of its storage, so that removing one removes both."""
+    if not (job.source_bucket.mounted and job.target_bucket.mounted):
+        return False
+    release()
+    here, there = (
+        adapter_for(bucket.storage).stat(f"{bucket.prefix}{key}")
+        for bucket, key in ((job.source_bucket, transfer.source_key), (job.target_bucket, transfer.target_key))
+    )
+    if here.modified is None or there.modified is None:
+        return True
+    # Some tell whole seconds only.
+    in_seconds = here.modified.replace(microsecond=0) == there.modified.replace(microsecond=0)
+    return here.modified == there.modified or (
+        in_seconds and not here.modified.microsecond * there.modified.microsecond
+    )
+
+
+def _pump(transfer: Transfer, alias: Alias, source: _Source, claim: Claim) -> bool:
+    """The bytes through us, from where an earlier attempt stopped if it began with this version.
+
+    Whether equal content stood there already.
+    """
     found, start = source.found, 0
     if transfer.token == f"{_FROM}{source.version}" and found.etag_is_strong:
         begun = resuming.progress(alias)
         if begun.object and begun.object.sha256 == found.sha256:
-            return
+            return True
         start = begun.offset if begun.object is None and begun.offset < found.size else 0
     elif transfer.token:
         reservations.supersede(alias, alias.key)
@@ -146,23 +172,25 @@ def _pump(transfer: Transfer, alias: Alias, source: _Source, claim: Claim) -> No
     claims.owned(transfer).update(token=token, start_offset=start, bytes_done=start)
     transfer.token = token
     try:
-        _send(alias, found, claim, start)
+        return _send(alias, found, claim, start)
     except WrongOffset:  # It has just been given up: from the beginning then.
-        _send(alias, found, claim, 0)
+        return _send(alias, found, claim, 0)
 
 
-def _send(alias: Alias, found: Found, claim: Claim, start: int) -> None:
+def _send(alias: Alias, found: Found, claim: Claim, start: int) -> bool:
     # A version that may change unnoticed does not vouch for the digest that it had once.
     known = {"sha256": bytes.fromhex(found.sha256)} if found.sha256 and found.etag_is_strong else {}
     offer = Offer(found.size - start, found.content_type, known, start=start)
     with reading.open_stream(found, start, found.size) as stream:
         body = _Body(stream, claim, start)
         try:
-            writing.receive_part(alias, offer, body, parks=False)
+            receipt = writing.receive_part(alias, offer, body, parks=False)
         except BodyIncomplete:
             if body.stopped is None:
                 raise
             raise body.stopped from None
+    assert isinstance(receipt, Receipt), "all of the rest was sent"
+    return receipt.replayed
 
 
 class _Body:

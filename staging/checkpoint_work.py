@@ -97,12 +97,14 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
     return mine.place > 0
 
 
-def fail_if_lost(checkpoint: Checkpoint) -> bool:
+def fail_if_lost(checkpoint: Checkpoint, *, may_return: bool = False) -> bool:
     """Whether some member has no copy left that can be read, now or once it was repaired.
 
-    Then the checkpoint has failed, and says which. In a transaction.
+    Then the checkpoint has failed, and says which. ``may_return``: what is on lost storages is not given up. In a
+    transaction.
     """
-    lost = without(checkpoint, ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
+    kept = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
+    lost = without(checkpoint, *kept, may_return=may_return)
     if lost:
         names = [f"{member.object.bucket}/{member.key}" for member in lost[:_NAMED]]
         checkpoint.failure = f"Lost: {', '.join(names)}{' and more' if len(lost) > _NAMED else ''}"
@@ -133,10 +135,10 @@ def _flush(checkpoint: Checkpoint, target: Object) -> None:
         transfers.hasten(asked)
 
 
-def without(checkpoint: Checkpoint, *states: ReplicaState) -> list[CheckpointMember]:
-    """Some of the members that have no copy in these states on a storage that is there."""
+def without(checkpoint: Checkpoint, *states: ReplicaState, may_return: bool = False) -> list[CheckpointMember]:
+    """Some of the members that have no copy in these states on a storage that is there, or ``may_return``."""
     copies = Replica.objects.filter(object=OuterRef("object"), state__in=states)
-    left = copies.exclude(storage__state=StorageState.LOST)
+    left = copies if may_return else copies.exclude(storage__state=StorageState.LOST)
     rows = unsafe(checkpoint).exclude(Exists(left)).select_related("object__bucket")
     return list(rows.order_by("pk")[: _NAMED + 1])
 

@@ -16,7 +16,7 @@ from adapters.keys import check_prefix
 from staging import alias_groups, aliases, checkpoint_work, events, policies, versions
 from staging.alias_groups import Selection
 from staging.alias_terms import AliasSpec
-from staging.errors import InvalidRequest, NameTaken, NotFound
+from staging.errors import InvalidRequest, NameTaken, NotFound, ObjectUnavailable
 from staging.models import Alias, ApiKey, Bucket, Checkpoint, CheckpointMember, Object, Project
 from staging.models.fields import NAME_RULE, behind, is_name
 from staging.states import AliasMode, CheckpointState, ReplicaState
@@ -90,15 +90,16 @@ def restore(checkpoint: Checkpoint) -> None:
     """Make each member the current version of its key again, and bring it to the fast storage of its policy.
 
     What somebody writes to a key after this was asked stays. Asked again while it goes on, it goes on; afterwards it
-    begins anew, and does nothing where nothing has changed. Raises InvalidRequest for one that is not complete.
+    begins anew, and does nothing where nothing has changed. Raises InvalidRequest for one that is not complete, and
+    ObjectUnavailable where a member cannot be read now.
     """
     with transaction.atomic():
         asked = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk, state=CheckpointState.COMPLETE)
         mine = asked.filter(restoring_since=None, released_at=None).first()
         # What cannot be read must not take the place of what can.
-        if mine and not checkpoint_work.fail_if_lost(mine):
-            if damaged := checkpoint_work.without(mine, ReplicaState.AVAILABLE):
-                raise InvalidRequest(f"{damaged[0].key!r} cannot be read now: its copies are damaged.")
+        if mine and not checkpoint_work.fail_if_lost(mine, may_return=True):
+            if away := checkpoint_work.without(mine, ReplicaState.AVAILABLE):
+                raise ObjectUnavailable(f"{away[0].key!r} cannot be read now: its copies are damaged or out of reach.")
             asked.update(restoring_since=timezone.now(), restored_at=None, place=0)
     checkpoint.refresh_from_db()
     if checkpoint.state != CheckpointState.COMPLETE:

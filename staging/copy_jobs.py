@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, NotTried
 from staging import aliases, copy_progress, copy_specs, listing, objects, placement, queue, sharing, transfers
 from staging.alias_terms import AliasSpec
 from staging.copy_progress import AT_ONCE
@@ -231,9 +231,11 @@ def _put_off(job: CopyJob, exc: AdapterError | StagingError) -> None:
     """What is to be copied could not be listed: again later, or the job has failed."""
     copy_progress.note_error(job.pk, exc.code, str(exc))
     mine = CopyJob.objects.filter(pk=job.pk, fence=job.fence)
+    # A storage that was not even asked has not failed the job.
+    tried, wait_s = (0, exc.retry_after_s or 0) if isinstance(exc, NotTried) else (1, 0)
     if exc.transient and job.attempts < _MOST_ATTEMPTS:
-        later = timezone.now() + timedelta(seconds=transfers.retry_delay_s(job.attempts))
-        mine.update(attempts=F("attempts") + 1, not_before=later, lease_expires_at=None)
+        later = timezone.now() + timedelta(seconds=transfers.retry_delay_s(job.attempts) + wait_s)
+        mine.update(attempts=F("attempts") + tried, not_before=later, lease_expires_at=None)
         return
     with transaction.atomic():
         copy_progress.end(job, CopyState.FAILED)

@@ -13,7 +13,7 @@ from staging import catalog, events, placement, reservations, tiers, writing
 from staging.blocks import WHOLE_BYTES
 from staging.claims import Claim
 from staging.connections import release
-from staging.errors import CopyDiffers
+from staging.errors import CopyDiffers, StorageClosed
 from staging.leases import UploadLease
 from staging.models import Alias, BlockSums, Bucket, Storage, Upload
 from staging.offers import Offer
@@ -66,7 +66,13 @@ def _listed(
     adapter: Adapter, alias: Alias, found: Found, here: Copy, storage: Storage, sums: bytes, claim: Claim
 ) -> bool:
     """With a row before the bytes and one after, like an upload: whoever finds the row after a crash can tell."""
-    upload = _reserve(alias, found, storage)
+
+    def take_room(place: Storage, percent: int) -> Upload:
+        if place != storage:
+            raise StorageClosed(f"The storage {storage} has no room for the copy any more.")
+        return _reserve(alias, found, place, up_to_percent=percent)
+
+    upload = tiers.reserve(alias.bucket, found.size, take_room)
     reservations.note_content(upload, found.size, found.sha256)
     try:
         stat = _copy(adapter, here, upload, claim)
@@ -105,10 +111,11 @@ def _unlisted(adapter: Adapter, alias: Alias, found: Found, here: Copy, claim: C
     return True
 
 
-def _reserve(alias: Alias, found: Found, storage: Storage) -> Upload:
+def _reserve(alias: Alias, found: Found, storage: Storage, *, up_to_percent: int = 100) -> Upload:
     upload_id = uuid.uuid4()
     key = placement.planned_key(alias.bucket, alias.key, str(upload_id))
-    return reservations.reserve(alias, storage, key, upload_id, found.size, found.content_type)
+    size, kind = found.size, found.content_type
+    return reservations.reserve(alias, storage, key, upload_id, size, kind, up_to_percent=up_to_percent)
 
 
 def _copy(adapter: Adapter, here: Copy, upload: Upload, claim: Claim) -> ObjectStat:

@@ -51,7 +51,7 @@ def publish_copy(copy: Replica, stat: ObjectStat) -> bool:
 
     A version that was deleted meanwhile has its new copy removed with the others.
     """
-    target = Object.objects.select_for_update().select_related("bucket").get(pk=copy.object_id)
+    target = _locked(copy)
     published = Replica.objects.filter(pk=copy.pk, key=copy.key, state=ReplicaState.COPYING).update(
         state=ReplicaState.AVAILABLE, storage_version=stat.version, verified_at=timezone.now(), read_at=timezone.now()
     )
@@ -180,7 +180,7 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
     What remains must satisfy the policy: so many good copies where they persist, none of them dirty.
     """
     with transaction.atomic():
-        target = Object.objects.select_for_update().select_related("bucket__storage").get(pk=replica.object_id)
+        target = _locked(replica)
         all_copies = list(target.replicas.select_related("storage"))
         mine = next((copy for copy in all_copies if copy.pk == replica.pk), None)
         policy = policies.of(target)
@@ -201,7 +201,7 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
 def doubt(replica: Replica, why: str) -> bool:
     """A copy is out of reach: nobody reads it until it was read back whole. False where it was in doubt before."""
     with transaction.atomic():
-        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        target = _locked(replica)
         found = Replica.objects.filter(pk=replica.pk, state=ReplicaState.AVAILABLE).update(state=ReplicaState.SUSPECT)
         if not found:
             return False
@@ -233,7 +233,7 @@ def condemn(replica: Replica, why: str, *, missing: bool = False) -> bool:
 
 def _condemn(replica: Replica, why: str, missing: bool) -> bool:
     with transaction.atomic():
-        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        target = _locked(replica)
         mine = Replica.objects.filter(pk=replica.pk, object=target)  # A move may have made it another version's.
         if not mine.filter(state__in=_STANDING).update(state=ReplicaState.BAD):
             return False
@@ -253,7 +253,7 @@ def confirm(replica: Replica) -> None:
 
 def _confirm(replica: Replica) -> None:
     with transaction.atomic():
-        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        target = _locked(replica)
         mine = Replica.objects.filter(pk=replica.pk, object=target)
         mine.update(verified_at=timezone.now())
         doubted = mine.filter(state__in=[ReplicaState.BAD, ReplicaState.SUSPECT])
@@ -268,6 +268,12 @@ def note_read(replica: Replica) -> None:
     now = timezone.now()
     if replica.read_at is None or now - replica.read_at > _NOTED_EVERY:
         Replica.objects.filter(pk=replica.pk).update(read_at=now, reads=F("reads") + 1)
+
+
+def _locked(replica: Replica) -> Object:
+    """The replica's version, whose row nobody else changes until the transaction ends; its bucket's is not locked."""
+    rows = Object.objects.select_for_update(of=("self",)).select_related("bucket__storage")
+    return rows.get(pk=replica.object_id)
 
 
 def _is_pinned(policy: Policy, storage: Storage) -> bool:

@@ -56,6 +56,13 @@ def imports(name: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def test_who_locks_rows_says_which_of_those_that_are_joined() -> None:
+    """PostgreSQL locks all of them otherwise, in an order in which others do not."""
+    chains = [(name, f"{what}.{called}") for name in modules("staging") for what, called in calls(name)]
+    assert any("select_for_update(of=('self',)).select_related" in chain for _, chain in chains)
+    assert not [name for name, chain in chains if "select_for_update()" in chain and "select_related" in chain]
+
+
 def test_no_module_is_long_without_a_reason() -> None:
     lengths = {name: len((ROOT / name).read_text().splitlines()) for name in modules()}
     assert not [name for name, lines in lengths.items() if lines > 400]

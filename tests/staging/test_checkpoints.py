@@ -27,7 +27,7 @@ from staging import (
 )
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
-from staging.errors import InvalidRequest, NameTaken, SourceMissing
+from staging.errors import InvalidRequest, NameTaken, ObjectUnavailable, SourceMissing
 from staging.models import Alias, Bucket, Checkpoint, Event, Object, Replica, Storage, Transfer
 from staging.offers import Offer
 from staging.states import AliasMode, CheckpointState, CopyOnExists
@@ -178,8 +178,13 @@ def test_what_was_lost_since_does_not_take_the_place_of_what_can_be_read(yard: Y
     first = yard.put(bucket, "x", b"first")
     checkpoint = take(yard, bucket)
     yard.put(bucket, "x", b"second")
+    Storage.objects.filter(name="home").update(state="lost")
+    with pytest.raises(ObjectUnavailable, match="cannot be read now"):
+        checkpoints.restore(checkpoint)
+    assert Checkpoint.objects.get().state == "complete", "its node may come back"
+    Storage.objects.filter(name="home").update(state="active")
     Replica.objects.filter(object=first).update(state="bad")
-    with pytest.raises(InvalidRequest, match="cannot be read now"):
+    with pytest.raises(ObjectUnavailable, match="cannot be read now"):
         checkpoints.restore(checkpoint)
     assert Checkpoint.objects.get().state == "complete", "somebody may repair it"
     Replica.objects.filter(object=first).delete()

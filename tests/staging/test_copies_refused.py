@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from adapters.errors import AccessDenied, Offline
+from adapters.errors import AccessDenied, Failing, Offline
 from staging import copy_jobs, replicas, retiring
 from staging.errors import ContentDiffers, InUse, InvalidRequest, NotFound
 from staging.models import Bucket, CopyJob
@@ -103,3 +103,16 @@ def test_an_object_that_is_out_of_reach_is_copied_once_it_is_back(yard: Yard) ->
     yard.hurry()
     job = work(yard, job)
     assert (job.state, counts(job), contents(yard, target)) == (DONE, (1, 1, 0, 0), {"d/x": DATA})
+
+
+def test_an_object_whose_storage_is_left_alone_for_long_is_copied_all_the_same(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket("kept")
+    fill(yard, source, d__a=b"one")
+    yard.faults("far").fail("stat", Failing)
+    job = begin(yard, (source, "d/a"), (target, "a"))
+    for _ in range(14):
+        CopyJob.objects.update(not_before=timezone.now())
+        copy_jobs.advance(str(job.pk))
+    yard.faults("far").heal()
+    CopyJob.objects.update(not_before=timezone.now())
+    assert work(yard, job).state == DONE
