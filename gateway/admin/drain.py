@@ -3,19 +3,24 @@
 from typing import Any
 
 from django import forms
+from django.db.models import Count
 from django.urls import reverse
 from django.utils.http import urlencode
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from adapters import registry
-from gateway.admin import words
-from staging import drains
-from staging.models import Storage
-from staging.states import StorageState
+from gateway.admin import progress, words
+from gateway.admin.words import DurationField
+from staging import drains, replication
+from staging.models import Storage, Transfer
+from staging.states import StorageState, TransferState
 
 #: So many of the objects that are left are named.
 _NAMED = 10
+#: The rates of so many transfers are added up.
+_RUNNING = 100
+_LONGEST_S = 366 * 86400
 
 LEAVING = (StorageState.DRAINING, StorageState.DRAINED)
 
@@ -30,6 +35,10 @@ class DrainForm(BaseDialogForm):
         widget=UnfoldAdminSelectWidget(),
         error_messages={"required": "There is no other active storage in this project."},
     )
+    deadline_s = DurationField(
+        label="To be over within",
+        help_text="What is left then is told by an event and here; the drain goes on all the same. Empty: no deadline.",
+    )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -39,13 +48,21 @@ class DrainForm(BaseDialogForm):
         self.fields["to"].queryset = others.filter(scheme__in=written).order_by("-tier", "name")
         self.fields["to"].label_from_instance = _told
 
+    def clean_deadline_s(self) -> int | None:
+        """At most a year, as by the API."""
+        given: int | None = self.cleaned_data["deadline_s"]
+        if given is not None and given > _LONGEST_S:
+            raise forms.ValidationError("At most 366 d.")
+        return given
+
 
 def drain_of(storage: Storage) -> dict[str, Any] | None:
-    """What ``admin/staging/storage/panel.html`` shows of a drain; None where there is none."""
+    """What ``admin/staging/storage/drain.html`` shows of a drain; None where there is none."""
     if storage.state not in LEAVING:
         return None
     left = drains.progress(storage)
     objects = reverse("admin:staging_object_changelist")
+    here = {"replicas__storage__id__exact": storage.pk, "bucket__mounted__exact": 0, "versions": "all"}
     named = list(drains.left(storage, _NAMED)) if left.replicas else []
     return {
         "to": storage.drain_to,
@@ -53,8 +70,35 @@ def drain_of(storage: Storage) -> dict[str, Any] | None:
         "size": words.size(left.bytes),
         "uploads": left.uploads,
         "mounted": left.mounted,
-        "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name})}"} for name in named],
-        "more": max(0, left.replicas - len(named)),
+        "deadline": words.ago(left.deadline) if left.deadline else "",
+        "is_late": left.is_late or storage.drain_is_late,
+        "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name, 'versions': 'all'})}"} for name in named],
+        "all_url": f"{objects}?{urlencode(here)}",
+        **(_moving(storage, left.bytes) if left.replicas else {}),
+    }
+
+
+def _moving(storage: Storage, left_bytes: int) -> dict[str, Any]:
+    """The transfers that bring what lies there elsewhere, by state, and how long they will take at their rate."""
+    bringing = Transfer.objects.filter(object__replicas__storage=storage, kind__in=replication.COPYING)
+    bringing = bringing.exclude(target=storage).order_by()
+    counts = dict(bringing.values_list("state").annotate(count=Count("pk")))
+    running = bringing.filter(state=TransferState.RUNNING)[:_RUNNING]
+    rate = sum(transfer.bytes_per_s or 0 for transfer in running)
+    shown = {TransferState.RUNNING: "under way", TransferState.QUEUED: "waiting", TransferState.FAILED: "failed"}
+    address = reverse("admin:staging_transfer_changelist")
+    return {
+        "pace": progress.pace(rate, round(left_bytes / rate) if rate else None),
+        "transfers": [
+            {
+                "count": counts[state],
+                "words": told,
+                "alarm": state == TransferState.FAILED,
+                "url": f"{address}?{urlencode({'target__id__exact': storage.drain_to_id, 'state__exact': state})}",
+            }
+            for state, told in shown.items()
+            if counts.get(state)
+        ],
     }
 
 

@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from adapters import registry
@@ -20,7 +21,7 @@ from gateway.admin.drain import LEAVING, DrainForm, drain_of
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
 from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, credential_field, fieldsets_of
-from gateway.admin.usage import bar
+from gateway.admin.usage import bar, passing
 from staging import drains, health, storages
 from staging.errors import InvalidRequest, StagingError
 from staging.models import Storage
@@ -53,10 +54,15 @@ class StorageAdmin(OwnedAdmin):
 
     needed = {"add": Role.ADMIN, "change": Role.ADMIN, "delete": Role.ADMIN, "operate": Role.ADMIN}
     list_display = ["name", "project", "kind", "tier_words", "state_badge", "usage", "last_test", "browse_link"]
-    list_filter = [("project", SeenFilter), "scheme", "tier", "state"]
-    list_select_related = ["project", "credential"]
-    search_fields = ["name"]
-    search_help_text = "Name"
+    list_filter = [
+        ("project", SeenFilter),
+        ("state", ChoicesDropdownFilter),
+        ("tier", ChoicesDropdownFilter),
+        "scheme",
+    ]
+    list_select_related = ["project", "credential", "node"]
+    search_fields = ["name", "site", "node__name"]
+    search_help_text = "Name, site or node"
     list_fullwidth = True
     actions = ["test_chosen"]
     actions_detail = ["test_connection", "browse", "cordon", "uncordon", "drain", "cancel_drain"]
@@ -117,8 +123,10 @@ class StorageAdmin(OwnedAdmin):
             "title": f"Storage {row}",
             "storage": row,
             "kind": registry.describe(row.scheme).title,
-            "address": registry.base_uri(row.scheme, row.options) + (f" on the node {row.node}" if row.node else ""),
+            "address": registry.base_uri(row.scheme, row.options),
             "bar": bar(row),
+            "passing": passing(row),
+            "sees_nodes": request.user.is_superuser,
             "state": words.badge(row.state),
             "health": _health_words(row),
             "tested": words.ago(row.tested_at),
@@ -138,7 +146,9 @@ class StorageAdmin(OwnedAdmin):
 
     @action(description="Browse", icon="folder_open", permissions=["view"])
     def browse(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return browse_page(self, request, self.seen(request, object_id))
+        storage = self.seen(request, object_id)
+        root = storage.buckets.select_related("storage__credential", "storage__node")
+        return browse_page(self, request, storage, root.get(name=storages.root_bucket_name(storage.name)))
 
     @action(description="Cordon", permissions=["operate"], icon="front_hand", dialog=_CORDON)
     def cordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
@@ -154,7 +164,7 @@ class StorageAdmin(OwnedAdmin):
     def drain(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage, to = self.seen(request, object_id), form.cleaned_data["to"]
         try:
-            drains.start(storage, to)
+            drains.start(storage, to, deadline_s=form.cleaned_data["deadline_s"])
         except InvalidRequest as exc:
             self.message_user(request, " ".join([str(exc), *exc.fields.values()]), messages.ERROR)
             return self.back_to(storage)
@@ -177,7 +187,8 @@ class StorageAdmin(OwnedAdmin):
 
     @display(description="Kind", ordering="scheme")
     def kind(self, row: Storage) -> str:
-        return registry.describe(row.scheme).title
+        title = registry.describe(row.scheme).title
+        return format_html('{} <div class="wb-faint">on {}</div>', title, row.node) if row.node else title
 
     @display(description="Tier", ordering="tier")
     def tier_words(self, row: Storage) -> str:
@@ -185,7 +196,8 @@ class StorageAdmin(OwnedAdmin):
 
     @display(description="State", ordering="state")
     def state_badge(self, row: Storage) -> str:
-        return format_html("{} {}", words.badge(row.state), words.badge("failing") if _is_failing(row) else "")
+        late = words.badge("late", "danger") if row.state == StorageState.DRAINING and row.drain_is_late else ""
+        return format_html("{} {} {}", words.badge(row.state), words.badge("failing") if _is_failing(row) else "", late)
 
     @display(description="Used", ordering="used_bytes")
     def usage(self, row: Storage) -> str:

@@ -51,6 +51,10 @@ class CopyJob(models.Model):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    #: What ``copy_progress.with_counts`` has counted of the transfers of all rows in one query.
+    counted_failed: int | None = None
+    counted_bytes: int | None = None
+
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
@@ -85,6 +89,8 @@ class CopyJob(models.Model):
         """How many objects were given up, until they are tried again."""
         if self.state == CopyState.DONE:
             return 0
+        if self.counted_failed is not None:
+            return self.counted_failed
         return self.transfers.filter(state=TransferState.FAILED).count()
 
     @property
@@ -92,6 +98,8 @@ class CopyJob(models.Model):
         """The bytes that are done, with those of objects that are on their way."""
         if self.state != CopyState.RUNNING:
             return self.bytes_done
+        if self.counted_bytes is not None:
+            return self.bytes_done + self.counted_bytes
         live = self.transfers.filter(state=TransferState.RUNNING).aggregate(bytes=Sum("bytes_done"))["bytes"]
         return self.bytes_done + (live or 0)
 

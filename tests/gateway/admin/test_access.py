@@ -273,7 +273,10 @@ def test_nodes_are_shown_to_superusers_and_removed_once_they_are_lost(lab: Lab, 
     for address in (shown, one):
         text = people.root.get(address)
         assert all(word in text for word in ("alpha", "http://10.0.0.7", "active", "disk"))
-    assert "on the node alpha" in people.admin.get(page("storage", "change", lab.storage.pk))
+    told = page("storage", "change", lab.storage.pk)
+    assert one in people.root.get(told)
+    assert one not in people.admin.get(told)
+    assert "<dd>alpha</dd>" in people.admin.get(told)
     people.root.get(page("node", "delete", node.pk), 403)
     lab.storage.node = None
     lab.storage.save()

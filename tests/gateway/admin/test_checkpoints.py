@@ -18,7 +18,7 @@ def test_a_checkpoint_is_shown_restored_and_let_go_of(lab: Lab, people: People) 
     shown = people.viewer.get(page("checkpoint", "change", made.pk))
     assert "2 of 2" in shown
     assert "data/run/" in shown
-    assert "The restore was begun" in people.operator.confirms(page("checkpoint", "restore", made.pk))
+    assert "The restore is done" in people.operator.confirms(page("checkpoint", "restore", made.pk))
     assert Object.objects.filter(key="run/a", current=True).exists()
     assert "lets go" in people.operator.confirms(page("checkpoint", "release", made.pk))
     assert not Checkpoint.objects.exists()

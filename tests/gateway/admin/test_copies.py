@@ -32,7 +32,7 @@ def test_a_copy_is_watched_stopped_and_gone_on_with(lab: Lab, people: People) ->
     CopyJob.objects.update(objects_found=9, bytes_found=4 * 2**30, bytes_done=2**30, started_at=timezone.now())
     listed = people.viewer.get(page("copyjob", "changelist"))
     assert "1.0 GiB of 4.0 GiB so far" in listed
-    assert "of its objects" in people.viewer.get(page("copyjob", "change", job.pk))
+    assert "of all its objects" in people.viewer.get(page("copyjob", "change", job.pk))
     people.viewer.get(f"{page('transfer', 'changelist')}?job={job.pk}")
     assert page("copyjob", "retry", job.pk) not in people.operator.get(page("copyjob", "change", job.pk))
     assert "It is cancelled" in people.operator.confirms(page("copyjob", "cancel", job.pk))

@@ -1,0 +1,18 @@
+// Keeps a page up to date while something on it is moving: what has a data-live name is fetched anew and replaced.
+"use strict";
+
+const LIVE_EVERY_MS = 5000;
+
+async function renewLive() {
+  if (document.hidden || !document.querySelector("[data-moving]")) return;
+  const answer = await fetch(window.location.href);
+  if (!answer.ok || answer.redirected) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const shown of document.querySelectorAll("[data-live]")) {
+    const now = fresh.querySelector(`[data-live="${shown.dataset.live}"]`);
+    if (now && !shown.contains(document.activeElement)) shown.replaceWith(now);
+  }
+}
+
+// A gateway that does not answer is asked again the next time.
+setInterval(() => renewLive().catch(() => {}), LIVE_EVERY_MS);
