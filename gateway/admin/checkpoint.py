@@ -117,11 +117,12 @@ class CheckpointAdmin(OwnedAdmin):
     def failure_words(self, row: Checkpoint) -> str:
         return format_html('<span class="wb-alarm wb-break">{}</span>', row.failure)
 
-    @display(description="Objects")
+    @display(description="Holds")
     def members_link(self, row: Checkpoint) -> str:
         query = urlencode({"checkpoint": row.pk, "versions": "all"})
         link = f"{reverse('admin:staging_object_changelist')}?{query}"
-        return format_html('<a class="text-link" href="{}">The {} that it holds</a>', link, f"{row.count:,}")
+        noun = "object" if row.count == 1 else "objects"
+        return format_html('<a class="text-link" href="{}">{} {}</a>', link, f"{row.count:,}", noun)
 
     @display(description="Complete, or failed", ordering="completed_at")
     def completed(self, row: Checkpoint) -> str:

@@ -100,11 +100,12 @@ class CopyJobAdmin(OwnedAdmin):
         }
         return [deed for deed in super().get_actions_detail(request, object_id) if sense[deed.action_name]]
 
-    @action(description="Cancel", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
+    @action(description="Stop", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         job = self.seen(request, object_id)
         copy_jobs.cancel(job)
-        return self.done(request, job, "The copy stops." if job.state == CopyState.RUNNING else f"It is {job.state}.")
+        told = "stops within seconds" if job.state == CopyState.RUNNING else f"is {job.state}"
+        return self.done(request, job, f"The copy {told}.")
 
     @action(description="Go on", permissions=["operate"], icon="replay", dialog=_RETRY)
     def retry(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
@@ -151,7 +152,7 @@ class CopyJobAdmin(OwnedAdmin):
 
     @display(description="Objects")
     def counts(self, row: CopyJob) -> str:
-        told = [f"{row.objects_done:,} of {row.objects_found:,}" + ("" if row.listed else " so far")]
+        told = [f"{row.objects_done:,} of {row.objects_found:,}{progress.so_far(row)}"]
         told += [f"{row.objects_skipped:,} left as they were"] if row.objects_skipped else []
         told += [f"{failed:,} failed"] if (failed := row.objects_failed) else []
         return progress.live(f"counts-{row.pk}", ", ".join(told))

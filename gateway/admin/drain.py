@@ -36,8 +36,8 @@ class DrainForm(BaseDialogForm):
         error_messages={"required": "There is no other active storage in this project."},
     )
     deadline_s = DurationField(
-        label="To be over within",
-        help_text="What is left then is told by an event and here; the drain goes on all the same. Empty: no deadline.",
+        label="Deadline",
+        help_text="From now on. What is left then is told by an event and here; the drain goes on. Empty: none.",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -70,6 +70,7 @@ def drain_of(storage: Storage) -> dict[str, Any] | None:
         "size": words.size(left.bytes),
         "uploads": left.uploads,
         "mounted": left.mounted,
+        "is_over": storage.state == StorageState.DRAINED,
         "deadline": words.ago(left.deadline) if left.deadline else "",
         "is_late": left.is_late or storage.drain_is_late,
         "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name, 'versions': 'all'})}"} for name in named],

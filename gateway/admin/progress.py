@@ -34,10 +34,17 @@ def of_copy(row: CopyJob) -> dict[str, Any]:
         "live": f"progress-{row.pk}",
         "moving": row.state == CopyState.RUNNING,
         "percent": _percent(moved, row.bytes_found, ended=row.state == CopyState.DONE),
-        "words": _of(moved, row.bytes_found) + ("" if row.listed else " so far"),
+        "words": _of(moved, row.bytes_found) + so_far(row),
         "pace": pace(row.bytes_per_s, row.seconds_left),
         "colour": "alarm" if row.state == CopyState.FAILED else "",
     }
+
+
+def so_far(row: CopyJob) -> str:
+    """What is to be said of numbers that grow as the source is listed, or would have grown."""
+    if row.listed:
+        return ""
+    return " so far" if row.state == CopyState.RUNNING else " that were listed"
 
 
 def of_checkpoint(row: Checkpoint) -> dict[str, Any]:

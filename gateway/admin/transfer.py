@@ -92,7 +92,7 @@ class TransferAdmin(OwnedAdmin):
         }
         return [deed for deed in super().get_actions_detail(request, object_id) if sense[deed.action_name]]
 
-    @action(description="Cancel", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
+    @action(description="Stop", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         return self._do(request, object_id, _stop)
 
@@ -100,7 +100,7 @@ class TransferAdmin(OwnedAdmin):
     def retry(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         return self._do(request, object_id, _retry)
 
-    @admin.action(description="Cancel", permissions=["operate"])
+    @admin.action(description="Stop", permissions=["operate"])
     def cancel_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
         self._do_all(request, rows, _stop)
 

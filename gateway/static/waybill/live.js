@@ -12,6 +12,13 @@ async function renewLive() {
     const now = fresh.querySelector(`[data-live="${shown.dataset.live}"]`);
     if (now && !shown.contains(document.activeElement)) shown.replaceWith(now);
   }
+  // What can be done with the row has changed with its end.
+  if (!fresh.querySelector("[data-moving]") && isReadOnly()) window.location.reload();
+}
+
+function isReadOnly() {
+  const form = document.querySelector(".change-form #content-main form");
+  return form && !form.querySelector("input:not([type=hidden]), select, textarea") && !document.querySelector("#dialog");
 }
 
 // A gateway that does not answer is asked again the next time.
