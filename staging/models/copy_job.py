@@ -51,10 +51,6 @@ class CopyJob(models.Model):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    #: What ``copy_progress.with_counts`` has counted of the transfers of all rows in one query.
-    counted_failed: int | None = None
-    counted_bytes: int | None = None
-
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
@@ -89,17 +85,18 @@ class CopyJob(models.Model):
         """How many objects were given up, until they are tried again."""
         if self.state == CopyState.DONE:
             return 0
-        if self.counted_failed is not None:
-            return self.counted_failed
-        return self.transfers.filter(state=TransferState.FAILED).count()
+        # Lists have both of these counted for all rows at once: copy_progress.with_counts.
+        counted: int | None = getattr(self, "counted_failed", None)
+        return counted if counted is not None else self.transfers.filter(state=TransferState.FAILED).count()
 
     @property
     def bytes_moved(self) -> int:
         """The bytes that are done, with those of objects that are on their way."""
         if self.state != CopyState.RUNNING:
             return self.bytes_done
-        if self.counted_bytes is not None:
-            return self.bytes_done + self.counted_bytes
+        counted: int | None = getattr(self, "counted_bytes", None)
+        if counted is not None:
+            return self.bytes_done + counted
         live = self.transfers.filter(state=TransferState.RUNNING).aggregate(bytes=Sum("bytes_done"))["bytes"]
         return self.bytes_done + (live or 0)
 
