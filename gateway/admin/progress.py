@@ -42,7 +42,7 @@ def of_copy(row: CopyJob) -> dict[str, Any]:
 
 def so_far(row: CopyJob) -> str:
     """What is to be said of numbers that grow as the source is listed, or would have grown."""
-    if row.listed:
+    if row.listed or not row.objects_found:
         return ""
     return " so far" if row.state == CopyState.RUNNING else " that were listed"
 

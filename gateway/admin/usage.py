@@ -35,12 +35,13 @@ def passing(storage: Storage) -> dict[str, str]:
     """What is there that is not to stay: bytes that wait to be flushed, and blocks that are cached for readers."""
     waiting = storage.replicas.filter(dirty=True, state=ReplicaState.AVAILABLE)
     cached = storage.cached_blocks.filter(state=BlockState.READY)
-    return {"dirty": _counted(waiting, "copies"), "cached": _counted(cached, "blocks")}
+    return {"dirty": _counted(waiting, "copy", "copies"), "cached": _counted(cached, "block", "blocks")}
 
 
-def _counted(rows: QuerySet[Any], noun: str) -> str:
+def _counted(rows: QuerySet[Any], one: str, more: str) -> str:
     found = rows.order_by().aggregate(count=Count("pk"), bytes=Sum("size", default=0))
-    return f"{found['count']:,} {noun}, {words.size(found['bytes'])}" if found["count"] else ""
+    count = found["count"]
+    return f"{count:,} {one if count == 1 else more}, {words.size(found['bytes'])}" if count else ""
 
 
 def _marks() -> list[dict[str, Any]]:
