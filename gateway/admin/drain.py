@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.urls import reverse
 from django.utils.http import urlencode
 from unfold.forms import BaseDialogForm
@@ -13,7 +13,7 @@ from adapters import registry
 from gateway.admin import progress, words
 from gateway.admin.words import DurationField
 from staging import drains, replication
-from staging.models import Storage, Transfer
+from staging.models import Replica, Storage, Transfer
 from staging.states import StorageState, TransferState
 
 #: So many of the objects that are left are named.
@@ -62,8 +62,10 @@ def drain_of(storage: Storage) -> dict[str, Any] | None:
         return None
     left = drains.progress(storage)
     objects = reverse("admin:staging_object_changelist")
-    here = {"replicas__storage__id__exact": storage.pk, "bucket__mounted__exact": 0, "versions": "all"}
-    named = list(drains.left(storage, _NAMED)) if left.replicas else []
+    here = {"storage": storage.pk, "bucket__mounted__exact": 0, "versions": "all"}
+    # Those that come first by number: to find the first by name takes a look at all.
+    some = drains.rows_left(storage).select_related("object__bucket").order_by("pk")[:_NAMED]
+    named = [f"{replica.object.bucket}/{replica.object.key}" for replica in some]
     return {
         "to": storage.drain_to,
         "copies": left.replicas,
@@ -81,12 +83,13 @@ def drain_of(storage: Storage) -> dict[str, Any] | None:
 
 def _moving(storage: Storage, left_bytes: int) -> dict[str, Any]:
     """The transfers that bring what lies there elsewhere, by state, and how long they will take at their rate."""
-    bringing = Transfer.objects.filter(object__replicas__storage=storage, kind__in=replication.COPYING)
-    bringing = bringing.exclude(target=storage).order_by()
+    shown = {TransferState.RUNNING: "under way", TransferState.QUEUED: "waiting", TransferState.FAILED: "failed"}
+    bringing = Transfer.objects.filter(state__in=shown, kind__in=replication.COPYING)
+    here = Replica.objects.filter(object=OuterRef("object"), storage=storage)
+    bringing = bringing.filter(Exists(here)).exclude(target=storage).order_by()
     counts = dict(bringing.values_list("state").annotate(count=Count("pk")))
     running = bringing.filter(state=TransferState.RUNNING)[:_RUNNING]
     rate = sum(transfer.bytes_per_s or 0 for transfer in running)
-    shown = {TransferState.RUNNING: "under way", TransferState.QUEUED: "waiting", TransferState.FAILED: "failed"}
     address = reverse("admin:staging_transfer_changelist")
     return {
         "pace": progress.pace(rate, round(left_bytes / rate) if rate else None),

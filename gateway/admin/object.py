@@ -17,7 +17,7 @@ from unfold.paginator import InfinitePaginator
 from adapters.errors import AdapterError
 from gateway.admin import access, copy_form, dialogs, words
 from gateway.admin.alias import aliases_of
-from gateway.admin.object_filters import CheckpointFilter, VersionFilter
+from gateway.admin.object_filters import CheckpointFilter, StorageFilter, VersionFilter, shown_of
 from gateway.admin.owned import OwnedAdmin, ReadOnlyInline, SeenFilter
 from gateway.admin.transfer import transfers_of
 from staging import explaining, objects, placement
@@ -88,7 +88,7 @@ class ObjectAdmin(OwnedAdmin):
         ("bucket", SeenFilter),
         VersionFilter,
         ("state", ChoicesDropdownFilter),
-        ("replicas__storage", SeenFilter),
+        StorageFilter,
         CheckpointFilter,
     ]
     list_select_related = ["bucket__storage"]
@@ -98,6 +98,7 @@ class ObjectAdmin(OwnedAdmin):
     paginator = InfinitePaginator
     show_full_result_count = False
     list_fullwidth = True
+    list_before_template = "admin/staging/object/shown.html"
     inlines = [ReplicaInline]
     actions_detail = ["verify", "demote", "copy"]
     change_form_outer_after_template = "admin/staging/object/explain.html"
@@ -110,6 +111,10 @@ class ObjectAdmin(OwnedAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Also what a drain has left, which the page of its storage leads to."""
         return lookup == "bucket__mounted__exact" or super().lookup_allowed(lookup, value, request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """What other pages lead to says whose objects they are."""
+        return super().changelist_view(request, {"shown_of": shown_of(request), **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Object]:
         return super().get_queryset(request).prefetch_related("replicas__storage")

@@ -2,6 +2,8 @@
 "use strict";
 
 const LIVE_EVERY_MS = 5000;
+// A page that takes long is asked for less often, so that watching it is never what keeps the gateway busy.
+const LIVE_SHARE = 20;
 
 async function renewLive() {
   if (document.hidden || !document.querySelector("[data-moving]")) return;
@@ -21,5 +23,11 @@ function isReadOnly() {
   return form && !form.querySelector("input:not([type=hidden]), select, textarea") && !document.querySelector("#dialog");
 }
 
-// A gateway that does not answer is asked again the next time.
-setInterval(() => renewLive().catch(() => {}), LIVE_EVERY_MS);
+async function keepLive() {
+  const began = performance.now();
+  // A gateway that does not answer is asked again the next time.
+  await renewLive().catch(() => {});
+  setTimeout(keepLive, Math.max(LIVE_EVERY_MS, LIVE_SHARE * (performance.now() - began)));
+}
+
+setTimeout(keepLive, LIVE_EVERY_MS);
