@@ -1,4 +1,4 @@
-"""Filters of objects: by version, and by the checkpoint that holds them."""
+"""Filters of objects: by version, by the storage that has a copy, and by the checkpoint that holds them."""
 
 from typing import Any
 
