@@ -277,7 +277,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("waybill/icon.svg")}],
     "SHOW_BACK_BUTTON": True,
     "STYLES": [lambda _request: static("waybill/admin.css")],
-    "SCRIPTS": [lambda _request: static("waybill/copy.js")],
+    "SCRIPTS": [lambda _request, of=name: static(f"waybill/{of}.js") for name in ("copy", "dialog", "live")],
     "DASHBOARD_CALLBACK": "gateway.admin.dashboard.context",
     "SIDEBAR": {"navigation": "gateway.admin.navigation.sidebar"},
     "COLORS": {

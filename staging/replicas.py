@@ -132,7 +132,7 @@ def lose(replica: Replica) -> None:
     if replica.state == ReplicaState.COPYING:
         drop_copy(replica)
     with transaction.atomic():
-        target = Object.objects.select_for_update().select_related("bucket").get(pk=replica.object_id)
+        target = _locked(replica)
         if target.replicas.filter(pk=replica.pk).exists():  # A move may have made it another version's.
             forget(replica)
         if not target.kept:
@@ -184,9 +184,10 @@ def let_go(replica: Replica, *, reason: str) -> Transfer | None:
         all_copies = list(target.replicas.select_related("storage"))
         mine = next((copy for copy in all_copies if copy.pk == replica.pk), None)
         policy = policies.of(target)
-        if mine is None or (_is_pinned(policy, mine.storage) and mine.storage.state != StorageState.DRAINING):
+        if mine is None or mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.kept:
             return None
-        if mine.state != ReplicaState.AVAILABLE or mine.dirty or not target.kept:
+        pinned_here = policy.pin and mine.storage.name == policy.lands_on
+        if pinned_here and mine.storage.state != StorageState.DRAINING:
             return None
         # A copy whose node is silent may be gone: it is no reason to let another go.
         rest = [copy for copy in all_copies if copy.pk != mine.pk and copy.storage.state != StorageState.SUSPECT]
@@ -274,10 +275,6 @@ def _locked(replica: Replica) -> Object:
     """The replica's version, whose row nobody else changes until the transaction ends; its bucket's is not locked."""
     rows = Object.objects.select_for_update(of=("self",)).select_related("bucket__storage")
     return rows.get(pk=replica.object_id)
-
-
-def _is_pinned(policy: Policy, storage: Storage) -> bool:
-    return policy.pin and storage.name == policy.lands_on
 
 
 def _tell_missing(target: Object) -> None:

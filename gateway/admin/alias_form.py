@@ -12,13 +12,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from gateway.admin import access
+from gateway.admin.bucket_field import BucketField
 from gateway.admin.service_form import ServiceForm
 from gateway.admin.words import LabelsField, SizeField
 from staging import aliases
 from staging.alias_terms import AliasSpec
-from staging.models import Alias, Bucket
-from staging.states import AliasMode, OnExists, Role
+from staging.models import Alias
+from staging.states import AliasMode, OnExists
 
 _LIFETIMES = {
     3600: "1 hour",
@@ -42,7 +42,7 @@ def lifetimes() -> list[tuple[int, str]]:
 class NewAliasForm(ServiceForm):
     """One alias for one key and one direction."""
 
-    bucket = forms.ModelChoiceField(Bucket.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget())
+    bucket = BucketField()
     key = forms.CharField(
         max_length=1100,
         strip=False,
@@ -142,11 +142,7 @@ class NewAliasForm(ServiceForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        mine = access.projects(self.request, Role.OPERATOR)
-        rows = Bucket.objects.filter(project__in=mine).select_related("project").order_by("mounted", "name")
-        self.fields["bucket"].queryset = rows
-        if access.sees_several(self.request):
-            self.fields["bucket"].label_from_instance = lambda row: f"{row.project} / {row}"
+        self.fields["bucket"].offer(self.request)
         self.fields["lifetime_s"].choices = lifetimes()
         self.fields["idle_s"].choices = [("", "no matter how long"), *lifetimes()]
         self.initial.setdefault("lifetime_s", settings.ALIAS_LIFETIME_S)

@@ -5,14 +5,15 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import F
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from gateway.admin import access, policy_form, policy_words, words
+from gateway.admin.browse import browse_page
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.policy_form import PolicyForm, shown
 from gateway.admin.service_form import bind
@@ -46,11 +47,14 @@ class NewBucketForm(PolicyForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        mine = Storage.objects.filter(project__in=access.projects(self.request, Role.ADMIN)).select_related("project")
+        mine = Storage.objects.filter(project__in=access.projects(self.request, Role.ADMIN))
+        mine = mine.select_related("project", "node").order_by("name")
         self.fields["storage"].queryset = mine
         several = access.sees_several(self.request)
-        if several:
-            self.fields["storage"].label_from_instance = lambda row: f"{row.project} / {row}"
+        told = policy_form.told
+        self.fields["storage"].label_from_instance = lambda row: (
+            f"{row.project} / {told(row)}" if several else told(row)
+        )
         self.offer(mine, grouped=several)
 
     def serve(self) -> Bucket:
@@ -88,6 +92,14 @@ class BucketAdmin(OwnedAdmin):
     search_fields = ["name"]
     search_help_text = "Name"
     ordering = ["mounted", "name"]
+    actions_detail = ["browse"]
+    # What the other write modes do not ask for.
+    conditional_fields = {
+        "prefix": "mounted === 'yes'",
+        "flush_within_s": "write === 'back'",
+        "dirty_budget_bytes": "write === 'back'",
+        "spill": "write === 'ephemeral'",
+    }
     readonly_fields = ["name", "project", "kind", "place", "created", "objects_link"]
     add_fieldsets = [
         (None, {"fields": ["storage", "name", "mounted", "prefix"]}),
@@ -113,6 +125,11 @@ class BucketAdmin(OwnedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Bucket | None = None) -> Any:
         return super().get_readonly_fields(request, obj) if obj else []
+
+    @action(description="Browse", icon="folder_open", permissions=["view"])
+    def browse(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        bucket = self.seen(request, object_id)
+        return browse_page(self, request, bucket, bucket)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A storage's root bucket goes with the storage."""
@@ -147,4 +164,6 @@ class BucketAdmin(OwnedAdmin):
     @display(description="Objects")
     def objects_link(self, row: Bucket) -> str:
         link = f"{reverse('admin:staging_object_changelist')}?{urlencode({'bucket__id__exact': row.pk})}"
-        return format_html('<a class="text-link" href="{}">Show objects</a>', link)
+        folders = reverse("admin:staging_bucket_browse", args=[row.pk])
+        both = '<a class="text-link" href="{}">List</a> · <a class="text-link" href="{}">Browse</a>'
+        return format_html(both, link, folders)

@@ -6,12 +6,16 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from gateway.admin import dialogs, words
+from gateway.admin import dialogs, progress, words
+from gateway.admin.checkpoint_form import NewCheckpointForm
 from gateway.admin.owned import OwnedAdmin, SeenFilter
+from gateway.admin.service_form import bind
 from staging import checkpoints
 from staging.errors import InvalidRequest
 from staging.models import Checkpoint
@@ -29,16 +33,33 @@ _RELEASE = dialogs.confirm(
 
 @admin.register(Checkpoint)
 class CheckpointAdmin(OwnedAdmin):
-    """The engine makes them by the API; people look, restore and let go."""
+    """Made by the engine or by people; workers make them safe, restore them and let go."""
 
-    needed = {"operate": Role.OPERATOR}
-    list_display = ["name_code", "project", "of", "state_badge", "amount", "created"]
-    list_filter = [("project", SeenFilter), ("state", ChoicesDropdownFilter)]
+    needed = {"add": Role.OPERATOR, "operate": Role.OPERATOR}
+    list_display = ["name_code", "project", "of", "state_badge", "amount", "restored", "created"]
+    list_filter = [("project", SeenFilter), ("state", ChoicesDropdownFilter), ("bucket", SeenFilter)]
     list_select_related = ["project", "bucket"]
     search_fields = ["name", "prefix"]
-    search_help_text = "Part of the name or of the prefix"
+    search_help_text = "Part of the name or of the folder"
+    none_yet = "A checkpoint keeps a set of versions, has them made safe, and brings them back whenever it is asked."
+    list_fullwidth = True
     actions_detail = ["restore", "release"]
-    fields = ["name_code", "of", "state_badge", "amount", "persisted", "failure", "created", "completed", "restored"]
+    add_fieldsets = [(None, {"fields": ["project", "name", "bucket", "prefix", "labels"]})]
+    fieldsets = [
+        (None, {"fields": ["name_code", "of", "state_badge", "persisted", "failure_words", "members_link"]}),
+        ("Times", {"fields": ["created", "completed", "restored"]}),
+    ]
+
+    def get_form(self, request: HttpRequest, obj: Checkpoint | None = None, change: bool = False, **how: Any) -> Any:
+        return super().get_form(request, obj, change, **how) if obj else bind(NewCheckpointForm, request)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Checkpoint | None = None) -> Any:
+        """Without a failure where there is none."""
+        shown = super().get_fieldsets(request, obj)
+        if obj is None or obj.failure:
+            return shown
+        named = [name for name in shown[0][1]["fields"] if name != "failure_words"]
+        return [(None, {"fields": named}), *shown[1:]]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Only what the checkpoint's state leaves sense to."""
@@ -49,14 +70,15 @@ class CheckpointAdmin(OwnedAdmin):
         }
         return [deed for deed in super().get_actions_detail(request, object_id) if sense[deed.action_name]]
 
-    @action(description="Restore", permissions=["operate"], icon="restore", dialog=_RESTORE)
+    @action(description="Restore", permissions=["operate"], icon="settings_backup_restore", dialog=_RESTORE)
     def restore(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         row = self.seen(request, object_id)
         try:
             checkpoints.restore(row)
         except InvalidRequest as exc:
             return self.done(request, row, str(exc), level=messages.ERROR)
-        return self.done(request, row, "The restore was begun.")
+        told = "has begun" if row.restoring_since else "is done: all that it holds is current again"
+        return self.done(request, row, f"The restore {told}.")
 
     @action(description="Delete", permissions=["operate"], icon="delete", variant=ActionVariant.DANGER, dialog=_RELEASE)
     def release(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
@@ -70,7 +92,7 @@ class CheckpointAdmin(OwnedAdmin):
     def name_code(self, row: Checkpoint) -> str:
         return words.code(row.name)
 
-    @display(description="Of")
+    @display(description="Of", ordering="bucket__name")
     def of(self, row: Checkpoint) -> str:
         labels = " ".join(f"{name}={value}" for name, value in row.labels.items())
         place = f"{row.bucket}/{row.prefix}" if row.bucket else ""
@@ -80,8 +102,8 @@ class CheckpointAdmin(OwnedAdmin):
     def state_badge(self, row: Checkpoint) -> str:
         if row.released_at:
             return words.badge("being deleted", "warning")
-        colours = {CheckpointState.COMPLETE: "success", CheckpointState.FAILED: "danger"}
-        return words.badge(row.state, colours.get(CheckpointState(row.state), "info"))
+        restoring = words.badge("being restored", "info") if row.restoring_since else ""
+        return progress.live(f"state-{row.pk}", format_html("{} {}", words.badge(row.state), restoring))
 
     @display(description="Objects", ordering="count")
     def amount(self, row: Checkpoint) -> str:
@@ -89,13 +111,25 @@ class CheckpointAdmin(OwnedAdmin):
 
     @display(description="Persisted")
     def persisted(self, row: Checkpoint) -> str:
-        found = checkpoints.progress(row)
-        return f"{found.persisted:,} of {found.members:,}, {words.size(found.persisted_bytes)}"
+        return progress.bar(progress.of_checkpoint(row))
 
-    @display(description="Complete, or failed")
+    @display(description="What was lost")
+    def failure_words(self, row: Checkpoint) -> str:
+        return format_html('<span class="wb-alarm wb-break">{}</span>', row.failure)
+
+    @display(description="Holds")
+    def members_link(self, row: Checkpoint) -> str:
+        query = urlencode({"checkpoint": row.pk, "versions": "all"})
+        link = f"{reverse('admin:staging_object_changelist')}?{query}"
+        noun = "object" if row.count == 1 else "objects"
+        return format_html('<a class="text-link" href="{}">{} {}</a>', link, f"{row.count:,}", noun)
+
+    @display(description="Complete, or failed", ordering="completed_at")
     def completed(self, row: Checkpoint) -> str:
-        return words.ago(row.completed_at)
+        return words.ago(row.completed_at) if row.completed_at else "not yet"
 
-    @display(description="Restored")
+    @display(description="Restored", ordering="restored_at")
     def restored(self, row: Checkpoint) -> str:
-        return "under way" if row.restoring_since else words.ago(row.restored_at)
+        if row.restoring_since:
+            return format_html("under way since {}", words.ago(row.restoring_since))
+        return words.ago(row.restored_at)

@@ -8,13 +8,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from adapters import registry
-from gateway.admin import access, words
+from gateway.admin import access, attention, progress, words
 from gateway.admin.event import event_badge
-from gateway.admin.transfer import progress_of
 from gateway.admin.usage import bar
-from staging import aliases
-from staging.models import Alias, Event, Object, Storage, Transfer, Upload
-from staging.states import AliasMode, AliasState, Role, TransferState
+from staging import aliases, copy_progress
+from staging.models import Alias, CopyJob, Event, Object, Project, Storage, Transfer, Upload
+from staging.states import AliasMode, AliasState, CopyState, Role, StorageState, TransferState
 
 #: Counting stops here, so that a catalog of many millions does not make the page slow.
 _COUNTED = 100_000
@@ -39,6 +38,9 @@ def context(request: HttpRequest, shown: dict[str, Any]) -> dict[str, Any]:
             _transfers(counts),
             _uploads(uploads),
         ],
+        "attention": attention.lines(request, mine, listed),
+        "copies": [_copy(row) for row in _running_copies(mine)],
+        "copies_url": f"{reverse('admin:staging_copyjob_changelist')}?state__exact={CopyState.RUNNING}",
         "storages": [_storage(row, several) for row in listed[:_STORAGES]],
         "more_storages": max(0, len(listed) - _STORAGES),
         "storages_url": reverse("admin:staging_storage_changelist"),
@@ -131,6 +133,8 @@ def _storage(row: Storage, several: bool) -> dict[str, Any]:
 def _alarm(row: Storage) -> str:
     if row.failing_since:
         return "It fails and is left alone for a while"
+    if row.state == StorageState.DRAINING and row.drain_is_late:
+        return "Its drain is late"
     return "The last test failed" if row.tested_at and not row.test_passed else ""
 
 
@@ -144,11 +148,27 @@ def _transfer(row: Transfer) -> dict[str, Any]:
 
 
 def _running(row: Transfer) -> dict[str, Any]:
-    told = progress_of(row)
+    told = progress.of_transfer(row)
     return {
         "label": row.label,
         "url": reverse("admin:staging_transfer_change", args=[row.pk]),
         "kind": row.kind,
+        "percent": told["percent"],
+        "pace": told["pace"],
+    }
+
+
+def _running_copies(mine: QuerySet[Project]) -> QuerySet[CopyJob]:
+    rows = CopyJob.objects.filter(project__in=mine, state=CopyState.RUNNING)
+    return copy_progress.with_counts(rows.select_related("source_bucket", "target_bucket"))[:_LINES]
+
+
+def _copy(row: CopyJob) -> dict[str, Any]:
+    told = progress.of_copy(row)
+    return {
+        "label": str(row),
+        "url": reverse("admin:staging_copyjob_change", args=[row.pk]),
+        "kind": "move" if row.moves else "copy",
         "percent": told["percent"],
         "pace": told["pace"],
     }

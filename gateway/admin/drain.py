@@ -3,25 +3,54 @@
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.urls import reverse
 from django.utils.http import urlencode
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from adapters import registry
-from gateway.admin import words
-from staging import drains
-from staging.models import Node, Storage
-from staging.states import StorageState
+from gateway.admin import progress, words
+from gateway.admin.words import DurationField
+from staging import drains, replication
+from staging.models import Replica, Storage, Transfer
+from staging.states import StorageState, TransferState
 
 #: So many of the objects that are left are named.
 _NAMED = 10
+#: The rates of so many transfers are added up.
+_RUNNING = 100
+_LONGEST_S = 366 * 86400
 
 LEAVING = (StorageState.DRAINING, StorageState.DRAINED)
 
 
-class DrainForm(BaseDialogForm):
+class _DrainForm(BaseDialogForm):
+    """Where to, a field ``to`` of each kind's own, and by when."""
+
+    deadline_s = DurationField(
+        label="Deadline",
+        help_text="From now on. What is left then is told by an event and here; the drain goes on. Empty: none.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["to"].queryset = self.others().order_by("-tier", "name")
+        self.fields["to"].label_from_instance = _told
+
+    def others(self) -> QuerySet[Storage]:
+        """Where the bytes may go."""
+        raise NotImplementedError
+
+    def clean_deadline_s(self) -> int | None:
+        """At most a year, as by the API."""
+        given: int | None = self.cleaned_data["deadline_s"]
+        if given is not None and given > _LONGEST_S:
+            raise forms.ValidationError("At most 366 d.")
+        return given
+
+
+class DrainForm(_DrainForm):
     """Chooses another storage of the same project, one that takes new bytes."""
 
     to = forms.ModelChoiceField(
@@ -31,14 +60,13 @@ class DrainForm(BaseDialogForm):
         widget=UnfoldAdminSelectWidget(),
         error_messages={"required": "There is no other active storage in this project."},
     )
+    field_order = ["to", "deadline_s"]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["to"].queryset = others_of(Storage.objects.get(pk=self.object_id))
-        self.fields["to"].label_from_instance = _told
+    def others(self) -> QuerySet[Storage]:
+        return others_of(Storage.objects.get(pk=self.object_id))
 
 
-class NodeDrainForm(BaseDialogForm):
+class NodeDrainForm(_DrainForm):
     """Chooses one storage off the node for all of its storages, or leaves that to each, and by when."""
 
     to = forms.ModelChoiceField(
@@ -48,59 +76,70 @@ class NodeDrainForm(BaseDialogForm):
         empty_label="for each storage the one of the highest tier with most room",
         widget=UnfoldAdminSelectWidget(),
     )
-    within_h = forms.FloatField(
-        label="Within hours",
-        required=False,
-        min_value=0,
-        max_value=366 * 24,
-        help_text="An event tells if something is left then; it goes on all the same.",
-        widget=UnfoldAdminDecimalFieldWidget(),
-    )
+    field_order = ["to", "deadline_s"]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def others(self) -> QuerySet[Storage]:
         projects = Storage.objects.filter(node=self.object_id).values("project")
-        fit = Storage.objects.filter(project__in=projects, state=StorageState.ACTIVE).exclude(node=self.object_id)
-        self.fields["to"].queryset = fit.order_by("-tier", "name")
-        self.fields["to"].label_from_instance = _told
-
-
-def node_drain_of(node: Node) -> list[dict[str, Any]]:
-    """What ``admin/staging/node/drain.html`` shows of a drain, a row for each storage; none where there is none."""
-    if node.draining_since is None:
-        return []
-    rows = []
-    for storage in node.storages.select_related("drain_to"):
-        left = drains.progress(storage)
-        told = {"copies": left.replicas, "size": words.size(left.bytes), "uploads": left.uploads}
-        deadline = words.moment(left.deadline) if left.deadline else ""
-        badge = words.badge("late", "danger") if left.is_late else words.badge(storage.state)
-        rows.append({"storage": storage, "deadline": deadline, "badge": badge, **told})
-    return rows
+        return _written(Storage.objects.filter(project__in=projects).exclude(node=self.object_id))
 
 
 def others_of(leaving: Storage) -> QuerySet[Storage]:
     """The storages of its project that take new bytes instead of it."""
-    others = Storage.objects.filter(project=leaving.project_id, state=StorageState.ACTIVE).exclude(pk=leaving.pk)
+    return _written(Storage.objects.filter(project=leaving.project_id).exclude(pk=leaving.pk)).order_by("-tier", "name")
+
+
+def _written(found: QuerySet[Storage]) -> QuerySet[Storage]:
     written = {scheme for scheme in registry.schemes() if not registry.is_read_only(scheme)}
-    return others.filter(scheme__in=written).order_by("-tier", "name")
+    return found.filter(state=StorageState.ACTIVE, scheme__in=written)
 
 
 def drain_of(storage: Storage) -> dict[str, Any] | None:
-    """What ``admin/staging/storage/panel.html`` shows of a drain; None where there is none."""
+    """What ``admin/staging/storage/drain.html`` shows of a drain; None where there is none."""
     if storage.state not in LEAVING:
         return None
     left = drains.progress(storage)
     objects = reverse("admin:staging_object_changelist")
-    named = list(drains.left(storage, _NAMED)) if left.replicas else []
+    here = {"storage": storage.pk, "bucket__mounted__exact": 0, "versions": "all"}
+    # Those that come first by number: to find the first by name takes a look at all.
+    some = drains.rows_left(storage).select_related("object__bucket").order_by("pk")[:_NAMED]
+    named = [f"{replica.object.bucket}/{replica.object.key}" for replica in some]
     return {
         "to": storage.drain_to,
         "copies": left.replicas,
         "size": words.size(left.bytes),
         "uploads": left.uploads,
         "mounted": left.mounted,
-        "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name})}"} for name in named],
-        "more": max(0, left.replicas - len(named)),
+        "is_over": storage.state == StorageState.DRAINED,
+        "deadline": words.ago(left.deadline) if left.deadline else "",
+        "is_late": left.is_late or storage.drain_is_late,
+        "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name, 'versions': 'all'})}"} for name in named],
+        "all_url": f"{objects}?{urlencode(here)}",
+        **(_moving(storage, left.bytes) if left.replicas else {}),
+    }
+
+
+def _moving(storage: Storage, left_bytes: int) -> dict[str, Any]:
+    """The transfers that bring what lies there elsewhere, by state, and how long they will take at their rate."""
+    shown = {TransferState.RUNNING: "under way", TransferState.QUEUED: "waiting", TransferState.FAILED: "failed"}
+    bringing = Transfer.objects.filter(state__in=shown, kind__in=replication.COPYING)
+    here = Replica.objects.filter(object=OuterRef("object"), storage=storage)
+    bringing = bringing.filter(Exists(here)).exclude(target=storage).order_by()
+    counts = dict(bringing.values_list("state").annotate(count=Count("pk")))
+    running = bringing.filter(state=TransferState.RUNNING)[:_RUNNING]
+    rate = sum(transfer.bytes_per_s or 0 for transfer in running)
+    address = reverse("admin:staging_transfer_changelist")
+    return {
+        "pace": progress.pace(rate, round(left_bytes / rate) if rate else None),
+        "transfers": [
+            {
+                "count": counts[state],
+                "words": told,
+                "alarm": state == TransferState.FAILED,
+                "url": f"{address}?{urlencode({'target__id__exact': storage.drain_to_id, 'state__exact': state})}",
+            }
+            for state, told in shown.items()
+            if counts.get(state)
+        ],
     }
 
 

@@ -36,7 +36,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "Activity",
             [
                 ("Transfers", "swap_horiz", _list("transfer"), member),
-                ("Copies", "content_copy", _list("copyjob"), member),
+                ("Copy jobs", "content_copy", _list("copyjob"), member),
                 ("Uploads", "upload", _list("upload"), member),
                 ("Events", "history", _list("event"), member),
             ],

@@ -4,23 +4,29 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from gateway.admin import dialogs, words
-from gateway.admin.drain import NodeDrainForm, node_drain_of
+from gateway.admin.drain import NodeDrainForm, drain_of
+from gateway.admin.usage import bar
 from staging import node_drains
 from staging.errors import InvalidRequest
-from staging.models import Node
-from staging.states import NodeState
+from staging.models import Node, Storage
+from staging.states import NodeState, StorageState
 
-_COLOURS = {"active": "success", "suspect": "warning", "lost": "danger", "draining": "warning", "drained": "info"}
+#: Until then its silence is told in seconds.
+_MINUTELY_S = 3600
 _DRAIN = dialogs.confirm(
     "Drain this node?",
     "Its storages take no new data, and workers move the copies of managed objects off the node, those that lie "
@@ -39,12 +45,19 @@ class NodeAdmin(ModelAdmin):
     one can be removed.
     """
 
-    list_display = ["name", "state_badge", "heard", "storage_names", "url"]
-    list_filter = ["state"]
-    search_fields = ["name"]
+    list_display = ["name", "state_badge", "heard", "storage_names", "address"]
+    list_filter = [("state", ChoicesDropdownFilter)]
+    list_filter_submit = True
+    search_fields = ["name", "url", "storages__name"]
+    search_help_text = "Part of a name, of the address, or of a storage's name"
     list_fullwidth = True
-    fields = ["name", "url", "state_badge", "heard", "began", "leaving", "storage_names", "left"]
-    readonly_fields = fields
+    none_yet = "A gateway that has a WAYBILL_NODE_NAME registers itself within seconds of its start."
+    fieldsets = [
+        (None, {"fields": ["name", "state_words", "heard", "address", "storage_table"]}),
+        ("Times", {"fields": ["began", "changed", "leaving", "draining"]}),
+    ]
+    readonly_fields = [name for _, content in fieldsets for name in content["fields"]]
+
     actions_detail = ["drain", "cancel_drain"]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
@@ -59,7 +72,8 @@ class NodeAdmin(ModelAdmin):
         return [deed for deed in offered if not senseless.get(deed.action_name)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
-        return super().get_queryset(request).prefetch_related("storages")
+        there = Prefetch("storages", Storage.objects.select_related("drain_to"))
+        return super().get_queryset(request).prefetch_related(there)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -84,9 +98,8 @@ class NodeAdmin(ModelAdmin):
     @action(description="Drain…", permissions=["operate"], icon="output", dialog=_DRAIN)
     def drain(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         def start(node: Node) -> str:
-            hours = form.cleaned_data["within_h"]
-            deadline_s = round(hours * 3600) if hours else None
-            node_drains.start(node, None, to=form.cleaned_data["to"], deadline_s=deadline_s)
+            given = form.cleaned_data
+            node_drains.start(node, None, to=given["to"], deadline_s=given["deadline_s"])
             return f"The node {node} is being drained."
 
         return self._done(request, object_id, start)
@@ -101,28 +114,61 @@ class NodeAdmin(ModelAdmin):
 
     @display(description="State", ordering="state")
     def state_badge(self, row: Node) -> str:
-        return words.badge(row.standing, _COLOURS[row.standing])
+        return words.badge(row.standing)
+
+    @display(description="State")
+    def state_words(self, row: Node) -> str:
+        """With what comes of its silence, and when."""
+        lost = words.duration(settings.NODE_LOST_S)
+        told = {
+            NodeState.ACTIVE: "",
+            NodeState.SUSPECT: f"takes nothing new, and is lost after {lost} of silence",
+            NodeState.LOST: "what lies there is not read, and counts no more, until the node is heard of again",
+        }
+        return format_html("{} {}", words.badge(row.standing), told[NodeState(row.state)])
 
     @display(description="Last heard of", ordering="seen_at")
     def heard(self, row: Node) -> str:
-        return words.ago(row.seen_at)
+        """In seconds at first: a node is suspect after some of them."""
+        silent = max(0, int((timezone.now() - row.seen_at).total_seconds()))
+        told = f"{words.about(silent)} ago" if silent < _MINUTELY_S else words.ago(row.seen_at)
+        return format_html('<span class="wb-nowrap" title="{}">{}</span>', words.moment(row.seen_at), told)
+
+    @display(description="Address", ordering="url")
+    def address(self, row: Node) -> str:
+        return words.code(row.url)
 
     @display(description="Started", ordering="started_at")
     def began(self, row: Node) -> str:
         return words.ago(row.started_at)
 
+    @display(description="In this state")
+    def changed(self, row: Node) -> str:
+        return format_html("since {}", words.ago(row.changed_at))
+
     @display(description="Told to stop")
     def leaving(self, row: Node) -> str:
-        return words.ago(row.leaving_at) if row.leaving_at else words.NOTHING
+        return words.ago(row.leaving_at) if row.leaving_at else "no"
+
+    @display(description="Told to be emptied")
+    def draining(self, row: Node) -> str:
+        return words.ago(row.draining_since) if row.draining_since else "no"
 
     @display(description="Storages")
     def storage_names(self, row: Node) -> str:
-        return ", ".join(str(storage) for storage in row.storages.all()) or words.NOTHING
+        """With the state of those that do not just work."""
+        lines = [(_page(one), one, _unusual(one)) for one in row.storages.all()]
+        told = format_html_join("", '<div><a class="text-link" href="{}">{}</a> {}</div>', lines)
+        return format_html('<div class="wb-cell">{}</div>', told) if lines else words.NOTHING
 
-    @display(description="Left to drain")
-    def left(self, row: Node) -> str:
-        left = node_drain_of(row)
-        return render_to_string("admin/staging/node/drain.html", {"left": left}) if left else words.NOTHING
+    @display(description="Storages")
+    def storage_table(self, row: Node) -> str:
+        """How full each is, and what a drain has left there."""
+        rows = [
+            {"name": one, "url": _page(one), "state": words.badge(one.state), "bar": bar(one), "drain": drain_of(one)}
+            for one in row.storages.all()
+        ]
+        return render_to_string("admin/staging/node/storages.html", {"storages": rows})
 
     def _done(self, request: HttpRequest, object_id: str, work: Callable[[Node], str]) -> HttpResponse:
         """Do the work of a dialog, say how it went, and show the node's page."""
@@ -135,3 +181,11 @@ class NodeAdmin(ModelAdmin):
             self.log_change(request, node, said)
             self.message_user(request, said, messages.SUCCESS)
         return HttpResponse(headers={"HX-Redirect": reverse("admin:staging_node_change", args=[node.pk])})
+
+
+def _page(storage: Storage) -> str:
+    return reverse("admin:staging_storage_change", args=[storage.pk])
+
+
+def _unusual(storage: Storage) -> str:
+    return words.badge(storage.state) if storage.state != StorageState.ACTIVE else ""

@@ -7,21 +7,22 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from unfold.admin import TabularInline
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
 from adapters.errors import AdapterError
-from gateway.admin import access, copy_job, dialogs, words
+from gateway.admin import access, copy_form, dialogs, words
 from gateway.admin.alias import aliases_of
+from gateway.admin.object_filters import CheckpointFilter, StorageFilter, VersionFilter, shown_of
 from gateway.admin.owned import OwnedAdmin, ReadOnlyInline, SeenFilter
 from gateway.admin.transfer import transfers_of
 from staging import explaining, objects, placement
 from staging.errors import StagingError
-from staging.models import Bucket, Object, Replica
+from staging.models import Bucket, Checkpoint, Object, Replica
 from staging.models.fields import behind
 from staging.states import ObjectState, Role
 
@@ -37,6 +38,10 @@ _DEMOTE = dialogs.confirm(
     "They stay until the bytes are where the bucket's policy has them persist. Reading the object may bring one back.",
     "Demote",
 )
+
+
+#: So many of them are named.
+_CHECKPOINTS = 20
 
 
 class ReplicaInline(ReadOnlyInline, TabularInline):
@@ -72,20 +77,6 @@ class ReplicaInline(ReadOnlyInline, TabularInline):
         return words.ago(row.verified_at)
 
 
-class VersionFilter(DropdownFilter):
-    """The versions that stand now, unless all are asked for."""
-
-    title = "versions"
-    parameter_name = "versions"
-    all_option = None
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("", "Current"), ("all", "All, with replaced and deleted ones")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Object]) -> QuerySet[Object]:
-        return queryset if self.value() == "all" else queryset.filter(current=True)
-
-
 @admin.register(Object)
 class ObjectAdmin(OwnedAdmin):
     """Searched by bucket and prefix, as in ``scratch/results/2026``."""
@@ -93,21 +84,37 @@ class ObjectAdmin(OwnedAdmin):
     project_path = "bucket__project_id"
     needed = {"delete": Role.OPERATOR, "operate": Role.OPERATOR}
     list_display = ["path", "version", "size_words", "state_badge", "durability", "created"]
-    list_filter = [("bucket", SeenFilter), VersionFilter, ("state", ChoicesDropdownFilter)]
+    list_filter = [
+        ("bucket", SeenFilter),
+        VersionFilter,
+        ("state", ChoicesDropdownFilter),
+        StorageFilter,
+        CheckpointFilter,
+    ]
     list_select_related = ["bucket__storage"]
     search_fields = ["key"]
     search_help_text = "bucket/prefix, or a prefix"
+    none_yet = "Objects come through write aliases, by copies, or as files of mounted buckets."
     paginator = InfinitePaginator
     show_full_result_count = False
     list_fullwidth = True
+    list_before_template = "admin/staging/object/shown.html"
     inlines = [ReplicaInline]
     actions_detail = ["verify", "demote", "copy"]
     change_form_outer_after_template = "admin/staging/object/explain.html"
     fieldsets = [
         (None, {"fields": ["path", "version_words", "state_badge", "durability", "size_words_exact", "created"]}),
         ("Content", {"fields": ["sha256_code", "content_type", "metadata_words", "identity"]}),
-        ("Uses", {"fields": ["alias_words", "transfer_words"]}),
+        ("Uses", {"fields": ["alias_words", "transfer_words", "checkpoint_words"]}),
     ]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Also what a drain has left, which the page of its storage leads to."""
+        return lookup == "bucket__mounted__exact" or super().lookup_allowed(lookup, value, request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """What other pages lead to says whose objects they are."""
+        return super().changelist_view(request, {"shown_of": shown_of(request), **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Object]:
         return super().get_queryset(request).prefetch_related("replicas__storage")
@@ -158,11 +165,11 @@ class ObjectAdmin(OwnedAdmin):
             return self.back_to(target)
         return self.done(request, target, "Its fast copies go." if asked else "It has no fast copies.")
 
-    @action(description="Copy or move", permissions=["operate"], icon="content_copy", dialog=copy_job.ASK)
+    @action(description="Copy or move", permissions=["operate"], icon="content_copy", dialog=copy_form.ASK)
     def copy(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         target = self.seen(request, object_id)
         try:
-            job = copy_job.begin(target, form)
+            job = copy_form.begin(target, form)
         except StagingError as exc:
             self.message_user(request, str(exc), messages.ERROR)
             return self.back_to(target)
@@ -220,11 +227,14 @@ class ObjectAdmin(OwnedAdmin):
         if row.state == ObjectState.DELETING:
             retired = "being removed" if row.replicas.all() else "removed"
             return format_html('{} <span class="wb-faint">{}</span>', words.badge(retired), words.ago(row.retired_at))
+        if not row.current:
+            held = "kept by a checkpoint" if row.pinned else "not current any more"
+            return format_html('{} <span class="wb-faint">{}</span>', words.badge(row.state), held)
         return words.badge(row.state)
 
     @display(description="Durability")
     def durability(self, row: Object) -> str:
-        return words.badge(placement.durability(row.replicas.all())) if row.current else words.NOTHING
+        return words.badge(placement.durability(row.replicas.all())) if row.kept else words.NOTHING
 
     @display(description="SHA-256")
     def sha256_code(self, row: Object) -> str:
@@ -241,6 +251,12 @@ class ObjectAdmin(OwnedAdmin):
     @display(description="Transfers")
     def transfer_words(self, row: Object) -> str:
         return transfers_of(row)
+
+    @display(description="Held by checkpoints")
+    def checkpoint_words(self, row: Object) -> str:
+        held = Checkpoint.objects.filter(members__object=row).order_by("-created_at")[:_CHECKPOINTS]
+        links = [(reverse("admin:staging_checkpoint_change", args=[one.pk]), one) for one in held]
+        return format_html_join(", ", '<a class="text-link" href="{}">{}</a>', links) or "none"
 
 
 def _is_kept(target: Object) -> bool:

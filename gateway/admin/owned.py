@@ -32,6 +32,8 @@ class OwnedAdmin(ModelAdmin):
     project_path: ClassVar[str] = "project_id"
     #: The role that each deed needs: add, change, delete, operate. A deed that is not named is nobody's.
     needed: ClassVar[Mapping[str, Role]] = {}
+    #: What an empty list says of where its rows come from.
+    none_yet: ClassVar[str] = ""
 
     list_filter_submit = True
     show_facets = admin.ShowFacets.NEVER

@@ -74,7 +74,7 @@ class PolicyForm(ServiceForm):
     replicate_to = forms.MultipleChoiceField(
         label="Further copies on",
         required=False,
-        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(attrs={"class": "wb-sentences"}),
         help_text="Besides the bucket's own storage, in this order.",
     )
     min_replicas = _count(
@@ -136,15 +136,16 @@ def _choices(storages: list[Storage], named: Iterable[str], *, grouped: bool) ->
     if grouped:
         projects = sorted({str(storage.project) for storage in storages})
         return [
-            (name, [(storage.name, _told(storage)) for storage in storages if str(storage.project) == name])
+            (name, [(storage.name, told(storage)) for storage in storages if str(storage.project) == name])
             for name in projects
         ]
     rest = [name for name in by_name if name not in named]
-    return [(name, _told(by_name[name]) if name in by_name else f"{name}: not there") for name in [*named, *rest]]
+    return [(name, told(by_name[name]) if name in by_name else f"{name}: not there") for name in [*named, *rest]]
 
 
-def _told(storage: Storage) -> str:
-    told = [f"tier {storage.tier}", f"site {storage.site}" if storage.site else ""]
-    told.append(f"node {storage.node}" if storage.node else "")
-    told.append(storage.state if storage.state != StorageState.ACTIVE else "")
-    return f"{storage.name}: {', '.join(filter(None, told))}"
+def told(storage: Storage) -> str:
+    """A storage among others to choose from: what speaks for it and against it."""
+    words = [f"tier {storage.tier}", f"site {storage.site}" if storage.site else ""]
+    words.append(f"node {storage.node}" if storage.node else "")
+    words.append(storage.state if storage.state != StorageState.ACTIVE else "")
+    return f"{storage.name}: {', '.join(filter(None, words))}"

@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from adapters import registry
@@ -21,10 +22,10 @@ from gateway.admin.giving_up import GiveUpForm
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
 from gateway.admin.storage_form import ChangeStorageForm, NewStorageForm, credential_field, fieldsets_of
-from gateway.admin.usage import bar
+from gateway.admin.usage import bar, passing
 from staging import drains, giving_up, health, storages
 from staging.errors import InvalidRequest, StagingError
-from staging.models import Node, Storage
+from staging.models import Storage
 from staging.states import Role, StorageState
 
 _TEST = dialogs.confirm(
@@ -60,10 +61,15 @@ class StorageAdmin(OwnedAdmin):
 
     needed = {"add": Role.ADMIN, "change": Role.ADMIN, "delete": Role.ADMIN, "operate": Role.ADMIN}
     list_display = ["name", "project", "kind", "tier_words", "state_badge", "node", "usage", "last_test", "browse_link"]
-    list_filter = [("project", SeenFilter), "scheme", "tier", "state"]
+    list_filter = [
+        ("project", SeenFilter),
+        ("state", ChoicesDropdownFilter),
+        ("tier", ChoicesDropdownFilter),
+        "scheme",
+    ]
     list_select_related = ["project", "credential", "node"]
-    search_fields = ["name"]
-    search_help_text = "Name"
+    search_fields = ["name", "site", "node__name"]
+    search_help_text = "Name, site or node"
     list_fullwidth = True
     actions = ["test_chosen"]
     actions_detail = ["test_connection", "browse", "cordon", "uncordon", "drain", "cancel_drain", "give_up"]
@@ -125,11 +131,12 @@ class StorageAdmin(OwnedAdmin):
             "title": f"Storage {row}",
             "storage": row,
             "kind": registry.describe(row.scheme).title,
-            "address": registry.base_uri(row.scheme, row.options) + (f" on the node {row.node}" if row.node else ""),
+            "address": registry.base_uri(row.scheme, row.options),
             "bar": bar(row),
+            "passing": passing(row),
+            "sees_nodes": request.user.is_superuser,
             "state": words.badge(row.state),
             "health": _health_words(row),
-            "node": _node_link(request, row.node),
             "tested": words.ago(row.tested_at),
             "buckets": row.buckets.all()[:20],
             "drain": drain_of(row),
@@ -147,7 +154,9 @@ class StorageAdmin(OwnedAdmin):
 
     @action(description="Browse", icon="folder_open", permissions=["view"])
     def browse(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return browse_page(self, request, self.seen(request, object_id))
+        storage = self.seen(request, object_id)
+        root = storage.buckets.select_related("storage__credential", "storage__node")
+        return browse_page(self, request, storage, root.get(name=storages.root_bucket_name(storage.name)))
 
     @action(description="Cordon", permissions=["operate"], icon="front_hand", dialog=_CORDON)
     def cordon(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
@@ -163,7 +172,7 @@ class StorageAdmin(OwnedAdmin):
     def drain(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         storage, to = self.seen(request, object_id), form.cleaned_data["to"]
         try:
-            drains.start(storage, to)
+            drains.start(storage, to, deadline_s=form.cleaned_data["deadline_s"])
         except InvalidRequest as exc:
             self.message_user(request, " ".join([str(exc), *exc.fields.values()]), messages.ERROR)
             return self.back_to(storage)
@@ -196,7 +205,8 @@ class StorageAdmin(OwnedAdmin):
 
     @display(description="Kind", ordering="scheme")
     def kind(self, row: Storage) -> str:
-        return registry.describe(row.scheme).title
+        title = registry.describe(row.scheme).title
+        return format_html('{} <div class="wb-faint">on {}</div>', title, row.node) if row.node else title
 
     @display(description="Tier", ordering="tier")
     def tier_words(self, row: Storage) -> str:
@@ -204,7 +214,8 @@ class StorageAdmin(OwnedAdmin):
 
     @display(description="State", ordering="state")
     def state_badge(self, row: Storage) -> str:
-        return format_html("{} {}", words.badge(row.state), words.badge("failing") if _is_failing(row) else "")
+        late = words.badge("late", "danger") if row.state == StorageState.DRAINING and row.drain_is_late else ""
+        return format_html("{} {} {}", words.badge(row.state), words.badge("failing") if _is_failing(row) else "", late)
 
     @display(description="Used", ordering="used_bytes")
     def usage(self, row: Storage) -> str:
@@ -264,14 +275,6 @@ class StorageAdmin(OwnedAdmin):
             "kinds": [option_fields.summary(registry.describe(scheme)) for scheme in storages.schemes()],
         }
         return TemplateResponse(request, "admin/staging/choose_kind.html", context)
-
-
-def _node_link(request: HttpRequest, node: Node | None) -> str:
-    """Its name, which leads superusers to its page."""
-    if node is None or not request.user.is_superuser:
-        return str(node or "")
-    link = reverse("admin:staging_node_change", args=[node.pk])
-    return format_html('<a class="text-link" href="{}">{}</a> {}', link, node, words.badge(node.standing))
 
 
 def _health_words(storage: Storage) -> str:

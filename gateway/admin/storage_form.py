@@ -12,12 +12,12 @@ from gateway.admin.option_fields import OPTION, SECRET
 from gateway.admin.service_form import InProjectForm, ServiceForm
 from gateway.admin.words import NameField, SizeField
 from staging import storages
-from staging.models import Credential, Storage
+from staging.models import Credential, Node, Storage
 from staging.states import Role
 from staging.storages import StorageSpec
 
 #: What every kind of storage has besides its options.
-_OWN = ("tier", "capacity_bytes", "site", "max_transfers")
+_OWN = ("tier", "capacity_bytes", "site", "node", "max_transfers")
 
 
 class _SettingsForm(ServiceForm):
@@ -38,6 +38,13 @@ class _SettingsForm(ServiceForm):
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "machine room 2"}),
         help_text="Where it stands, for policies that spread copies. Empty: a site of its own.",
     )
+    node = forms.ModelChoiceField(
+        Node.objects.all(),
+        required=False,
+        empty_label="None: every gateway and worker reaches it by itself",
+        widget=UnfoldAdminSelectWidget(),
+        help_text="The machine whose own disk or memory it is.",
+    )
     max_transfers = forms.IntegerField(
         label="Transfers at once",
         required=False,
@@ -51,6 +58,11 @@ class _SettingsForm(ServiceForm):
     class Meta:
         model = Storage
         fields: list[str] = []
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not Node.objects.exists():
+            del self.fields["node"]
 
     def field_of(self, name: str) -> str | None:
         found = (prefix + name for prefix in (OPTION, SECRET, "") if prefix + name in self.fields)
@@ -75,6 +87,7 @@ class NewStorageForm(_SettingsForm, InProjectForm):
             tier=asked["tier"],
             capacity_bytes=asked["capacity_bytes"],
             site=asked["site"],
+            node=asked.get("node"),
             max_transfers=asked["max_transfers"] or self.fields["max_transfers"].initial,
         )
         return storages.create(asked["project"], spec)
@@ -100,13 +113,15 @@ class ChangeStorageForm(_SettingsForm):
         for name in self.fields:
             if name.startswith(OPTION):
                 self.initial[name] = row.options.get(name.removeprefix(OPTION))
-        self.initial |= {name: getattr(row, name) for name in _OWN}
+        self.initial |= {name: getattr(row, name) for name in _OWN if name in self.fields}
 
     def serve(self) -> Storage:
         row, asked = self.instance, self.cleaned_data
         options, secrets = option_fields.given(asked, OPTION), option_fields.given(asked, SECRET)
         storages.resize(row, tier=asked["tier"], capacity_bytes=asked["capacity_bytes"])
         storages.place(row, site=asked["site"], max_transfers=asked["max_transfers"] or row.max_transfers)
+        if "node" in self.changed_data:
+            storages.give(row, asked["node"])
         if any(name.startswith((OPTION, SECRET)) for name in self.changed_data):
             storages.update(row, options=options, secrets=secrets or None)
         return row
@@ -119,8 +134,9 @@ def fieldsets_of(scheme: str, *, new: bool, with_secrets: bool) -> list[tuple[st
     rest = [f for f in fields if not f.secret and f not in usual]
     secret = [SECRET + f.name for f in fields if f.secret] if with_secrets else []
     head = ["project", "name"] if new else []
+    own = [name for name in _OWN if name != "node" or Node.objects.exists()]
     sets: list[tuple[str | None, dict[str, Any]]] = [
-        (None, {"fields": [*head, *_OWN]}),
+        (None, {"fields": [*head, *own]}),
         ("Where it is", {"fields": [OPTION + f.name for f in usual]}),
     ]
     if secret:

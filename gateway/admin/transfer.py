@@ -8,8 +8,8 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
@@ -17,7 +17,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 
-from gateway.admin import dialogs, words
+from gateway.admin import dialogs, progress, words
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from staging import replication, transfers
 from staging.errors import InvalidRequest
@@ -47,7 +47,7 @@ class TransferAdmin(OwnedAdmin):
     """Workers own these rows; people stop one, or have one that failed for good tried again."""
 
     needed = {"operate": Role.OPERATOR}
-    list_display = ["what", "project", "kind", "state_badge", "progress", "target", "created"]
+    list_display = ["what", "project", "kind", "state_badge", "progress_bar", "target_link", "created"]
     list_filter = [
         ("project", SeenFilter),
         ("state", ChoicesDropdownFilter),
@@ -57,15 +57,17 @@ class TransferAdmin(OwnedAdmin):
     list_select_related = ["project", "target"]
     search_fields = ["label", "error_code"]
     search_help_text = "Part of the object's name, or an error code"
+    none_yet = "Waybill makes them by itself: what policies, copies and drains ask for."
     paginator = InfinitePaginator
     show_full_result_count = False
     list_fullwidth = True
     actions = ["cancel_chosen", "retry_chosen"]
     actions_detail = ["cancel", "retry"]
     fieldsets = [
-        (None, {"fields": ["object_link", "kind", "reason", "state_words", "progress", "target", "urgency", "tries"]}),
+        (None, {"fields": ["object_link", "kind", "reason", "state_words", "progress_bar", "target_link", "job_link"]}),
         ("First error", {"fields": ["error_code", "error_detail"]}),
-        ("Times", {"fields": ["created", "due", "started", "finished", "lease", "identity"]}),
+        ("Its turn", {"fields": ["urgency", "tries", "due"]}),
+        ("Times", {"fields": ["created", "started", "finished", "lease", "identity"]}),
     ]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -73,9 +75,11 @@ class TransferAdmin(OwnedAdmin):
         return lookup == "job" or super().lookup_allowed(lookup, value, request)
 
     def get_fieldsets(self, request: HttpRequest, obj: Transfer | None = None) -> list:
-        """Without the error where there is none."""
+        """Without an error, or a copy that it is part of, where there is none."""
         shown = super().get_fieldsets(request, obj)
-        return shown if obj and obj.error_code else [shown[0], shown[2]]
+        if obj is None or obj.job_id is None:
+            shown = [(None, {"fields": [name for name in shown[0][1]["fields"] if name != "job_link"]}), *shown[1:]]
+        return [part for part in shown if part[0] != "First error" or (obj and obj.error_code)]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Only what the transfer's state leaves sense to."""
@@ -88,7 +92,7 @@ class TransferAdmin(OwnedAdmin):
         }
         return [deed for deed in super().get_actions_detail(request, object_id) if sense[deed.action_name]]
 
-    @action(description="Cancel", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
+    @action(description="Stop", permissions=["operate"], icon="cancel", variant=ActionVariant.DANGER, dialog=_CANCEL)
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         return self._do(request, object_id, _stop)
 
@@ -96,7 +100,7 @@ class TransferAdmin(OwnedAdmin):
     def retry(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         return self._do(request, object_id, _retry)
 
-    @admin.action(description="Cancel", permissions=["operate"])
+    @admin.action(description="Stop", permissions=["operate"])
     def cancel_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
         self._do_all(request, rows, _stop)
 
@@ -120,18 +124,31 @@ class TransferAdmin(OwnedAdmin):
     def state_badge(self, row: Transfer) -> str:
         lines = [("wb-faint wb-alarm", row.error_code)] if row.error_code else []
         lines += [("wb-faint wb-nowrap", f"{self.tries(row)} attempts")] if row.attempts > 1 else []
+        if row.state == TransferState.QUEUED and row.not_before > timezone.now():
+            lines.append(("wb-faint wb-nowrap", format_html("again {}", words.ago(row.not_before))))
         told = format_html_join("", '<div class="{}">{}</div>', lines)
-        return format_html('<div class="wb-cell">{}{}</div>', words.badge(row.state), told)
+        badge = format_html('<div class="wb-cell">{}{}</div>', words.badge(row.state), told)
+        return progress.live(f"state-{row.pk}", badge)
 
     @display(description="State")
     def state_words(self, row: Transfer) -> str:
         asked = row.cancelled_at if row.state in replication.LIVE else None
         told = format_html("asked to stop {}", words.ago(asked)) if asked else ""
-        return format_html("{} {}", words.badge(row.state), told)
+        return progress.live(f"state-{row.pk}", format_html("{} {}", words.badge(row.state), told))
 
     @display(description="Progress")
-    def progress(self, row: Transfer) -> str:
-        return render_to_string("admin/staging/transfer/progress.html", progress_of(row))
+    def progress_bar(self, row: Transfer) -> str:
+        return progress.bar(progress.of_transfer(row))
+
+    @display(description="To", ordering="target__name")
+    def target_link(self, row: Transfer) -> str:
+        link = reverse("admin:staging_storage_change", args=[row.target_id])
+        return format_html('<a class="text-link" href="{}">{}</a>', link, row.target)
+
+    @display(description="Part of")
+    def job_link(self, row: Transfer) -> str:
+        link = reverse("admin:staging_copyjob_change", args=[row.job_id])
+        return format_html('<a class="text-link" href="{}">the copy to {}</a>', link, words.code(row.job.target))
 
     @display(description="Priority", ordering="priority")
     def urgency(self, row: Transfer) -> str:
@@ -181,18 +198,6 @@ class TransferAdmin(OwnedAdmin):
             self.message_user(request, f"{count} of them {outcome}.", messages.SUCCESS)
         for reason, count in refused.items():
             self.message_user(request, f"{count} of them not: {reason}", messages.ERROR)
-
-
-def progress_of(row: Transfer) -> dict[str, Any]:
-    """What ``admin/staging/transfer/progress.html`` draws; rate and time left while it runs."""
-    done = row.state == TransferState.DONE
-    percent = min(100, round(100 * row.bytes_done / row.size)) if row.size else 100 * done
-    rate, left = row.bytes_per_s, row.seconds_left
-    pace = f"{words.size(rate)}/s" if rate else ""
-    if rate and left is not None:
-        pace += f", {words.about(left)} left"
-    told = words.size(row.size) if done else f"{words.size(row.bytes_done)} of {words.size(row.size)}"
-    return {"percent": percent, "words": told, "pace": pace}
 
 
 def transfers_of(target: Object) -> str:

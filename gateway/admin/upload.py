@@ -19,6 +19,7 @@ class UploadAdmin(OwnedAdmin):
     list_select_related = ["alias__bucket", "storage"]
     search_fields = ["alias__key"]
     search_help_text = "Part of the key"
+    none_yet = "Uploads are shown while they run, and until what broke off is cleared away."
     fields = ["target", "storage", "location", "declared", "reserved", "state_badge", "began", "lease", "identity"]
 
     @display(description="To", ordering="alias__key")

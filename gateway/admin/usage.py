@@ -3,10 +3,12 @@
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Count, QuerySet, Sum
 
 from gateway.admin import words
 from staging.models import Storage
 from staging.policies import SLOWEST_FAST_TIER
+from staging.states import BlockState, ReplicaState
 
 
 def bar(storage: Storage) -> dict[str, Any]:
@@ -27,6 +29,19 @@ def bar(storage: Storage) -> dict[str, Any]:
         "marks": marks,
         "passed": next((mark for mark in reversed(marks) if fill > mark["percent"]), None),
     }
+
+
+def passing(storage: Storage) -> dict[str, str]:
+    """What is there that is not to stay: bytes that wait to be flushed, and blocks that are cached for readers."""
+    waiting = storage.replicas.filter(dirty=True, state=ReplicaState.AVAILABLE)
+    cached = storage.cached_blocks.filter(state=BlockState.READY)
+    return {"dirty": _counted(waiting, "copy", "copies"), "cached": _counted(cached, "block", "blocks")}
+
+
+def _counted(rows: QuerySet[Any], one: str, more: str) -> str:
+    found = rows.order_by().aggregate(count=Count("pk"), bytes=Sum("size", default=0))
+    count = found["count"]
+    return f"{count:,} {one if count == 1 else more}, {words.size(found['bytes'])}" if count else ""
 
 
 def _marks() -> list[dict[str, Any]]:

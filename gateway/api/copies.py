@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Choice, Flag, Text
 from gateway.api.paging import ListQuery, Pager, answer, page_of
-from staging import copy_jobs
+from staging import copy_jobs, copy_progress
 from staging.copy_specs import CopySpec
 from staging.errors import InvalidRequest
 from staging.models import Bucket, CopyJob
@@ -109,7 +109,8 @@ class Copies(CopyEndpoint):
         """Copies, the newest first."""
         query = CopyQuery.of(request)
         chosen = {"state": query.validated_data["state"]} if "state" in query.validated_data else {}
-        return Response(answer(Pager(request, query).of(self.rows.filter(**chosen), "-created_at", "-id"), CopyAnswer))
+        rows = copy_progress.with_counts(self.rows.filter(**chosen))
+        return Response(answer(Pager(request, query).of(rows, "-created_at", "-id"), CopyAnswer))
 
     @extend_schema(operation_id="createCopy", request=CopyBody, responses={201: CopyAnswer})
     def post(self, request: Request) -> Response:

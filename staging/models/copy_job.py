@@ -85,13 +85,18 @@ class CopyJob(models.Model):
         """How many objects were given up, until they are tried again."""
         if self.state == CopyState.DONE:
             return 0
-        return self.transfers.filter(state=TransferState.FAILED).count()
+        # Lists have both of these counted for all rows at once: copy_progress.with_counts.
+        counted: int | None = getattr(self, "counted_failed", None)
+        return counted if counted is not None else self.transfers.filter(state=TransferState.FAILED).count()
 
     @property
     def bytes_moved(self) -> int:
         """The bytes that are done, with those of objects that are on their way."""
         if self.state != CopyState.RUNNING:
             return self.bytes_done
+        counted: int | None = getattr(self, "counted_bytes", None)
+        if counted is not None:
+            return self.bytes_done + counted
         live = self.transfers.filter(state=TransferState.RUNNING).aggregate(bytes=Sum("bytes_done"))["bytes"]
         return self.bytes_done + (live or 0)
 

@@ -37,5 +37,5 @@ class Node(models.Model):
         """Its state in one word; one that is heard of may be draining, or drained."""
         if self.state != NodeState.ACTIVE or self.draining_since is None:
             return str(self.state)
-        left = self.storages.exclude(state__in=(StorageState.DRAINED, StorageState.LOST))
-        return str(StorageState.DRAINING if left.exists() else StorageState.DRAINED)
+        is_empty = all(one.state in (StorageState.DRAINED, StorageState.LOST) for one in self.storages.all())
+        return str(StorageState.DRAINED if is_empty else StorageState.DRAINING)

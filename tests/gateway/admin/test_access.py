@@ -274,7 +274,10 @@ def test_nodes_are_shown_to_superusers_and_removed_once_they_are_lost(lab: Lab, 
     for address in (shown, one):
         text = people.root.get(address)
         assert all(word in text for word in ("alpha", "http://10.0.0.7", "active", "disk"))
-    assert "on the node alpha" in people.admin.get(page("storage", "change", lab.storage.pk))
+    told = page("storage", "change", lab.storage.pk)
+    assert one in people.root.get(told)
+    assert one not in people.admin.get(told)
+    assert "<dd>alpha</dd>" in people.admin.get(told)
     people.root.get(page("node", "delete", node.pk), 403)
     lab.storage.node = None
     lab.storage.save()
@@ -295,9 +298,9 @@ def test_a_superuser_drains_a_node_and_sees_what_is_left(lab: Lab, people: Peopl
     assert Node.objects.get().draining_since is None
     shown = people.root.get(one)
     assert (start in shown, cancel in shown) == (True, False)
-    shown = people.root.confirms(start, within_h="2")
+    shown = people.root.confirms(start, deadline_s="2 h")
     assert "The node alpha is being drained." in shown
-    assert all(words in shown for words in ("to next: 1 copy, 1 B", "draining"))
+    assert all(words in shown for words in ("1 copy, 1 B left", "draining"))
     assert (start in shown, cancel in shown) == (False, True)
     storage = Storage.objects.get(pk=lab.storage.pk)
     assert (storage.state, storage.drain_to) == ("draining", to)

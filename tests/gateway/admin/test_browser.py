@@ -127,12 +127,67 @@ def test_from_a_first_storage_to_a_revoked_alias(
     assert complaints == []
 
 
+def test_a_folder_is_browsed_copied_and_kept(
+    disks: list[int], screen: Page, complaints: list[str], gateway: Gateway, tmp_path: Path
+) -> None:
+    """From a bucket's form, which asks only for what its write mode needs, to a page that follows what goes on."""
+    screen.goto(f"{gateway.url}/admin/staging/bucket/add/")
+    screen.get_by_label("Storage").first.select_option(label="new: tier 2")
+    screen.get_by_role("textbox", name="Name").fill("runs")
+    expect(screen.get_by_label("Flushed within")).to_be_hidden()
+    screen.get_by_role("radio", name="Back:").check()
+    expect(screen.get_by_label("Flushed within")).to_be_visible()
+    screen.get_by_role("radio", name="Through:").check()
+    screen.get_by_role("button", name="Save").click()
+    screen.goto(f"{gateway.url}/admin/staging/alias/add/")
+    screen.get_by_label("Bucket").select_option(label="runs")
+    screen.get_by_role("textbox", name="Key").fill("in/x")
+    screen.get_by_label("Direction").select_option("write")
+    screen.get_by_role("button", name="Save").click()
+    (tmp_path / "x").write_text("x")
+    to = screen.locator("#alias-url").inner_text()
+    assert subprocess.run(["curl", "-fsS", "-T", tmp_path / "x", to], capture_output=True, timeout=60).returncode == 0
+
+    screen.goto(f"{gateway.url}/admin/staging/bucket/")
+    screen.get_by_role("row", name="runs").get_by_role("link", name="Browse").click()
+    screen.get_by_role("link", name="in/").click()
+    folder = screen.url
+    screen.get_by_role("link", name="Make a checkpoint").click()
+    screen.get_by_role("textbox", name="Name").fill("kept")
+    screen.get_by_role("button", name="Save").click()
+    expect(screen.get_by_text("1 of 1 objects")).to_be_visible()
+    screen.get_by_role("link", name="Restore").click()
+    screen.get_by_role("button", name="Restore it").click()
+    expect(screen.get_by_text("The restore is done")).to_be_visible()
+
+    screen.goto(folder)
+    screen.get_by_role("link", name="Copy or move this folder").click()
+    screen.get_by_label("To the bucket").select_option(label="~old")
+    screen.get_by_label("Key or folder").last.fill("out/")
+    screen.get_by_role("button", name="Save").click()
+    badge = screen.locator("[data-live^=state]")
+    expect(badge).to_have_text("running")
+    # Somebody else stops it.
+    elsewhere = screen.context.new_page()
+    elsewhere.goto(screen.url)
+    elsewhere.get_by_role("link", name="Stop").click()
+    elsewhere.get_by_role("button", name="Stop it").click()
+    expect(elsewhere.get_by_text("The copy is cancelled.")).to_be_visible()
+    expect(badge).to_have_text("cancelled")
+    expect(screen.get_by_role("link", name="Go on")).to_be_visible()
+    assert complaints == []
+
+
 def test_a_drain_asks_where_to_in_its_dialog(
     disks: list[int], screen: Page, complaints: list[str], gateway: Gateway
 ) -> None:
     screen.goto(f"{gateway.url}/admin/staging/storage/{disks[0]}/change/")
     screen.get_by_role("link", name="Drain…").click()
     screen.get_by_label("To").select_option(label="new: tier 2")
+    screen.get_by_label("Deadline").fill("soon")
+    screen.get_by_role("button", name="Drain").click()
+    expect(screen.get_by_text("Write a time like")).to_be_visible()
+    screen.get_by_label("Deadline").fill("2 h")
     screen.get_by_role("button", name="Drain").click()
     expect(screen.get_by_text("The storage old is being drained to new.")).to_be_visible()
     expect(screen.locator("#drain")).to_contain_text("Nothing of managed buckets is left here.")
@@ -140,12 +195,13 @@ def test_a_drain_asks_where_to_in_its_dialog(
 
 
 def test_pages_fit_a_narrow_dark_screen(screen: Page, complaints: list[str], gateway: Gateway) -> None:
-    screen.set_viewport_size({"width": 800, "height": 900})
+    screen.set_viewport_size({"width": 390, "height": 900})
     screen.emulate_media(color_scheme="dark")
     models = (
         "alias",
         "apikey",
         "bucket",
+        "checkpoint",
         "copyjob",
         "credential",
         "event",
@@ -155,9 +211,10 @@ def test_pages_fit_a_narrow_dark_screen(screen: Page, complaints: list[str], gat
         "transfer",
         "upload",
     )
-    adds = ("alias/add/", "apikey/add/", "bucket/add/", "storage/add/?scheme=s3", "credential/add/?scheme=sftp")
+    forms = ("alias", "apikey", "bucket", "checkpoint", "copyjob")
+    adds = (*(f"{form}/add/" for form in forms), "storage/add/?scheme=s3", "credential/add/?scheme=sftp")
     for address in ("", *(f"staging/{model}/" for model in models), *(f"staging/{add}" for add in adds)):
         screen.goto(f"{gateway.url}/admin/{address}")
         expect(screen.locator("html")).to_have_class("dark")
-        assert screen.evaluate("document.documentElement.scrollWidth") <= 800, address
+        assert screen.evaluate("document.documentElement.scrollWidth") <= 390, address
     assert complaints == []

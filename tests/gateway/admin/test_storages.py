@@ -1,5 +1,7 @@
 """Storages and their credentials in the admin: forms from the adapters' own words, secrets that never come back."""
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from staging import credentials, storages
-from staging.models import Credential, Storage, Transfer
+from staging.models import CachedBlock, Credential, Node, Object, Replica, Storage, Transfer
 from staging.states import StorageState
 from staging.storages import StorageSpec
 from tests.gateway.admin.conftest import CANARY, People, errors_in, page
@@ -299,6 +301,56 @@ def test_a_storage_is_given_up_by_who_says_how_much_is_lost(lab: Lab, people: Pe
     assert address not in shown
     assert Storage.objects.get(pk=lab.storage.pk).is_given_up
     assert not lab.storage.replicas.exists()
+
+
+def test_a_drain_that_is_late_says_so_and_leads_to_what_is_left(lab: Lab, people: People) -> None:
+    lab.note("a", "b")
+    to = storages.create(lab.project, StorageSpec("next", "memory", {}))
+    address = page("storage", "drain", lab.storage.pk)
+    never = people.admin.send(address, _form_submitted="on", to=to.pk, deadline_s="999999999999 d")
+    assert "At most 366 d." in never.content.decode()
+    shown = people.admin.confirms(address, to=to.pk, deadline_s="1 h")
+    assert "To be over" in shown
+    assert "2 waiting" in shown
+    began = timezone.now() - timedelta(seconds=10)
+    moving = Transfer.objects.order_by("label")[:1]
+    lease = timezone.now() + timedelta(hours=1)
+    Transfer.objects.filter(pk__in=[row.pk for row in moving]).update(
+        state="running", size=1000, bytes_done=10, started_at=began, lease_expires_at=lease
+    )
+    Replica.objects.update(size=50)
+    late = timezone.now() - timedelta(minutes=5)
+    Storage.objects.filter(pk=lab.storage.pk).update(drain_deadline=late, drain_is_late=True)
+    shown = people.viewer.get(page("storage", "change", lab.storage.pk))
+    assert "Late: it was to be over" in shown
+    assert "1 under way" in shown
+    assert re.search(r"1 B/s, \d+ min", shown), "what is left at the rate of what moves"
+    found = re.search(r'href="([^"]*)">All 2 that are left', shown)
+    assert found
+    listed = people.viewer.get(found[1].replace("&amp;", "&"))
+    assert "data/a" in listed
+    assert "data/b" in listed
+    assert f"The drain of the storage {lab.storage} is late." in people.viewer.get("/admin/")
+
+
+def test_a_storage_is_given_to_a_node_and_tells_what_is_to_go(lab: Lab, people: People) -> None:
+    assert 'name="node"' not in people.admin.get(page("storage", "change", lab.storage.pk)), "there is no node"
+    now = timezone.now()
+    node = Node.objects.create(name="alpha", url="http://10.0.0.7", seen_at=now, started_at=now, changed_at=now)
+    kept = {"tier": "2", "capacity_bytes": "", "site": "", "max_transfers": "4", "option_root": str(lab.root)}
+    shown = people.admin.saves(page("storage", "change", lab.storage.pk), **kept, node=node.pk)
+    assert Storage.objects.get(pk=lab.storage.pk).node == node
+    assert "Not safe yet" not in shown
+    lab.note("a")
+    Replica.objects.update(dirty=True, size=1024)
+    target, how = Object.objects.get(), {"storage": lab.storage, "state": "ready", "size": 2048}
+    CachedBlock.objects.bulk_create(CachedBlock(object=target, start=at, key=str(at), **how) for at in (0, 2048))
+    shown = people.viewer.get(page("storage", "change", lab.storage.pk))
+    assert "1 copy, 1.0 KiB; to be flushed" in shown
+    assert "2 blocks, 4.0 KiB" in shown
+    Node.objects.update(state="lost")
+    refused = errors_in(people.admin.send(page("storage", "change", lab.storage.pk), **kept, node=""))
+    assert refused == {"node": ["It is lost."]}
 
 
 def test_a_drain_needs_a_storage_of_the_project_that_takes_data(lab: Lab, other: Lab, people: People) -> None:
