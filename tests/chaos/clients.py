@@ -110,7 +110,7 @@ class Client(threading.Thread):
 
     def _leading_to_what_is_wanted(self) -> Callable[[Slot], None] | None:
         wanted = self.wanted()
-        if not wanted or self.dice.random() < 0.5:
+        if not wanted or self.dice.random() < 0.3:
             return None
         kind = self.dice.choice(wanted)
         if kind in errands.KINDS:

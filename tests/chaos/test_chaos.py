@@ -19,7 +19,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS") or 120)
 MISSING = 77
 
 
-@pytest.mark.timeout(SECONDS + 360)
+@pytest.mark.timeout(SECONDS + 720)
 @pytest.mark.parametrize(
     "vendor",
     [pytest.param(name, marks=pytest.mark.xdist_group(f"chaos-{name}")) for name in ("postgresql", "sqlite")],

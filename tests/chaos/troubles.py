@@ -111,7 +111,7 @@ class Troubles:
         with suppress(InvalidRequest):
             if far.state == StorageState.DRAINED or (far.drain_to_id and self._dice.random() < 0.3):
                 drains.cancel(far)
-            else:
+            elif far.replicas.exists():  # It would be over at once.
                 drains.start(far, cold)
 
     def _set_usual(self, name: str) -> None:
