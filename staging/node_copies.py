@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from adapters.errors import AdapterError, NotFound
-from staging import nodes, replicas, replication
+from staging import nodes, replicas, replication, sharing
 from staging.models import Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.states import ReplicaState, StorageState, TransferKind
@@ -34,7 +34,7 @@ def look() -> int:
     while page := list(here.filter(pk__gt=last)[:_AT_ONCE]):
         last = page[-1].pk
         for replica in page:
-            if not _is_there(replica) and replicas.condemn(replica, "it is not there", missing=True):
+            if not _is_there(replica) and sharing.condemn(replica, "it is not there", missing=True):
                 missing += 1
                 replication.settle(replica.object)
     if missing:

@@ -33,7 +33,7 @@ from django.utils import timezone
 from adapters import registry
 from adapters.base import Adapter, ListsUnfinished, ObjectStat, Prefix, Unfinished
 from adapters.errors import AccessDenied, NotFound
-from staging import replicas, replication
+from staging import replication, sharing
 from staging.connections import release
 from staging.models import CachedBlock, Replica, Storage, Upload
 from staging.models.fields import behind
@@ -155,7 +155,7 @@ def act(storage: Storage, *, undated: bool = False) -> Report:
         elif finding.kind == Kind.UNFINISHED:
             adapter.abort_write(finding.token)
             log.info("unfinished.removed", storage=storage.name, key=finding.key, size=finding.size)
-        elif finding.replica is not None and replicas.condemn(finding.replica, finding.why):
+        elif finding.replica is not None and sharing.condemn(finding.replica, finding.why):
             replication.settle(finding.replica.object)
         release()
     return report

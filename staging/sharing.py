@@ -6,9 +6,11 @@ place go with its last row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
@@ -199,3 +201,20 @@ def share_copy(target: Object, twin: Replica) -> bool:
     copy.save()
     replicas.tell_copied(copy.object, copy)
     return True
+
+
+def condemn(replica: Replica, why: str, *, missing: bool = False) -> bool:
+    """As ``replicas.condemn``. Versions of the place that have no good copy left get those of the others."""
+    found = replicas.condemn(replica, why, missing=missing)
+    versions = Object.objects.filter(KEPT, replicas__in=replicas.of_place(replica)).order_by("pk")[:_TWINS]
+    copies: dict[UUID, list[Replica]] = {version.pk: [] for version in versions}
+    for copy in Replica.objects.filter(object__in=copies).select_related("storage").order_by("pk"):
+        copies[copy.object_id].append(copy)
+    good = [copy for rows in copies.values() for copy in rows if placement.is_readable(copy)]
+    for version in versions:
+        has = {copy.storage_id for copy in copies[version.pk]}
+        twin = next((copy for copy in good if copy.storage_id not in has), None)
+        if twin and not any(map(placement.is_readable, copies[version.pk])):
+            with suppress(IntegrityError), transaction.atomic():
+                share_copy(version, twin)
+    return found

@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection
 
 from adapters.base import CHUNK_BYTES, ReadStream
 from adapters.errors import Damaged, Truncated
-from staging import blocks, cached_blocks, replicas, replication
+from staging import blocks, cached_blocks, replication, sharing
 from staging.blocks import BLOCK_BYTES, SUM_BYTES, WHOLE_BYTES, Proof
 from staging.connections import release
 from staging.models import BlockSums, CachedBlock, Object, Replica
@@ -106,7 +106,7 @@ class VerifiedRead(ReadStream):
         try:
             if isinstance(self._place, CachedBlock):
                 cached_blocks.let_go(self._place)
-            elif replicas.condemn(self._place, f"block {number} is not what was stored"):
+            elif sharing.condemn(self._place, f"block {number} is not what was stored"):
                 replication.settle(self._place.object)
         except DatabaseError as exc:
             log.warning("replica.not_condemned", place=self._place.pk, error=type(exc).__name__)

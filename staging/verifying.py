@@ -1,7 +1,7 @@
 """Verifying: a copy is read whole and compared with what the catalog says of it; a damaged one is served to nobody."""
 
 from adapters.errors import NotFound
-from staging import claims, replicas, replication
+from staging import claims, replicas, replication, sharing
 from staging.claims import Claim
 from staging.connections import release
 from staging.copying import sha256_of
@@ -29,7 +29,7 @@ def verify(transfer: Transfer, claim: Claim) -> None:
             wrong, missing = "it is not there", True
         claim.confirm(transfer.size)
         if wrong:
-            replicas.condemn(replica, wrong, missing=missing)
+            sharing.condemn(replica, wrong, missing=missing)
         else:
             replicas.confirm(replica)
         replication.settle(replica.object)

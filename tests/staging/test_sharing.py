@@ -187,6 +187,27 @@ def test_a_further_copy_of_one_version_is_shared_by_the_others(yard: Yard) -> No
     yard.assert_all_is_counted()
 
 
+def test_a_version_that_has_no_good_copy_left_gets_one_of_those_that_it_shared_the_damaged_place_with(
+    yard: Yard,
+) -> None:
+    source, target = yard.bucket("runs", **TWO), yard.bucket("kept")
+    made = yard.put(source, "a", DATA)
+    one = copied(yard, source, target)
+    yard.work()
+    assert (set(yard.where(made)), set(yard.where(one))) == ({"home", "far"}, {"home"})
+    yard.file(yard.copy_on(one, "home")).write_bytes(b"?" + DATA[1:])
+    replication.verify(yard.copy_on(one, "home"), reason="test")
+    transfers.run(str(Transfer.objects.get(kind=TransferKind.VERIFY).pk))
+    assert yard.where(one) == {"home": "deleting", "far": "available"}
+    assert Object.objects.get(pk=one.pk).state == "available"
+    assert read(one) == DATA
+    for _ in range(2):
+        yard.work()
+        replication.reconcile("", limit=10)
+    assert yard.where(one)["home"] == yard.where(made)["home"] == "available"
+    yard.assert_all_is_counted()
+
+
 @pytest.mark.parametrize("ends", [retiring.delete, lambda made: replicas.condemn(made.replicas.get(), "test")])
 def test_what_is_to_go_is_not_shared(yard: Yard, ends: Callable[[Object], object]) -> None:
     bucket = yard.bucket()

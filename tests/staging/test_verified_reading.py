@@ -140,7 +140,7 @@ def test_a_catalog_that_does_not_answer_keeps_no_other_replica_from_serving(
     made = put(place, DATA).object
     second_copy(place, made)
     flip(first_file(place, made), 0)
-    monkeypatch.setattr(replicas, "condemn", lambda *_: raising(OperationalError())())
+    monkeypatch.setattr(replicas, "condemn", lambda *_, **__: raising(OperationalError())())
     assert read(place) == DATA
 
 
