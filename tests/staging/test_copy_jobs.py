@@ -12,7 +12,7 @@ from adapters.errors import AccessDenied, AdapterError, Offline
 from staging import aliases, copy_jobs, copy_progress, janitor, reading, retiring, transfers, versions
 from staging.alias_terms import AliasSpec
 from staging.errors import DataPending, InvalidRequest, SourceMissing
-from staging.models import Alias, Bucket, CopyJob, Event, Object, Storage, Transfer, Upload
+from staging.models import Alias, Bucket, CopyJob, Event, Object, Transfer, Upload
 from staging.states import AliasMode, CopyOnExists, CopyState, TransferState
 from tests.staging.copies import begin, buckets_of_home, contents, counts, fill, folder, mounted, once, work
 from tests.staging.yard import DATA, MIB, Yard
@@ -277,36 +277,6 @@ def test_readers_of_the_target_wait_for_a_copy_that_runs(yard: Yard) -> None:
         reading.find(alias)
     assert work(yard, job).state == DONE
     assert reading.find(alias).size == 3
-
-
-def test_a_move_to_the_same_folder_by_another_name_removes_nothing(yard: Yard) -> None:
-    source = mounted(yard, "far")
-    fill(yard, source, d__a=b"one")
-    (yard.folder / "twin").symlink_to(yard.folder / "far")
-    options = {"root": str(yard.folder / "twin")}
-    twin = Storage.objects.create(project=yard.project, name="twin", scheme="faulty", options=options)
-    target = Bucket.objects.create(project=yard.project, name="twin", storage=twin, mounted=True, prefix="in/")
-    job = work(yard, begin(yard, (source, "d/"), (target, "d/"), moves=True))
-    assert (job.state, contents(yard, source)) == (DONE, {"d/a": b"one"})
-    assert job.transfers.get().reason.endswith("stays")
-
-
-def test_a_copy_that_a_fast_storage_makes_takes_its_room_as_an_upload_does(yard: Yard) -> None:
-    source, read_here = mounted(yard, "fast"), yard.bucket("read", lands_on="fast")
-    yard.put(source, "a", DATA)
-    kept = [yard.put(read_here, f"{number}", DATA[number:] + DATA[:number]) for number in range(5)]
-    yard.work()
-    assert all(set(yard.where(one)) == {"fast", "home"} for one in kept)
-    Storage.objects.filter(name="fast").update(capacity_bytes=int(6.4 * len(DATA)))
-    target = yard.bucket("runs", write="back", lands_on="fast")
-    job = begin(yard, (source, "a"), (target, "a"))
-    copy_jobs.advance(str(job.pk))
-    transfers.run(str(job.transfers.get().pk))
-    job.refresh_from_db()
-    assert job.state == DONE
-    fast = yard["fast"]
-    assert fast.used_bytes + fast.reserved_bytes <= 0.95 * int(6.4 * len(DATA))
-    assert yard.where(Object.objects.get(bucket=target)) == {"fast": "dirty"}
 
 
 class _in_thread:
