@@ -43,7 +43,10 @@ def take(transfer_id: str) -> Transfer | None:
     abandoned = Q(state=TransferState.RUNNING, lease_expires_at__lt=now)
     with transaction.atomic():
         rows = Transfer.objects.filter(due | abandoned, pk=transfer_id)
-        found = rows.select_related("source", "job__source_bucket").first()
+        # Whoever ends a transfer has its row first and its storages' then; in the other order each would wait for the
+        # other. A row that somebody has is being ended or claimed.
+        mine = rows.select_for_update(of=("self",), no_key=True, skip_locked=True)
+        found = mine.select_related("source", "job__source_bucket").first()
         if found is None or not _has_slot(found, now):
             return None
         claimed = Transfer.objects.filter(due | abandoned, pk=transfer_id, fence=found.fence).update(

@@ -1,9 +1,13 @@
 """Transfers: claimed once, fenced, retried while it may help, and never forgotten."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from adapters.base import ObjectStat
@@ -40,6 +44,27 @@ def test_a_message_that_comes_twice_late_or_for_nothing_does_no_harm(place: Plac
     transfers.run("00000000-0000-0000-0000-000000000000")
     transfer.refresh_from_db()
     assert transfer.attempts == 1
+
+
+def test_who_claims_what_a_late_worker_is_just_ending_and_that_worker_never_wait_for_each_other(place: Place) -> None:
+    deleted(place)
+    late = claims.take(str(Transfer.objects.get().pk))
+    assert late
+    Transfer.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    ended = threading.Event()
+
+    def end() -> None:
+        with closing(connection), transaction.atomic():
+            assert claims.finish(late, TransferState.DONE)
+            ended.set()
+            time.sleep(0.3)  # No condition to wait for: the other may do what he will.
+            Storage.objects.filter(pk=place.storage.pk).update(used_bytes=0)
+
+    with ThreadPoolExecutor(1) as threads:
+        ending = threads.submit(end)
+        assert ended.wait(30)
+        assert claims.take(str(late.pk)) is None
+        ending.result()
 
 
 def test_a_transfer_is_not_run_before_its_time(place: Place) -> None:
