@@ -19,7 +19,7 @@ from staging import cache_room, cached_blocks, health, reading
 from staging.blocks import Proof
 from staging.cached_blocks import LEASE_S, Place
 from staging.connections import release
-from staging.errors import LeaseLost, NoSpace, StagingError
+from staging.errors import LeaseLost, NoSpace, StagingError, StorageClosed
 from staging.models import CachedBlock, Storage
 from staging.reading import Found
 from staging.states import BlockState
@@ -124,7 +124,7 @@ class Coming:
             if claimed is not None:
                 threading.Thread(target=self._run, args=[claimed], name="cache-fill", daemon=True).start()
                 self.is_ours = True
-        except (NoSpace, RuntimeError) as exc:  # Python has no other name for the want of threads.
+        except (NoSpace, StorageClosed, RuntimeError) as exc:  # Python has no other name for the want of threads.
             log.info("block.not_claimed", storage=self.place.storage.name, reason=str(exc))
             _free.release()
             if claimed is not None:
@@ -220,7 +220,7 @@ def rests(storage: Storage) -> bool:
 
 
 def _claim(place: Place) -> CachedBlock | None:
-    """Colder blocks make room. Raises NoSpace."""
+    """Colder blocks make room. Raises NoSpace and StorageClosed."""
     try:
         return cached_blocks.claim(place)
     except NoSpace:

@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from staging.errors import LeaseLost, NoSpace
+from staging.errors import LeaseLost, NoSpace, StorageClosed
 from staging.models import Alias, Storage, Upload
+from staging.states import StorageState
 
 #: The fence of an upload that nobody has taken over.
 FIRST_FENCE = 1
@@ -32,7 +33,9 @@ def reserve(
     batch: uuid.UUID | None = None,
     up_to_percent: int = 100,
 ) -> Upload:
-    """The row before the bytes: reserve the key and the declared space. Raises NoSpace; nothing is reserved then.
+    """The row before the bytes: reserve the key and the declared space.
+
+    Raises NoSpace and StorageClosed; nothing is reserved then.
 
     ``promised`` are the digests announced for the whole, by hashlib's names. ``target_key`` is the object's key where
     the alias does not name it; uploads of one ``batch`` are registered together. No more than ``up_to_percent`` of the
@@ -61,8 +64,11 @@ def lease_end() -> datetime:
 
 
 def take_space(storage: Storage, count: int, *, up_to_percent: int = 100) -> None:
-    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace."""
-    if _with_room(storage, count, up_to_percent).update(reserved_bytes=F("reserved_bytes") + count) != 1:
+    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace, and StorageClosed where a drain is over."""
+    open_ones = _with_room(storage, count, up_to_percent).exclude(state=StorageState.DRAINED)
+    if open_ones.update(reserved_bytes=F("reserved_bytes") + count) != 1:
+        if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINED).exists():
+            raise StorageClosed(f"The storage {storage.name} has been drained.")
         raise _no_room(storage, count)
 
 

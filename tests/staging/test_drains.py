@@ -1,6 +1,7 @@
 """Drains: every copy is moved away, and reads go on."""
 
 import io
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, Offline
-from staging import checkpoints, drains, replicas, replication, transfers
+from staging import aliases, checkpoints, drains, replicas, replication, reservations, transfers
+from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
-from staging.errors import InvalidRequest
+from staging.errors import InvalidRequest, StorageClosed
 from staging.explaining import explain
-from staging.models import Node, Replica, Storage, Transfer
-from staging.states import StorageState, TransferKind, TransferState
+from staging.models import Node, Replica, Storage, Transfer, Upload
+from staging.states import AliasMode, StorageState, TransferKind, TransferState
 from staging.storages import adapter_for
 from tests.staging.yard import BACK, DATA, TWO, Yard, read
 
@@ -59,6 +61,16 @@ def test_what_a_drain_moved_counts_for_a_policy_that_names_the_drained_storage(y
     assert yard["far"].state == StorageState.DRAINED
     assert yard.where(made) == {"home": "available", "fast": "available"}
     assert explain(made).next == ["Nothing: all that the policy asks for is done."]
+
+
+def test_nothing_is_begun_on_a_storage_that_was_drained_since_it_was_looked_at(yard: Yard) -> None:
+    home = yard["home"]
+    alias = aliases.create(yard.bucket(), [AliasSpec(AliasMode.WRITE, "x")])[0]
+    Storage.objects.filter(pk=home.pk).update(state=StorageState.DRAINED)
+    with pytest.raises(StorageClosed):
+        reservations.reserve(alias, home, "k", uuid.uuid4(), 5, "")
+    assert not Upload.objects.exists()
+    yard.assert_all_is_counted()
 
 
 def test_a_copy_on_its_way_to_a_storage_that_is_drained_goes_on_to_the_other(yard: Yard) -> None:
