@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 _AT_ONCE, _STEPS = 200, 10
 #: Names that are told of members that were lost.
 _NAMED = 20
+#: A copy whose bytes are there, may be, or may be made right again.
+_STANDING = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
 
 
 def sweep() -> int:
@@ -83,6 +85,7 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
         if mine is None:
             return False
         if not unsafe(mine).exists():
+            mine.failure = ""
             _end(mine, CheckpointState.COMPLETE, members=mine.count, size=mine.size)
             return False
         if fail_if_lost(mine):
@@ -91,25 +94,32 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
         rows = list(next_ones.select_related("object__bucket__storage__drain_to")[:_AT_ONCE])
         # Those that cannot be helped now come again once all others had their turn.
         mine.place = rows[-1].pk if len(rows) == _AT_ONCE else 0
-        mine.save(update_fields=["place"])
+        away = without(mine, *_STANDING)
+        mine.failure = f"On storages that are lost, and may come back: {_named(away)}" if away else ""
+        mine.save(update_fields=["place", "failure"])
     for member in rows:
         _flush(checkpoint, member.object)
     return mine.place > 0
 
 
-def fail_if_lost(checkpoint: Checkpoint, *, may_return: bool = False) -> bool:
-    """Whether some member has no copy left that can be read, now or once it was repaired.
+def fail_if_lost(checkpoint: Checkpoint) -> bool:
+    """Whether some member has no copy left that can be read, now, once it was repaired or once its node is back.
 
-    Then the checkpoint has failed, and says which. ``may_return``: what is on lost storages is not given up. In a
-    transaction.
+    Then the checkpoint has failed, and says which. In a transaction.
     """
-    kept = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
-    lost = without(checkpoint, *kept, may_return=may_return)
+    lost = without(checkpoint, *_STANDING, may_return=True)
     if lost:
-        names = [f"{member.object.bucket}/{member.key}" for member in lost[:_NAMED]]
-        checkpoint.failure = f"Lost: {', '.join(names)}{' and more' if len(lost) > _NAMED else ''}"
-        _end(checkpoint, CheckpointState.FAILED, lost=names)
+        checkpoint.failure = f"Lost: {_named(lost)}"
+        _end(checkpoint, CheckpointState.FAILED, lost=_names(lost))
     return bool(lost)
+
+
+def _names(members: list[CheckpointMember]) -> list[str]:
+    return [f"{member.object.bucket}/{member.key}" for member in members[:_NAMED]]
+
+
+def _named(members: list[CheckpointMember]) -> str:
+    return ", ".join(_names(members)) + (" and more" if len(members) > _NAMED else "")
 
 
 def _waiting_for_nobody(checkpoint: Checkpoint) -> QuerySet[CheckpointMember]:

@@ -97,7 +97,7 @@ def restore(checkpoint: Checkpoint) -> None:
         asked = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk, state=CheckpointState.COMPLETE)
         mine = asked.filter(restoring_since=None, released_at=None).first()
         # What cannot be read must not take the place of what can.
-        if mine and not checkpoint_work.fail_if_lost(mine, may_return=True):
+        if mine and not checkpoint_work.fail_if_lost(mine):
             if away := checkpoint_work.without(mine, ReplicaState.AVAILABLE):
                 raise ObjectUnavailable(f"{away[0].key!r} cannot be read now: its copies are damaged or out of reach.")
             asked.update(restoring_since=timezone.now(), restored_at=None, place=0)

@@ -19,8 +19,9 @@ from staging.states import CheckpointState, Durability, Role
 
 
 class CheckpointAnswer(serializers.ModelSerializer[Checkpoint]):
-    """One checkpoint, of `prefix` in `bucket` or of the aliases with `labels`; what was lost stands in `failure`.
+    """One checkpoint, of `prefix` in `bucket` or of the aliases with `labels`.
 
+    `failure` names what is lost, or, while it is pending, what lies on storages that are.
     `restoring_since` tells that a restore goes on, `released_at` that the checkpoint is being deleted.
     """
 

@@ -167,6 +167,11 @@ def test_a_member_that_is_lost_before_it_is_safe_fails_it_by_name(yard: Yard) ->
     Storage.objects.filter(name="fast").update(state="lost")
     checkpoint_work.sweep()
     checkpoint.refresh_from_db()
+    away = "On storages that are lost, and may come back: runs/x"
+    assert (checkpoint.state, checkpoint.failure) == ("pending", away)
+    Replica.objects.all().delete()
+    checkpoint_work.sweep()
+    checkpoint.refresh_from_db()
     assert (checkpoint.state, checkpoint.failure) == ("failed", "Lost: runs/x")
     assert told("checkpoint.failed") == [{"lost": ["runs/x"]}]
     with pytest.raises(InvalidRequest):
