@@ -22,6 +22,7 @@ from adapters.s3_signed import CheckedPut, KeptConnection, SignedGet, SignedPut
 _SIGNATURE_LIFETIME_S = 900
 #: A round trip that is longer than within one machine or one rack.
 _FAR_S = 0.0005
+_TRIES = 8
 #: Gateways bound their streams; this only keeps a mistake from taking every descriptor.
 _MOST_KEPT = 1_000
 #: AWS closes what is idle for some seconds.
@@ -69,12 +70,16 @@ class S3Requests:
 
     @property
     def is_far(self) -> bool:
-        """Whether one connection alone would not fill the line. Measured once, in a few round trips."""
+        """Whether one connection alone would not fill the line. Measured once, in a few round trips.
+
+        A busy machine may be late in each of some, a server far away is in all.
+        """
         if self._far is not None:
             return self._far
         if self.known.is_far is None:
             try:
-                self.known.is_far = min(_connecting_s(self.address, self.connect_timeout_s) for _ in range(3)) > _FAR_S
+                tries = (_connecting_s(self.address, self.connect_timeout_s) for _ in range(_TRIES))
+                self.known.is_far = all(took > _FAR_S for took in tries)
             except OSError:
                 return False  # The request that follows says what is wrong.
         return self.known.is_far
