@@ -167,8 +167,7 @@ def test_a_member_that_is_lost_before_it_is_safe_fails_it_by_name(yard: Yard) ->
     Storage.objects.filter(name="fast").update(state="lost")
     checkpoint_work.sweep()
     checkpoint.refresh_from_db()
-    away = "On storages that are lost, and may come back: runs/x"
-    assert (checkpoint.state, checkpoint.failure) == ("pending", away)
+    assert (checkpoint.state, "may come back: runs/x" in checkpoint.failure) == ("pending", True)
     Replica.objects.all().delete()
     checkpoint_work.sweep()
     checkpoint.refresh_from_db()

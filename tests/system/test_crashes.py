@@ -104,7 +104,7 @@ def test_an_upload_goes_on_after_the_gateway_was_killed(own_gateway: Desk, kill:
     with desk.line() as line:
         line.begin("PUT", write, {"Content-Length": str(len(DATA))})
         line.send(DATA[: 2 * MIB])
-        wait_until(lambda: desk.place.files() != [], what="bytes have come to the storage")
+        wait_until(lambda: any(map(desk.place.content, desk.place.files())), what="bytes have come to the storage")
         kill(desk.gateway)
     offset = int(desk.ask("HEAD", write)["Upload-Offset"])
     assert 0 < offset <= 2 * MIB

@@ -78,7 +78,7 @@ def test_two_processes_take_an_object_once_and_one_goes_on_where_the_other_is_ki
     dying = begin(["-sS", "-o", os.devnull, url_of(own_gateway, bucket, second)])
     yard.faults("fast").wait_until_held("write")
     own_gateway.kill()
-    assert end(dying).exit == 18
+    assert end(dying).exit in (18, 52), "the answer broke off, behind its head or before it"
     yard.faults("fast").heal()
     waiting = threading.Timer(0.5, expire)
     waiting.start()
