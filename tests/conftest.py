@@ -105,8 +105,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None, tables: Tab
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, tables: Tables, django_db_blocker: DjangoDbBlocker) -> None:
-    """Have the tables emptied behind a test in the way that takes least."""
+def django_db_setup(django_db_setup: None, tables: Tables, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Have the tables emptied behind a test in the way that takes least, and nobody use them in the end."""
     with django_db_blocker.unblock():
         tables.give()
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
@@ -118,6 +118,14 @@ def django_db_setup(django_db_setup: None, tables: Tables, django_db_blocker: Dj
     if connection.vendor == "postgresql":
         # To truncate a table is to make new files for it, however few rows there are.
         connection.ops.sql_flush = lambda _style, tables, **_how: [f"DELETE FROM {quoted(name)};" for name in tables]
+    yield
+    if connection.vendor == "postgresql":
+        # A process that was killed may still have a session; the database cannot be dropped meanwhile.
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 def make_place(project: Project, name: str, spec: StorageSpec, root: Path) -> Place:
