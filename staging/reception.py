@@ -6,6 +6,7 @@ from io import BytesIO
 
 import structlog
 from django.db import DatabaseError
+from django.db.models import Q
 
 from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound
@@ -352,9 +353,9 @@ def begin(alias: Alias, offer: Offer, body: Source, limit: int, standing: Object
 
 
 def is_newer(alias: Alias, upload: Upload) -> bool:
-    """Whether what stands at the upload's key came after the upload began, whoever put it there."""
-    standing = catalog.current(alias.bucket, upload.target_key)
-    if standing is not None and standing.created_at > upload.created_at:
+    """Whether something came to the upload's key, or was deleted there, after the upload began, by whomever."""
+    versions = Object.objects.filter(bucket=alias.bucket, key=upload.target_key)
+    if versions.filter(Q(created_at__gt=upload.created_at) | Q(retired_at__gt=upload.created_at)).exists():
         return True
     if not alias.bucket.mounted:
         return False

@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from adapters.errors import Offline
-from staging import aliases, janitor, placement, replicas, reservations, retiring, writing
+from staging import aliases, janitor, objects, placement, replicas, reservations, retiring, writing
 from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
 from staging.states import AliasMode, OnExists
 from staging.storages import adapter_for
@@ -166,6 +166,16 @@ def test_all_bytes_of_a_mounted_file_are_not_completed_over_what_came_after_them
     place.sweep()
     assert (place.root / standing.replicas.get().key).read_bytes() == b"newer"
     assert Object.objects.get() == standing
+    place.assert_nothing_is_left()
+
+
+def test_all_bytes_of_a_mounted_file_are_not_completed_after_it_was_deleted(place: Place) -> None:
+    """Another attempt of the same client came through, and what it brought was deleted."""
+    crashed(place, mounted=True, written=DATA)
+    objects.delete(put(place, DATA, mounted=True).object.bucket, KEY)
+    place.sweep()
+    assert place.files() == []
+    assert not Object.objects.filter(current=True).exists()
     place.assert_nothing_is_left()
 
 
