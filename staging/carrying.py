@@ -148,11 +148,9 @@ def _may_be_one_file(job: CopyJob, transfer: Transfer) -> bool:
     )
     if here.modified is None or there.modified is None:
         return True
-    # Some tell whole seconds only.
-    in_seconds = here.modified.replace(microsecond=0) == there.modified.replace(microsecond=0)
-    return here.modified == there.modified or (
-        in_seconds and not here.modified.microsecond * there.modified.microsecond
-    )
+    if 0 in (here.modified.microsecond, there.modified.microsecond):  # Some tell whole seconds only.
+        return here.modified.replace(microsecond=0) == there.modified.replace(microsecond=0)
+    return here.modified == there.modified
 
 
 def _pump(transfer: Transfer, alias: Alias, source: _Source, claim: Claim) -> bool:

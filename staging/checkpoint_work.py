@@ -10,6 +10,7 @@ from django.utils import timezone
 from staging import events, placement, policies, replication, retiring, transfers, versions
 from staging.errors import StagingError
 from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
+from staging.models.replica import STANDING
 from staging.replication import FASTER, UNSAFE, Step
 from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind
 
@@ -19,8 +20,6 @@ log = structlog.get_logger(__name__)
 _AT_ONCE, _STEPS = 200, 10
 #: Names that are told of members that were lost.
 _NAMED = 20
-#: A copy whose bytes are there, may be, or may be made right again.
-_STANDING = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
 
 
 def sweep() -> int:
@@ -94,7 +93,7 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
         rows = list(next_ones.select_related("object__bucket__storage__drain_to")[:_AT_ONCE])
         # Those that cannot be helped now come again once all others had their turn.
         mine.place = rows[-1].pk if len(rows) == _AT_ONCE else 0
-        away = without(mine, *_STANDING)
+        away = without(mine, *STANDING)
         mine.failure = f"On storages that are lost, and may come back: {_named(away)}" if away else ""
         mine.save(update_fields=["place", "failure"])
     for member in rows:
@@ -107,7 +106,7 @@ def fail_if_lost(checkpoint: Checkpoint) -> bool:
 
     Then the checkpoint has failed, and says which. In a transaction.
     """
-    lost = without(checkpoint, *_STANDING, may_return=True)
+    lost = without(checkpoint, *STANDING, may_return=True)
     if lost:
         checkpoint.failure = f"Lost: {_named(lost)}"
         _end(checkpoint, CheckpointState.FAILED, lost=_names(lost))

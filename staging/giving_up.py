@@ -16,7 +16,7 @@ from django.utils import timezone
 from staging import cached_blocks, drains, events, replicas, replication, reservations, tally
 from staging.errors import InvalidRequest, NoSpace
 from staging.models import Replica, Storage, Transfer
-from staging.models.replica import KEPT_OBJECT
+from staging.models.replica import KEPT_OBJECT, STANDING
 from staging.states import ReplicaState, StorageState, TransferState
 
 #: Rows that are given up together, and how many times one pass does so.
@@ -49,8 +49,7 @@ def rows_lost(storage: Storage) -> QuerySet[Replica]:
     others = Replica.objects.filter(object=OuterRef("object"), state=ReplicaState.AVAILABLE)
     others = others.exclude(storage=storage).exclude(storage__state=StorageState.LOST)
     here = drains.rows_left(storage).filter(KEPT_OBJECT)
-    standing = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
-    return here.filter(state__in=standing).exclude(Exists(others))
+    return here.filter(state__in=STANDING).exclude(Exists(others))
 
 
 def lost(storage: Storage, limit: int = _NAMED) -> Iterator[str]:

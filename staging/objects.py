@@ -14,7 +14,8 @@ from staging.connections import release
 from staging.errors import InvalidRequest, NotFound
 from staging.explaining import Explanation
 from staging.models import Bucket, Object, Replica, Storage, Transfer
-from staging.states import Durability, ObjectState, ReplicaState
+from staging.models.replica import STANDING
+from staging.states import Durability, ObjectState
 from staging.storages import adapter_for
 
 
@@ -90,8 +91,7 @@ def explain(bucket: Bucket, key: str) -> Explanation:
 
 def verify(bucket: Bucket, key: str) -> list[Transfer]:
     """Have each copy that is there read back. Raises NotFound, and InvalidRequest for a mounted bucket."""
-    kept = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
-    copies = _managed(bucket, key).replicas.filter(state__in=kept).select_related("object__bucket", "storage")
+    copies = _managed(bucket, key).replicas.filter(state__in=STANDING).select_related("object__bucket", "storage")
     return [replication.verify(copy, reason="somebody asked", priority=replication.URGENT) for copy in copies]
 
 

@@ -11,13 +11,13 @@ from adapters.base import ObjectStat
 from staging import events, placement, policies, queue, reservations
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
+from staging.models.replica import STANDING
 from staging.policies import Policy
 from staging.states import Durability, ObjectState, ReplicaState, StorageState, TransferKind, WritePolicy
 
 #: Readers of a fast copy are noted no more often than this.
 _NOTED_EVERY = timedelta(minutes=1)
-#: Of a copy that has not been found wrong.
-_STANDING = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
+_NOT_WRONG = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT)
 
 
 def plan_copy(target: Object, storage: Storage, key: str, *, up_to_percent: int = 100) -> Replica:
@@ -137,7 +137,7 @@ def lose(replica: Replica) -> None:
             forget(replica)
         if not target.kept:
             return
-        if target.replicas.filter(state__in=(*_STANDING, ReplicaState.BAD)).exists():
+        if target.replicas.filter(state__in=STANDING).exists():
             _tell_missing(target)
         else:
             _change(target, ObjectState.AVAILABLE, ObjectState.LOST)
@@ -227,7 +227,7 @@ def condemn(replica: Replica, why: str, *, missing: bool = False) -> bool:
     """
     found = _condemn(replica, why, missing)
     # Anew each time: until the last one is condemned another version may have come to share the place.
-    while other := of_place(replica).filter(state__in=_STANDING).select_related("storage").first():
+    while other := of_place(replica).filter(state__in=_NOT_WRONG).select_related("storage").first():
         _condemn(other, why, missing)
     return found
 
@@ -236,7 +236,7 @@ def _condemn(replica: Replica, why: str, missing: bool) -> bool:
     with transaction.atomic():
         target = _locked(replica)
         mine = Replica.objects.filter(pk=replica.pk, object=target)  # A move may have made it another version's.
-        if not mine.filter(state__in=_STANDING).update(state=ReplicaState.BAD):
+        if not mine.filter(state__in=_NOT_WRONG).update(state=ReplicaState.BAD):
             return False
         replica.state = ReplicaState.BAD
         _record(target, "replica.bad", storage=replica.storage.name, why=why)

@@ -6,10 +6,9 @@ from staging.claims import Claim
 from staging.connections import release
 from staging.copying import sha256_of
 from staging.models import Transfer
-from staging.states import ReplicaState, TransferState
+from staging.models.replica import STANDING
+from staging.states import TransferState
 from staging.storages import adapter_for
-
-_KNOWN = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
 
 
 def verify(transfer: Transfer, claim: Claim) -> None:
@@ -18,7 +17,7 @@ def verify(transfer: Transfer, claim: Claim) -> None:
     Raises what the storage raises: a storage that does not answer says nothing of its bytes.
     """
     replica = transfer.source
-    if replica is not None and replica.state in _KNOWN and replica.object.kept:
+    if replica is not None and replica.state in STANDING and replica.object.kept:
         adapter = adapter_for(replica.storage)
         release()
         missing = False

@@ -33,14 +33,10 @@ class _DrainForm(BaseDialogForm):
         help_text="From now on. What is left then is told by an event and here; the drain goes on. Empty: none.",
     )
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["to"].queryset = self.others().order_by("-tier", "name")
-        self.fields["to"].label_from_instance = _told
-
-    def others(self) -> QuerySet[Storage]:
+    def offer(self, others: QuerySet[Storage]) -> None:
         """Where the bytes may go."""
-        raise NotImplementedError
+        self.fields["to"].queryset = others.order_by("-tier", "name")
+        self.fields["to"].label_from_instance = _told
 
     def clean_deadline_s(self) -> int | None:
         """At most a year, as by the API."""
@@ -62,8 +58,9 @@ class DrainForm(_DrainForm):
     )
     field_order = ["to", "deadline_s"]
 
-    def others(self) -> QuerySet[Storage]:
-        return others_of(Storage.objects.get(pk=self.object_id))
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.offer(others_of(Storage.objects.get(pk=self.object_id)))
 
 
 class NodeDrainForm(_DrainForm):
@@ -78,9 +75,10 @@ class NodeDrainForm(_DrainForm):
     )
     field_order = ["to", "deadline_s"]
 
-    def others(self) -> QuerySet[Storage]:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         projects = Storage.objects.filter(node=self.object_id).values("project")
-        return _written(Storage.objects.filter(project__in=projects).exclude(node=self.object_id))
+        self.offer(_written(Storage.objects.filter(project__in=projects).exclude(node=self.object_id)))
 
 
 def others_of(leaving: Storage) -> QuerySet[Storage]:

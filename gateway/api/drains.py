@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,7 +13,7 @@ from gateway.api.fields import Body, Name, Whole
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from gateway.api.storages import StorageEndpoint
 from staging import drains
-from staging.models import Storage
+from staging.models import Replica, Storage
 from staging.states import ReplicaState, StorageState
 
 
@@ -94,10 +94,15 @@ class DrainLeft(StorageEndpoint):
     )
     def get(self, request: Request, name: str) -> Response:
         """Every copy that is still there, of old versions too, by bucket and key."""
-        rows = drains.rows_left(self.storage(name)).select_related("object")
-        rows = rows.annotate(bucket_name=F("object__bucket__name"), object_key=F("object__key"))
-        page = Pager(request, ListQuery.of(request)).of(rows, "bucket_name", "object_key", "pk")
-        return Response(answer(page, LeftAnswer))
+        return left_page(request, drains.rows_left(self.storage(name)))
+
+
+def left_page(request: Request, rows: QuerySet[Replica]) -> Response:
+    """One page of copies, by bucket and key."""
+    rows = rows.select_related("object")
+    rows = rows.annotate(bucket_name=F("object__bucket__name"), object_key=F("object__key"))
+    page = Pager(request, ListQuery.of(request)).of(rows, "bucket_name", "object_key", "pk")
+    return Response(answer(page, LeftAnswer))
 
 
 def _answer(storage: Storage) -> dict[str, Any]:

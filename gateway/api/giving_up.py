@@ -3,16 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
-from django.db.models import F
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.api.drains import LeftAnswer
+from gateway.api.drains import LeftAnswer, left_page
 from gateway.api.endpoint import one
 from gateway.api.fields import Body, Name, Whole
-from gateway.api.paging import ListQuery, Pager, answer, page_of
+from gateway.api.paging import ListQuery, page_of
 from gateway.api.storages import StorageEndpoint
 from staging import giving_up
 from staging.models import Storage
@@ -83,10 +82,7 @@ class GiveUpLost(StorageEndpoint):
     )
     def get(self, request: Request, name: str) -> Response:
         """Every object that can be read nowhere else, by bucket and key."""
-        rows = giving_up.rows_lost(self.storage(name)).select_related("object")
-        rows = rows.annotate(bucket_name=F("object__bucket__name"), object_key=F("object__key"))
-        page = Pager(request, ListQuery.of(request)).of(rows, "bucket_name", "object_key", "pk")
-        return Response(answer(page, LeftAnswer))
+        return left_page(request, giving_up.rows_lost(self.storage(name)))
 
 
 def _told(storage: Storage) -> dict[str, Any]:

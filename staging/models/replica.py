@@ -14,6 +14,8 @@ HOT_READS = 2
 #: By these two the copies of a storage make room, the first one first; an index has them ready.
 IS_HOT = Case(When(reads__gte=HOT_READS, then=Value(1)), default=Value(0), output_field=IntegerField())
 LAST_READ = Coalesce("read_at", "created_at")
+#: A copy whose bytes are there, may be, or may be made right again.
+STANDING = (ReplicaState.AVAILABLE, ReplicaState.SUSPECT, ReplicaState.BAD)
 #: Copies of versions whose bytes are to stay.
 KEPT_OBJECT = Q(object__current=True) | Q(object__pinned=True)
 
