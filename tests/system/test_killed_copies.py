@@ -20,7 +20,7 @@ from tests.servers.mortals import Mortals
 from tests.servers.process import wait_until
 from tests.staging.copies import buckets_of_home, contents, fill, mounted
 from tests.staging.yard import MIB, Yard
-from tests.system.test_killed_workers import let_leases_run_out, mortals, yard  # noqa: F401  fixtures
+from tests.system.test_killed_workers import let_leases_run_out
 
 DATA = os.urandom(2 * MIB + 1)
 #: Where the worker is killed: at which step of which storage.
@@ -33,7 +33,7 @@ def let_all_leases_run_out() -> None:
     Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def _recover(yard: Yard) -> None:  # noqa: F811
+def _recover(yard: Yard) -> None:
     let_all_leases_run_out()
     Transfer.objects.filter(state="running").update(state="queued", lease_expires_at=None)
     yard.hurry()
@@ -45,7 +45,7 @@ def _is_met(job: CopyJob, at: Faults, step: str) -> bool:
     return at.is_held(step) or Transfer.objects.filter(job=job, state="done").exists()
 
 
-def test_a_move_whose_worker_is_killed_at_any_step_ends_with_one_copy(yard: Yard, mortals: Mortals) -> None:  # noqa: F811
+def test_a_move_whose_worker_is_killed_at_any_step_ends_with_one_copy(yard: Yard, mortals: Mortals) -> None:
     source = mounted(yard, "far")
     for there, target in buckets_of_home(yard).items():
         for number, (storage, step) in enumerate(POINTS):
@@ -81,8 +81,8 @@ def test_a_move_whose_worker_is_killed_at_any_step_ends_with_one_copy(yard: Yard
 
 
 def test_a_worker_that_is_killed_while_a_storage_copies_by_itself_leaves_nothing(
-    yard: Yard,  # noqa: F811
-    mortals: Mortals,  # noqa: F811
+    yard: Yard,
+    mortals: Mortals,
 ) -> None:
     target, source, managed = mounted(yard, "home", "out/"), mounted(yard, "home"), yard.bucket("runs")
     fill(yard, source, copy=DATA, publish=DATA)
@@ -108,7 +108,7 @@ def test_a_worker_that_is_killed_while_a_storage_copies_by_itself_leaves_nothing
     assert yard["home"].reserved_bytes == 0
 
 
-def test_a_worker_that_comes_late_with_what_a_storage_copied_publishes_nothing(yard: Yard) -> None:  # noqa: F811
+def test_a_worker_that_comes_late_with_what_a_storage_copied_publishes_nothing(yard: Yard) -> None:
     source, target = mounted(yard, "home"), mounted(yard, "home", "out/")
     fill(yard, source, a=DATA)
     job = copy_jobs.create(yard.project, CopySpec(source, "a", target, "b", on_exists=CopyOnExists.REPLACE))

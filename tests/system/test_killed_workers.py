@@ -3,51 +3,21 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.utils import timezone
 
-from staging import orphans, reading, replicas, replication, retiring, storages
-from staging.models import Bucket, Object, Project, Replica, Transfer
+from staging import orphans, reading, replicas, replication, retiring
+from staging.models import Bucket, Object, Replica, Transfer
 from staging.states import ReplicaState, TransferState
-from tests.conftest import test_installation as installation
-from tests.servers import faulty
 from tests.servers.mortals import Mortals
 from tests.staging.yard import MIB, Yard
 
 DATA = os.urandom(MIB + 1)
 BACK = {"write": "back", "lands_on": "fast"}
 TWO = {"replicate_to": ["far"], "min_replicas": 2}
-
-
-@pytest.fixture(scope="module")
-def mortals(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortals]:
-    environment = {
-        "DATABASE_URL": installation()["database_url"],
-        "DATA_DIR": str(settings.DATA_DIR),
-        "DJANGO_SETTINGS_MODULE": "gateway.settings",
-    }
-    with Mortals(tmp_path_factory.mktemp("mortals"), environment) as mortals:
-        yield mortals
-
-
-@pytest.fixture
-def yard(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    faulty.install()
-    monkeypatch.setattr("staging.queue._send", lambda *_: None)
-    yard = Yard(project, tmp_path)
-    for storage in yard.storages.values():
-        # A process that is killed loses nothing that it wrote, be it on the disk or not.
-        storage.options["sync"] = False
-        storage.save(update_fields=["options"])
-    yield yard
-    for name in yard.storages:
-        yard.faults(name).heal()
-    storages.close_adapters()
 
 
 def read(target: Object) -> bytes:
