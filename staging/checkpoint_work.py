@@ -182,8 +182,9 @@ def _restore(checkpoint: Checkpoint) -> bool:
             if standing:
                 standing.bucket = target.bucket
                 retiring.retire(standing, keep_s=0)
+            left = target.key
             versions.reinstate(target, row.key)
-            events.record_objects({target.key: "object.restored"}, target.bucket, [target])
+            events.record_restored(target, left)
         mine.place = rows[-1].pk if rows else mine.place
         if len(rows) < _AT_ONCE:
             mine.restoring_since, mine.restored_at = None, timezone.now()

@@ -68,6 +68,13 @@ def record_renamed(bucket: Bucket, moves: Iterable["Moved"]) -> None:
     )
 
 
+def record_restored(target: Object, left: str) -> None:
+    """Write of a version that it is current again, and what its key was until now where that was another."""
+    facts = {"object": str(target.pk), "version": target.version, "size": target.size, "sha256": target.sha256}
+    moved = {} if left == target.key else {"from": left}
+    record(target.bucket.project_id, "object.restored", f"{target.bucket}/{target.key}", **facts, **moved)
+
+
 def _write(events: list[Event]) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("an event must be written in the transaction of its cause")

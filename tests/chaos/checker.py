@@ -184,8 +184,9 @@ def _of_history() -> list[str]:
     """Every version has its event, none was ever damaged, and none is two."""
     written = Event.objects.filter(kind__in=["object.created", "object.replaced"])
     told = set(written.values_list("facts__object", flat=True))
-    # A tombstone that a renaming leaves is no version that anybody wrote: its object lives on.
-    left = set(Event.objects.filter(kind="object.renamed").values_list("facts__from", flat=True))
+    # A tombstone that a renaming or a restore leaves is no version that anybody wrote: its object lives on.
+    moved = Event.objects.filter(kind__in=["object.renamed", "object.restored"])
+    left = set(moved.values_list("facts__from", flat=True))
     untold = [one for one in Object.objects.all() if str(one.pk) not in told]
     wrong = [f"{one} has no event" for one in untold if one.current or one.key not in left]
     for kind in ("replica.bad", "object.unavailable", "object.lost"):

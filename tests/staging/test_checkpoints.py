@@ -352,7 +352,7 @@ def test_a_key_that_a_restore_leaves_is_known_to_have_had_another_object(yard: Y
     reader = aliases.create(bucket, [AliasSpec(AliasMode.READ, "b")])[0]
     assert reading.find(reader).sha256
     checkpoints.restore(checkpoint)
-    assert content(yard, bucket, "a") == DATA
+    assert (content(yard, bucket, "a"), told("object.restored")[0]["from"]) == (DATA, "b")
     with pytest.raises(SourceMissing):
         reading.find(reader)
     yard.put(bucket, "b", DATA[::-1])
