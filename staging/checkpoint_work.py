@@ -55,7 +55,7 @@ def advance(checkpoint: Checkpoint, *, steps: int) -> None:
             if not step(checkpoint):
                 break
         except IntegrityError:  # Somebody came to write one of the keys: the next sweep sees what.
-            log.info("checkpoint.overtaken", checkpoint=checkpoint.name)
+            log.warning("checkpoint.overtaken", checkpoint=checkpoint.name)
             break
     if Checkpoint.objects.filter(pk=checkpoint.pk).exists():
         checkpoint.refresh_from_db()

@@ -102,7 +102,9 @@ def reinstate(target: Object, key: str) -> None:
     others = Object.objects.filter(bucket=target.bucket, key=key).exclude(pk=target.pk)
     last = max(target.version, others.aggregate(last=Max("version"))["last"] or 0)
     now = timezone.now()
-    left = [_tombstone(target, now)] if target.key != key else []
+    # A later version at the key that it leaves, as where it was replaced there, tells as much as a tombstone.
+    later = Object.objects.filter(bucket=target.bucket, key=target.key, version__gt=target.version)
+    left = [] if target.key == key or later.exists() else [_tombstone(target, now)]
     target.key, target.version, target.current, target.retired_at = key, last + 1, True, None
     target.created_at = now
     target.expires_at = policies.of(target).ends_at(target.created_at)

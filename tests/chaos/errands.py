@@ -39,7 +39,7 @@ _ROUTES = {
 #: The kinds of work that errands lead to.
 KINDS = (*_ROUTES, "checkpoint", "restore", "unpin")
 #: So long may an errand take; it is chaos that makes it wait.
-_PATIENCE_S = 420
+_PATIENCE_S = 270
 _KEPT = 2
 #: How long a client waits before it asks again, first and at most.
 _ASKS_AGAIN_S = (0.2, 2.0)

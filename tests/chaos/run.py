@@ -155,7 +155,8 @@ def _end(clients: Sequence[Client]) -> None:
     for client in clients:
         client.join(timeout=300)
     _raise_for(clients)
-    assert not any(client.is_alive() for client in clients), "a client hangs"
+    hanging = [(client.number, *line) for client in clients if client.is_alive() for line in list(client.diary)[-20:]]
+    assert not hanging, "clients hang, which did last:\n" + "\n".join(map(str, hanging))
 
 
 def _rest(killer: Killer) -> None:

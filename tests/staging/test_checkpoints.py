@@ -1,13 +1,10 @@
 """Checkpoints: what they hold stays, is made safe before they are complete, comes back, and goes when they let go."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 from django.utils import timezone
 
 from staging import (
@@ -16,8 +13,6 @@ from staging import (
     checkpoints,
     drains,
     queue,
-    reading,
-    renaming,
     replicas,
     retiring,
     sharing,
@@ -27,7 +22,7 @@ from staging import (
 )
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
-from staging.errors import InvalidRequest, NameTaken, ObjectUnavailable, SourceMissing
+from staging.errors import InvalidRequest, NameTaken, ObjectUnavailable
 from staging.models import Alias, Bucket, Checkpoint, Event, Object, Replica, Storage, Transfer
 from staging.offers import Offer
 from staging.states import AliasMode, CheckpointState, CopyOnExists
@@ -341,60 +336,3 @@ def test_a_member_that_is_moved_keeps_its_bytes_for_the_checkpoint(yard: Yard) -
     finish(yard, kept)
     assert content(yard, source, "a") == b"mine"
     yard.assert_all_is_counted()
-
-
-def test_a_key_that_a_restore_leaves_is_known_to_have_had_another_object(yard: Yard) -> None:
-    bucket = yard.bucket()
-    yard.put(bucket, "a", DATA)
-    checkpoint = take(yard, bucket)
-    assert finish(yard, checkpoint) == CheckpointState.COMPLETE
-    renaming.rename(bucket, "a", "b")
-    reader = aliases.create(bucket, [AliasSpec(AliasMode.READ, "b")])[0]
-    assert reading.find(reader).sha256
-    checkpoints.restore(checkpoint)
-    assert (content(yard, bucket, "a"), told("object.restored")[0]["from"]) == (DATA, "b")
-    with pytest.raises(SourceMissing):
-        reading.find(reader)
-    yard.put(bucket, "b", DATA[::-1])
-    assert reading.find(reader).replaced_at, "who goes on with a download would get the rest of another object"
-
-
-def test_who_reads_a_member_goes_on_reading_it_behind_a_restore(yard: Yard) -> None:
-    bucket = yard.bucket()
-    yard.put(bucket, "a", DATA)
-    checkpoint = take(yard, bucket)
-    assert finish(yard, checkpoint) == CheckpointState.COMPLETE
-    yard.put(bucket, "a", b"other")
-    reader = checkpoints.read_alias(checkpoint, bucket.name, "a")
-    checkpoints.restore(checkpoint)
-    assert reading.find(reader).replaced_at is None
-
-
-def test_an_upload_at_the_moment_of_a_restore_stays_and_holds_nothing_up(yard: Yard) -> None:
-    bucket = yard.bucket()
-    made = [yard.put(bucket, key, DATA) for key in ("a", "b")]
-    checkpoint = take(yard, bucket)
-    assert finish(yard, checkpoint) == CheckpointState.COMPLETE
-    for one in made:
-        retiring.delete(one)
-    is_written, may_commit = threading.Event(), threading.Event()
-
-    def upload() -> None:
-        with transaction.atomic():
-            late = Object.objects.create(bucket=bucket, key="a", version=2, size=1, sha256="0" * 64)
-            Object.objects.filter(pk=late.pk).update(created_at=timezone.now() + timedelta(minutes=1))
-            is_written.set()
-            may_commit.wait(5)
-        connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(upload)
-        assert is_written.wait(5)
-        threading.Timer(0.3, may_commit.set).start()
-        checkpoints.restore(checkpoint)
-        other.result()
-    checkpoint_work.sweep()
-    checkpoint.refresh_from_db()
-    assert checkpoint.restored_at
-    now = Object.objects.filter(bucket=bucket, current=True).values_list("key", "size")
-    assert sorted(now) == [("a", 1), ("b", len(DATA))]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.db.models import F
+from pytest_django.plugin import DjangoDbBlocker
 
 from staging import buckets, catalog, node_copies, nodes, storages, transfers
 from staging.buckets import BucketSpec
@@ -71,7 +72,9 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def gateways(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
+def gateways(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Gateway]]:
     found = {}
     for name in ("a", "b"):
         found[name] = Gateway(tmp_path_factory.mktemp(name), **installation())
@@ -79,6 +82,8 @@ def gateways(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) ->
         found[name].settings = {**here, "WAYBILL_NODE_PEERS": "redirect"}
     with found["a"], found["b"]:
         yield found
+    with django_db_blocker.unblock():  # They may have registered once more behind the last test.
+        Node.objects.all().delete()
 
 
 @pytest.fixture
