@@ -43,11 +43,6 @@ def count_delivery(alias: Alias) -> None:
     Alias.objects.filter(pk=alias.pk).update(uses=F("uses") + 1, last_used_at=timezone.now(), delivered=[])
 
 
-def begin(alias: Alias, version: str) -> None:
-    """Note that a download begins with this version, after another one may have been begun."""
-    Alias.objects.filter(pk=alias.pk).update(delivered=[], delivered_version=version)
-
-
 def count_part(alias: Alias, version: str, start: int, stop: int, size: int) -> None:
     """Note that ``[start, stop)`` of a version of ``size`` bytes was brought; all bytes together are one delivery.
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
+import structlog
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from adapters.base import ReadStream
@@ -18,12 +20,13 @@ from gateway.data.pace import PacedRead
 from gateway.data.response import ObjectResponse
 from gateway.data.slots import Slot
 from gateway.refusals import PreconditionFailed, RangeUnsatisfiable
-from staging import alias_uses, aliases, nodes, reading, tiers
+from staging import alias_uses, aliases, beginnings, nodes, reading, tiers
 from staging.connections import release
 from staging.errors import SourceMissing
 from staging.models import Alias
 from staging.reading import Found
-from staging.states import AliasMode
+
+log = structlog.get_logger(__name__)
 
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
@@ -108,28 +111,37 @@ def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditio
     try:
         span = ranges.wanted(asked, thing.size)
     except RangeUnsatisfiable:
-        if thing.may_have_changed and ranges.begins_inside(asked):
+        if ranges.begins_inside(asked):
             _refuse_a_mixture(request, alias, thing)
         raise
-    if thing.may_have_changed and span is not None and span.start:
+    if span is not None and span.start:
         _refuse_a_mixture(request, alias, thing)
-    elif (thing.may_have_changed or thing.beginnings_are_noted) and alias.delivered_version != thing.etag:
-        alias_uses.begin(alias, thing.etag)
+    elif thing.may_have_changed or thing.beginnings_are_noted:
+        beginnings.note(alias, thing.etag)
     return span
 
 
 def _refuse_a_mixture(request: HttpRequest, alias: Alias, thing: Delivery) -> None:
     """A client that goes on without saying with which version it began must not get the rest of another one."""
-    says_which = "If-Range" in request.headers or "If-Match" in request.headers
-    if alias.delivered_version != thing.etag and not says_which:
+    if _says_which(request.headers) or not (thing.may_have_changed or thing.beginnings_are_noted):
+        return
+    if not beginnings.may_go_on(alias, thing.etag, unless_begun=not thing.may_have_changed):
         raise PreconditionFailed("It was replaced since this alias was made; its download may have begun before that.")
 
 
+def _says_which(headers: Mapping[str, str]) -> bool:
+    """Whether the request names the version that it is about; the condition itself holds where this is asked."""
+    return "If-Range" in headers or headers.get("If-Match", "*").strip() != "*"
+
+
+def _note_break(alias: Alias, version: str) -> None:
+    try:
+        beginnings.note_break(alias, version)
+    except DatabaseError as exc:
+        log.warning("alias.note_failed", error=type(exc).__name__)
+
+
 def _of_object(alias: Alias, found: Found) -> Delivery:
-    # A file that others put into a mounted bucket may be older than the one it replaces (mv, cp -p, rsync). An alias of
-    # a prefix has one note for all files below it, which would be of another file.
-    is_noted = alias.bucket.mounted and not AliasMode(alias.mode).is_prefix
-    replaced = found.replaced_at is not None and found.replaced_at > alias.created_at
     return Delivery(
         name=aliases.file_name(alias),
         size=found.size,
@@ -140,8 +152,9 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         sha256=found.sha256,
         open=partial(tiers.open_stream, alias.bucket, found),
         can_change=found.can_change,
-        may_have_changed=replaced or (is_noted and alias.delivered_version not in ("", found.etag)),
-        beginnings_are_noted=is_noted,
+        may_have_changed=found.replaced_at is not None and found.replaced_at > alias.created_at,
+        # A file that others put into a mounted bucket may be older than the one it replaces (mv, cp -p, rsync).
+        beginnings_are_noted=alias.bucket.mounted,
         sign=partial(reading.signed_url, found),
         owner=nodes.url_of(found.copies[0].replica.storage) if found.copies else None,
     )
@@ -170,6 +183,7 @@ def _deliver(
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, thing.size)
     pace, acknowledged = paces.of(alias), Acknowledged(request.META)
+    begins = start == 0 and not _says_which(request.headers)
 
     def end(sent: int) -> None:
         slot.give_back()
@@ -177,6 +191,8 @@ def _deliver(
             alias_uses.count_part(alias, thing.etag, start, start + acknowledged.count(sent), thing.size)
         if alias.idle_s is not None:
             alias_uses.note(alias)
+        if begins and sent < stop - start:
+            _note_break(alias, thing.etag)
         release()
 
     try:

@@ -2,6 +2,7 @@
 
 from staging.models.alias import Alias
 from staging.models.api_key import ApiKey
+from staging.models.beginning import Beginning
 from staging.models.block_sums import BlockSums
 from staging.models.broken_stream import BrokenStream
 from staging.models.bucket import Bucket
@@ -23,6 +24,7 @@ from staging.models.upload import Upload
 __all__ = [
     "Alias",
     "ApiKey",
+    "Beginning",
     "BlockSums",
     "BrokenStream",
     "Bucket",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from staging.models import Beginning
+from tests.servers.process import wait_until
 from tests.wire.curl import curl
 from tests.wire.desk import KEY, REPLACE, Desk
 
@@ -58,3 +60,43 @@ def test_an_older_file_that_is_moved_into_a_mounted_bucket_is_another_version(de
     assert (ended.exit, ended.status) == (22, 412)
     assert desk.ask("GET", path).body == NEW
     assert desk.ask("GET", path, {"Range": "bytes=5-9"}).body == NEW[5:10], "this download began with the new one"
+
+
+def put_older(desk: Desk, key: str, data: bytes) -> None:
+    """Move a file into the mounted bucket that is older than the one there, as mv, cp -p and rsync -t do."""
+    file, other = desk.place.root / key, desk.place.root / "other"
+    file.parent.mkdir(exist_ok=True)
+    other.write_bytes(data)
+    os.utime(other, (1_600_000_000, 1_600_000_000))
+    other.replace(file)
+
+
+def test_below_a_prefix_each_file_has_its_own_beginning(desk: Desk) -> None:
+    folder = desk.folder("d/", "read-prefix", mounted=True)
+    for name, data in (("x", OLD), ("y", NEW)):
+        put_older(desk, f"d/{name}", data)
+        (desk.place.root / "d" / name).touch()
+        assert desk.ask("GET", f"{folder}{name}", {"Range": "bytes=0-9"}).status == 206
+    for name in ("x", "y"):
+        assert desk.ask("GET", f"{folder}{name}", {"Range": "bytes=10-"}).status == 206, "nothing was replaced"
+    put_older(desk, "d/x", NEW)
+    put_older(desk, "d/y", OLD)
+    for name in ("x", "y"):
+        assert desk.ask("GET", f"{folder}{name}", {"Range": "bytes=10-"}).code == "precondition_failed"
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["managed", "mounted"])
+def test_another_client_of_the_alias_does_not_make_the_half_of_the_old_version_go_on(desk: Desk, mounted: bool) -> None:
+    old, new = OLD * 8, NEW * 8
+    assert desk.ask("PUT", desk.write(mounted=mounted), body=old).status == 201
+    path = desk.read(mounted=mounted)
+    with desk.line(receive_buffer=4096) as line:
+        line.begin("GET", path)
+        line.wait_for_some()
+    wait_until(lambda: Beginning.objects.filter(broke_off=True).exists(), what="the gateway has seen the break")
+    assert desk.ask("PUT", desk.write(mounted=mounted, on_exists=REPLACE), body=new).status == 201
+    other = desk.ask("GET", path)
+    assert other.body == new
+    assert desk.ask("GET", path, {"Range": "bytes=1000-"}).code == "precondition_failed", "it may be either client"
+    assert desk.ask("GET", path, {"Range": "bytes=1000-", "If-Match": "*"}).code == "precondition_failed"
+    assert desk.ask("GET", path, {"Range": "bytes=1000-", "If-Match": other["ETag"]}).body == new[1000:]
