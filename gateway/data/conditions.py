@@ -56,13 +56,14 @@ def evaluate(
 
 
 def range_applies(if_range: str | None, current: Validators) -> bool:
-    """Whether a Range is honoured: without If-Range always, else only for exactly this version (section 13.1.5)."""
+    """Whether a Range is honoured: without If-Range always, else only for exactly this version (section 13.1.5).
+
+    A date never names one: of two versions within a second both have it, and others may set a mounted file's.
+    """
     if if_range is None:
         return True
-    if if_range.lstrip().startswith(('"', "W/")):
-        return _listed(if_range, current, weakly=False)
-    date = _date(if_range)
-    return bool(date and current.strong and current.modified and current.modified.replace(microsecond=0) == date)
+    tag = _TAG.fullmatch(if_range)
+    return tag is not None and current.strong and not tag[1] and tag[2] == current.etag
 
 
 def _listed(header: str, current: Validators, *, weakly: bool) -> bool:

@@ -116,8 +116,7 @@ def test_if_range_yields_the_part_of_that_version_and_else_the_whole(desk: Desk,
         (f'"{sha256(DATA)}"', 206),
         (f'W/"{sha256(DATA)}"', 200),
         ('"another"', 200),
-        (modified, 206),
-        ("Thu, 01 Jan 1998 00:00:00 GMT", 200),
+        (modified, 200),
         ("no date", 200),
     ]
     with desk.line() as line:
