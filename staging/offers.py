@@ -21,7 +21,8 @@ class Offer:
 
     A body may be a part: the bytes from ``start`` on of a whole of ``total`` bytes (None: not known), the last part or
     not; one that ``appends`` belongs to an upload that was begun. ``resumable``: its client knows how to go on, also
-    where the length is not known. ``stop`` ends it early, from any thread.
+    where the length is not known. ``digests`` are of the whole, ``part_digests`` of a part's own bytes. ``stop`` ends
+    it early, from any thread.
     """
 
     size: int | None
@@ -32,6 +33,7 @@ class Offer:
     is_last: bool = True
     appends: bool = False
     resumable: bool = False
+    part_digests: Mapping[str, bytes] = field(default_factory=dict)
     stop: Callable[[], None] = _nothing
 
     @property

@@ -102,8 +102,10 @@ class Reception:
 
     def _take_part(self, adapter: Adapter, body: Source) -> Receipt | Progress:
         assert self.session is not None
-        with Hasher(()) as nothing:
-            pump(body, self.session.write, nothing, on_progress=self._progress)
+        with Hasher(self.offer.part_digests) as hasher:
+            pump(body, self.session.write, hasher, on_progress=self._progress)
+            if hasher.finish() != self.offer.part_digests:
+                raise PartsDiffer("The bytes of this part do not have the digest that came with it.")
         if not self.offer.is_last:
             self._suspend(adapter)
             return Progress(self.upload.offset, length=self.upload.declared_size)

@@ -16,23 +16,30 @@ _WANTS = re.compile(r"(?:^|,)\s*sha-256\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def offered(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """The digests promised, in all forms of the contract, by hashlib's names.
+def offered(headers: Mapping[str, str], *, is_part: bool = False) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The digests promised, by hashlib's names: of the file, and of the content of this request where it is a part.
 
+    ``Content-Digest`` and ``Content-MD5`` are of a request's content (RFC 9530 section 2), the others of the file.
     Raises InvalidRequest naming the header that is wrong.
     """
-    found: dict[str, bytes] = {}
-    for name, pattern in (("Repr-Digest", _STRUCTURED), ("Content-Digest", _STRUCTURED), ("Digest", _PLAIN)):
+    whole: dict[str, bytes] = {}
+    part: dict[str, bytes] = {}
+    content = part if is_part else whole
+    for name, pattern, found in (
+        ("Repr-Digest", _STRUCTURED, whole),
+        ("Content-Digest", _STRUCTURED, content),
+        ("Digest", _PLAIN, whole),
+    ):
         for algorithm, value in _pairs(name, pattern, headers.get(name)):
             if algorithm.lower() in _ALGORITHMS:
                 _add(found, name, algorithm, _decoded(name, value))
     if md5 := headers.get("Content-MD5"):
-        _add(found, "Content-MD5", "md5", _decoded("Content-MD5", md5.strip()))
+        _add(content, "Content-MD5", "md5", _decoded("Content-MD5", md5.strip()))
     if sha256 := headers.get("Waybill-Sha256"):
         if not _HEX.fullmatch(sha256.strip()):
             raise InvalidRequest("Waybill-Sha256 is not 64 hexadecimal digits.")
-        _add(found, "Waybill-Sha256", "sha-256", bytes.fromhex(sha256.strip()))
-    return found
+        _add(whole, "Waybill-Sha256", "sha-256", bytes.fromhex(sha256.strip()))
+    return whole, part
 
 
 def repr_digest(sha256: str) -> str:

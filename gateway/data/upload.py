@@ -113,10 +113,12 @@ def announced(request: HttpRequest, alias: Alias, content: RequestBody) -> Offer
         found = resuming.progress(alias)
         detail = "A part of a file must reach to its end, as those of curl -C do."
         raise WrongOffset(detail, offset=found.offset, complete=found.object is not None)
+    whole, of_part = digests.offered(request.headers, is_part=part.start > 0 or not part.is_last)
     return Offer(
         content.size,
         _media_type(request),
-        digests.offered(request.headers),
+        whole,
+        part_digests=of_part,
         start=part.start,
         total=part.total,
         is_last=part.is_last,
