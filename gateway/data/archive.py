@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from gateway import metrics
 from gateway.data import body, digests, upload
 from gateway.data import pace as paces
-from gateway.data.download import Delivery, serve
+from gateway.data.download import Delivery, calling_again, serve
 from gateway.data.pace import PacedBody
 from gateway.data.response import PiecesResponse
 from gateway.data.slots import SLOTS
@@ -47,7 +47,8 @@ def read(request: HttpRequest, alias: Alias) -> HttpResponseBase:
         can_change=True,
         may_have_changed=True,
     )
-    return serve(request, alias, tar, partial(SLOTS.take, alias))
+    with calling_again(request):
+        return serve(request, alias, tar, partial(SLOTS.take, alias))
 
 
 def write(request: HttpRequest, alias: Alias, kind: Kind) -> HttpResponseBase:

@@ -1,6 +1,7 @@
 """GET and HEAD of a read alias: from HTTP's headers to the domain and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,7 +23,7 @@ from gateway.data.slots import Slot
 from gateway.refusals import PreconditionFailed, RangeUnsatisfiable
 from staging import alias_uses, aliases, beginnings, nodes, reading, tiers
 from staging.connections import release
-from staging.errors import SourceMissing
+from staging.errors import ObjectUnavailable, SourceMissing
 from staging.models import Alias
 from staging.reading import Found
 
@@ -31,14 +32,28 @@ log = structlog.get_logger(__name__)
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """The object, a part of it, or what its header says."""
-    with Hold(request, alias, alias.key, lambda: reading.find(alias)) as hold:
+    with Hold(request, alias, alias.key, lambda: reading.find(alias)) as hold, calling_again(request):
         try:
             return _read_once(request, alias, name, hold)
         except VersionChanged:
-            if "Range" in request.headers or "If-Match" in request.headers:
+            if _is_of_one_version(request.headers):
                 raise
-            # No byte is out yet, and this client did not ask for the version that has gone.
             return _read_once(request, alias, name, hold)
+
+
+@contextmanager
+def calling_again(request: HttpRequest) -> Iterator[None]:
+    """Have a client come back that did not ask for the version which changed before its first byte was out."""
+    try:
+        yield
+    except VersionChanged as exc:
+        if _is_of_one_version(request.headers):
+            raise
+        raise ObjectUnavailable("Somebody else is writing it at this moment.") from exc
+
+
+def _is_of_one_version(headers: Mapping[str, str]) -> bool:
+    return "Range" in headers or "If-Match" in headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,17 @@ def test_a_version_that_goes_between_the_look_and_the_read_is_looked_at_again(
     assert (part.status, part.code) == (412, "storage_version_changed")
 
 
+@pytest.mark.parametrize("kind", ["file", "archive"])
+def test_a_file_that_somebody_is_writing_is_worth_coming_again(faulty_desk: Desk, faults: Faults, kind: str) -> None:
+    put_there(faulty_desk)
+    folder = faulty_desk.folder("d/", "read-prefix", mounted=True)
+    path = f"{folder}x.bin" if kind == "file" else f"{folder[:-1]}.tar"
+    faults.fail("open_read", VersionChanged)
+    answer = faulty_desk.ask("GET", path)
+    assert (answer.status, answer.code, answer["Waybill-Retryable"]) == (503, "object_unavailable", "true")
+    assert answer["Retry-After"]
+
+
 def test_an_absent_source_is_404_unless_a_job_is_to_write_it(desk: Desk) -> None:
     path = desk.read(mounted=True)
     missing = desk.ask("GET", path)
