@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 
 from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
-from adapters.errors import AdapterError, AlreadyExists, NotFound
+from adapters.errors import AdapterError, AlreadyExists, NotFound, VersionChanged
 from staging import catalog, placement, reading, reservations, tiers
 from staging.blocks import Content
 from staging.connections import release
@@ -19,6 +19,7 @@ from staging.errors import (
     ContentDiffers,
     LeaseLost,
     NoSpace,
+    ObjectUnavailable,
     PartsDiffer,
     TooLarge,
 )
@@ -294,6 +295,12 @@ class Reception:
 
     def _compare(self, adapter: Adapter, body: Source, found: AlreadyExists) -> ObjectStat:
         """A file stands at a mounted key: the body must be equal to it, by reading it, whoever put it there."""
+        try:
+            return self._compared(adapter, body, found)
+        except (NotFound, VersionChanged) as exc:
+            raise ObjectUnavailable("Somebody else is writing it at this moment.") from exc
+
+    def _compared(self, adapter: Adapter, body: Source, found: AlreadyExists) -> ObjectStat:
         refusal = ContentDiffers("A file with other content stands at this key of the storage.")
         if self.session is None:
             if self.offer.size not in (None, adapter.stat(self.upload.key).size):

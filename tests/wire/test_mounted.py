@@ -136,6 +136,10 @@ def test_a_file_that_somebody_is_writing_is_worth_coming_again(faulty_desk: Desk
     answer = faulty_desk.ask("GET", path)
     assert (answer.status, answer.code, answer["Waybill-Retryable"]) == (503, "object_unavailable", "true")
     assert answer["Retry-After"]
+    upload = faulty_desk.ask("PUT", faulty_desk.write(mounted=True), body=DATA)
+    assert (upload.status, upload.code) == (503, "object_unavailable"), "its bytes cannot be compared now"
+    faults.heal()
+    assert faulty_desk.ask("PUT", faulty_desk.write(mounted=True), body=DATA).status == 200
 
 
 def test_an_absent_source_is_404_unless_a_job_is_to_write_it(desk: Desk) -> None:
