@@ -173,3 +173,23 @@ def test_a_storage_is_given_up_and_what_is_lost_is_told_for_good(lab: Lab) -> No
     assert (gone.status_code, gone["Waybill-Error-Code"]) == (410, "storage_gone")
     lab.admin.refused("PATCH", "storages/disk", {"state": "active"}, status=400)
     assert lab.admin("POST", "storages/disk/give-up", {}).status_code == 202, "the same again changes nothing"
+
+
+def test_a_checkpoint_s_alias_tells_for_good_that_its_version_is_lost(lab: Lab) -> None:
+    lab.upload("x", b"x" * 1000)
+    lab.upload("y", b"y" * 1000)
+    lab.admin.make("checkpoints", {"name": "run", "bucket": "data"})
+    lab.admin("DELETE", "buckets/data/objects/y")
+    paths = []
+    for key in ("x", "y"):
+        made = lab.operator.make("checkpoints/run/aliases", {"bucket": "data", "key": key})
+        paths.append("/" + made["url"].partition("//")[2].partition("/")[2])
+    lab.admin.make("storages", {"name": "next", "scheme": "memory"})
+    assert lab.admin("POST", "storages/disk/give-up", {"to": "next", "lose": 2}).status_code == 202
+    # The job that makes it anew makes another version.
+    lab.operator.make("aliases", {"bucket": "data", "key": "x", "mode": "write", "on_exists": "replace"})
+    for path in paths:
+        for method in (lab.admin.client.get, lab.admin.client.head):
+            lost = method(path)
+            told = (lost.status_code, lost["Waybill-Error-Code"], lost["Waybill-Retryable"], lost.get("Retry-After"))
+            assert told == (410, "object_lost", "false", None)
