@@ -23,7 +23,7 @@ def start(node: Node, project: Project | None, *, to: Storage | None = None, dea
     _check_all_are_of(node, project)
     if node.state != NodeState.ACTIVE:
         raise InvalidRequest(f"The node {node} is {node.state} and cannot be drained.")
-    leaving = (StorageState.DRAINING, StorageState.DRAINED, StorageState.LOST)
+    leaving = (*drains.LEAVING, StorageState.LOST)
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining_since=timezone.now())
         _tell(node, project, "node.draining")
@@ -40,7 +40,7 @@ def cancel(node: Node, project: Project | None) -> None:
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining_since=None)
         _tell(node, project, "node.active")
-        for storage in node.storages.filter(state__in=(StorageState.DRAINING, StorageState.DRAINED)):
+        for storage in node.storages.filter(state__in=drains.LEAVING):
             drains.cancel(storage)
     node.refresh_from_db()
 

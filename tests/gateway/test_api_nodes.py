@@ -47,6 +47,7 @@ def test_a_node_is_emptied_and_tells_what_its_deadline_has_left(lab_of_a_node: L
     drains.sweep()
     told = lab.viewer.get("nodes/alpha/drain")["storages"][0]
     assert (told["replicas"], told["bytes"], told["is_late"]) == (3, 3000, True)
+    assert (told["replicas_at_start"], told["bytes_at_start"], told["percent"]) == (3, 3000, 0)
     assert Event.objects.filter(kind="storage.drain_late", facts__replicas=3).count() == 1
     page = lab.viewer.get("storages/ram/drain/left?limit=2")
     rest = lab.viewer.get(f"storages/ram/drain/left?limit=2&cursor={page['next']}")

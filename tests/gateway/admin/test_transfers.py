@@ -85,6 +85,18 @@ def test_a_transfer_that_failed_is_tried_again(lab: Lab, people: People) -> None
     assert "Only a transfer that failed" in people.operator.confirms(page("transfer", "retry", transfer.pk))
 
 
+def test_the_last_error_is_shown_where_it_says_something_else(lab: Lab, people: People) -> None:
+    first = {"error_code": "offline", "error_detail": "no route to host"}
+    same = {"last_error_code": "offline", "last_error_detail": "no route to host"}
+    other = {"last_error_code": "access_denied", "last_error_detail": "refused our key"}
+    for key, last in (("same", same), ("other", other)):
+        row = make(lab, key, state="failed", attempts=12, **first, **last)
+        shown = people.viewer.get(page("transfer", "change", row.pk))
+        assert "no route to host" in shown
+        assert ("Last error of 12 attempts" in shown, "refused our key" in shown) == (key == "other", key == "other")
+    assert people.viewer.get(page("transfer", "changelist")).count("last: access_denied") == 1
+
+
 def test_list_actions_say_what_was_refused_and_why(lab: Lab, other: Lab, people: People) -> None:
     Membership.objects.create(project=other.project, user=people.operator.user, role=Role.VIEWER)
     failed, taken, theirs = make(lab, state="failed"), make(lab, "b", state="failed"), make(other, state="failed")
