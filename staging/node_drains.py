@@ -51,8 +51,14 @@ def _tell(node: Node, project: Project | None, kind: str) -> None:
 
 
 def _check_all_are_of(node: Node, project: Project | None) -> None:
-    """A node is everybody's who has storages there: who drains it must be allowed to drain them all."""
-    if project and node.storages.exclude(project=project).exists():
+    """A node is everybody's who has storages there: who drains it must be allowed to drain them all. One that has none
+    is the installation's.
+    """
+    if project is None:
+        return
+    if not node.storages.filter(project=project).exists():
+        raise InvalidRequest(f"The project has no storage on the node {node}.")
+    if node.storages.exclude(project=project).exists():
         raise InvalidRequest(f"Storages of other projects are on the node {node}; drain your own one by one.")
 
 

@@ -100,7 +100,7 @@ class NodeDrain(Endpoint):
     def post(self, request: Request, name: str) -> Response:
         """Take no new bytes on the node and move what lies there elsewhere, what lies nowhere else first.
 
-        Reads go on. The node is `drained` once nothing is left. All its storages must be the project's.
+        Reads go on. The node is `drained` once nothing is left. It must have storages, all of them the project's.
         """
         body, node = NodeDrainBody.of(request), one(Node.objects.all(), name=name)
         to = one(self.project.storages.all(), name=body["to"]) if body["to"] else None
