@@ -68,6 +68,7 @@ def of_drain(row: Storage, done: Measure) -> dict[str, Any]:
         "percent": done.percent,
         "words": f"{done.percent} %: {told}",
         "pace": pace(done.bytes_per_s, done.seconds_left) if row.state == StorageState.DRAINING else "",
+        "wraps": True,
         "colour": "alarm" if row.drain_is_late and row.state == StorageState.DRAINING else "",
     }
 

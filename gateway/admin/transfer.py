@@ -18,19 +18,20 @@ from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 
 from gateway.admin import dialogs, progress, words
+from gateway.admin.confirmation import confirmed
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from staging import replication, transfers
 from staging.errors import InvalidRequest
 from staging.models import Object, Transfer
 from staging.states import Role, TransferKind, TransferState
 
-_CANCEL = dialogs.confirm(
-    "Stop this transfer?",
-    "It ends at once where it waits, within seconds where it runs, and nothing of a copy stays. What a policy asks for "
-    "is queued again, so change the policy first.",
-    "Stop it",
+_STOPPING = (
+    "What waits ends at once, what runs within seconds, and nothing of a copy stays. What a policy asks for is queued "
+    "again, so change the policy first."
 )
-_RETRY = dialogs.confirm("Try this transfer again?", "It is queued as if it had never been tried.", "Try again")
+_TRYING = "What failed is queued as if it had never been tried: its errors are forgotten."
+_CANCEL = dialogs.confirm("Stop this transfer?", _STOPPING, "Stop it")
+_RETRY = dialogs.confirm("Try this transfer again?", _TRYING, "Try again")
 
 _PRIORITIES = {
     replication.URGENT: "somebody waits for it",
@@ -109,10 +110,12 @@ class TransferAdmin(OwnedAdmin):
         return self._do(request, object_id, _retry)
 
     @admin.action(description="Stop", permissions=["operate"])
+    @confirmed("Stop {rows}?", _STOPPING, "Stop them")
     def cancel_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
         self._do_all(request, rows, _stop)
 
     @admin.action(description="Try again", permissions=["operate"])
+    @confirmed("Try {rows} again?", _TRYING, "Try again")
     def retry_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
         self._do_all(request, rows, _retry)
 
