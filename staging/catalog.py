@@ -16,7 +16,7 @@ from django.utils import timezone
 from staging import events, policies, replicas, replication, reservations, retiring
 from staging.batch import Arrival, choose
 from staging.blocks import SUM_BYTES, WHOLE_BYTES, between
-from staging.errors import AliasUsedUp, ContentDiffers, LeaseLost, TooLarge
+from staging.errors import AliasUsedUp, ContentDiffers, LeaseLost, SourceMissing, TooLarge
 from staging.models import Alias, BlockSums, BrokenStream, Bucket, Object, Replica, Storage, Upload
 from staging.policies import Policy
 from staging.prepared import Prepared
@@ -62,10 +62,13 @@ def current_replicas(bucket: Bucket, key: str) -> list[Replica]:
     return _CURRENT_REPLICAS.all(bucket.pk, key)
 
 
-def kept_replicas(checkpoint_id: int, bucket: Bucket, key: str) -> list[Replica]:
-    """The same of the version that the checkpoint holds of the key."""
-    rows = Replica.objects.select_related("object", "storage__credential", "storage__node")
-    return list(rows.filter(object__pins__checkpoint=checkpoint_id, object__pins__key=key, object__bucket=bucket))
+def held(checkpoint_id: int, bucket: Bucket, key: str) -> Object:
+    """The version that the checkpoint holds of the key, as ``current`` has them. Raises SourceMissing."""
+    rows = Object.objects.filter(pins__checkpoint=checkpoint_id, pins__key=key, bucket=bucket)
+    found = rows.prefetch_related("replicas__storage__credential", "replicas__storage__node").first()
+    if found is None:
+        raise SourceMissing("The checkpoint does not hold the object any more.")
+    return found
 
 
 def was_deleted(bucket: Bucket, key: str) -> bool:

@@ -125,6 +125,8 @@ def retry(job: CopyJob) -> None:
             cancelled_at=None,
             error_code="",
             error_detail="",
+            last_error_code="",
+            last_error_detail="",
         )
         for transfer in Transfer.objects.filter(pk__in=ids):
             queue.enqueue_transfer(transfer)
@@ -195,7 +197,7 @@ def _share(job: CopyJob, entries: list[Entry]) -> None:
     errors: dict[str, AdapterError | StagingError] = {**found.failed, **wrong}
     for key, error in errors.items():
         row = _transfer(job, Entry(key, sizes[key], None))
-        row.error_code, row.error_detail = error.code, str(error)
+        row.error_code, row.error_detail = row.last_error_code, row.last_error_detail = error.code, str(error)
         if error.transient:  # It is tried again like every other transfer.
             row.not_before += timedelta(seconds=transfers.retry_delay_s(1))
         else:

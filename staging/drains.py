@@ -10,21 +10,25 @@ from django.utils import timezone
 
 from adapters import registry
 from staging import cached_blocks, events, placement, policies, replicas, replication
+from staging.drain_measure import Amount, Measure, measure
 from staging.errors import InvalidRequest
-from staging.models import Replica, Storage, Upload
+from staging.models import Replica, Storage, Transfer, Upload
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import MISSING, UNSAFE, Step
-from staging.states import Durability, ReplicaState, StorageState, TransferKind
+from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState
 
 #: Copies that one pass looks at.
 _AT_ONCE = 500
+#: The rates of so many transfers are added up.
+_RUNNING = 100
+LEAVING = (StorageState.DRAINING, StorageState.DRAINED)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What is still on a storage: managed copies and their bytes, uploads that run, mounted buckets, which stay.
 
-    ``is_late``: the deadline has passed, and not all was gone by then.
+    ``is_late``: the deadline has passed, and not all was gone by then. ``measure`` is None where nothing is drained.
     """
 
     replicas: int
@@ -33,6 +37,7 @@ class Progress:
     mounted: list[str]
     deadline: datetime | None = None
     is_late: bool = False
+    measure: Measure | None = None
 
 
 def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> None:
@@ -40,7 +45,8 @@ def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> No
 
     It goes on behind the deadline; an event tells that there was something left.
     """
-    deadline = timezone.now() + timedelta(seconds=deadline_s) if deadline_s is not None else None
+    now = timezone.now()
+    deadline = now + timedelta(seconds=deadline_s) if deadline_s is not None else None
     with transaction.atomic():
         # Those who begin drains take turns, so that no two storages are drained to each other.
         rows = Storage.objects.select_for_update(no_key=True).filter(pk__in=[storage.pk, to.pk]).order_by("pk")
@@ -50,15 +56,20 @@ def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> No
         begun = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.ACTIVE, StorageState.CORDONED])
         if not begun.update(state=StorageState.DRAINING, drain_to=to, drain_deadline=deadline, drain_is_late=False):
             raise InvalidRequest(f"The storage {storage} is {storage.state} and cannot be drained.")
+        there, _ = _amounts(storage, now)
+        Storage.objects.filter(pk=storage.pk).update(
+            drain_began_at=now, drain_replicas=there.replicas, drain_bytes=there.bytes
+        )
         events.record(storage.project_id, "storage.draining", storage.name, to=to.name)
     storage.state, storage.drain_to, storage.drain_deadline = StorageState.DRAINING, to, deadline
+    storage.drain_began_at, storage.drain_replicas, storage.drain_bytes = now, there.replicas, there.bytes
     advance(storage)
 
 
 def cancel(storage: Storage) -> None:
     """Stop moving bytes away, and take new ones again. What was moved stays where it is. Raises InvalidRequest."""
     with transaction.atomic():
-        leaving = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.DRAINING, StorageState.DRAINED])
+        leaving = Storage.objects.filter(pk=storage.pk, state__in=LEAVING)
         if not leaving.update(state=StorageState.ACTIVE, drain_to=None, drain_deadline=None, drain_is_late=False):
             raise InvalidRequest(f"The storage {storage} is {storage.state}; there is no drain to cancel.")
         events.record(storage.project_id, "storage.active", storage.name)
@@ -67,11 +78,40 @@ def cancel(storage: Storage) -> None:
 
 def progress(storage: Storage) -> Progress:
     """What is left."""
-    left = rows_left(storage).aggregate(count=Count("pk"), bytes=Sum("size", filter=Q(shares=False)))
+    left, old = _amounts(storage, storage.drain_began_at)
     mounted = storage.buckets.filter(mounted=True).exclude(name__startswith="~").values_list("name", flat=True)
     uploads = Upload.objects.filter(storage=storage).count()
-    is_late = storage.drain_deadline is not None and left["count"] > 0 and storage.drain_deadline < timezone.now()
-    return Progress(left["count"], left["bytes"] or 0, uploads, list(mounted), storage.drain_deadline, is_late)
+    is_late = storage.drain_deadline is not None and left.replicas > 0 and storage.drain_deadline < timezone.now()
+    done = _measure(storage, old, left)
+    return Progress(left.replicas, left.bytes, uploads, list(mounted), storage.drain_deadline, is_late, done)
+
+
+def _amounts(storage: Storage, before: datetime | None) -> tuple[Amount, Amount]:
+    """What is left, and how much of it was made ``before``."""
+    alone, old = Q(shares=False), Q(created_at__lte=before or timezone.now())
+    found = rows_left(storage).aggregate(
+        count=Count("pk"),
+        bytes=Sum("size", filter=alone, default=0),
+        old_count=Count("pk", filter=old),
+        old_bytes=Sum("size", filter=alone & old, default=0),
+    )
+    return Amount(found["count"], found["bytes"]), Amount(found["old_count"], found["old_bytes"])
+
+
+def _measure(storage: Storage, old: Amount, left: Amount) -> Measure | None:
+    if storage.state not in LEAVING or storage.drain_began_at is None:
+        return None
+    start, is_over = Amount(storage.drain_replicas, storage.drain_bytes), storage.state == StorageState.DRAINED
+    running = [] if is_over else bringing(storage).filter(state=TransferState.RUNNING)[:_RUNNING]
+    rate = sum(transfer.bytes_per_s or 0 for transfer in running)
+    return measure(storage.drain_began_at, start, old, left, now=timezone.now(), rate=rate, is_over=is_over)
+
+
+def bringing(storage: Storage) -> QuerySet[Transfer]:
+    """The transfers that bring elsewhere what lies there, or were to."""
+    here = Replica.objects.filter(object=OuterRef("object"), storage=storage)
+    found = Transfer.objects.filter(Exists(here), kind__in=replication.COPYING)
+    return found.exclude(target=storage).order_by()
 
 
 def rows_left(storage: Storage) -> QuerySet[Replica]:

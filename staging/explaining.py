@@ -58,10 +58,7 @@ def explain(target: Object) -> Explanation:
     ]
     coming += [f"The policy is not met: {missing}." for missing in planned.missing]
     failed = target.transfers.filter(state=TransferState.FAILED).select_related("target")
-    coming += [
-        f"Waybill could not {_DONE_BY[TransferKind(one.kind)]} {one.target}: {one.error_detail or one.error_code}"
-        for one in failed
-    ]
+    coming += [f"Waybill could not {_DONE_BY[TransferKind(one.kind)]} {one.target}: {_failure(one)}" for one in failed]
     if target.expires_at:
         coming.append(f"Its time to live ends at {target.expires_at:%Y-%m-%d %H:%M:%S} UTC; then it is deleted.")
     if placement.is_lost(target.state, copies):
@@ -127,6 +124,12 @@ def _why_there(target: Object, policy: Policy, copy: Replica) -> str:
     if copy.storage.name == policy.lands_on:
         return "where new bytes land" if policy.lands_fast else "a fast copy for readers"
     return "from a former policy or a drain"
+
+
+def _failure(transfer: Transfer) -> str:
+    first = transfer.error_detail or transfer.error_code
+    last = transfer.last_error_detail or transfer.last_error_code
+    return f"{first}; at last, after {transfer.attempts} attempts: {last}" if transfer.ended_otherwise else first
 
 
 def _of_transfer(transfer: Transfer) -> str:

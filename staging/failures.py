@@ -50,6 +50,14 @@ def check_lost(version: Object, replicas: Iterable[Replica]) -> None:
     raise ObjectLost
 
 
+def check_held(version: Object, replicas: Iterable[Replica]) -> None:
+    """Raises ObjectLost where every copy of a version that a checkpoint holds is gone for good, whoever uploads."""
+    if placement.is_lost(version.state, replicas):
+        raise ObjectLost(
+            "Every copy of the version that the checkpoint holds is gone for good; no upload brings it back."
+        )
+
+
 def fail(alias: Alias, reason: str) -> bool:
     """Mark the producer behind a write alias as failed. False where it was marked before; the first reason stays.
 

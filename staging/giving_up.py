@@ -53,10 +53,19 @@ def rows_lost(storage: Storage) -> QuerySet[Replica]:
 
 
 def lost(storage: Storage, limit: int = _NAMED) -> Iterator[str]:
-    """The objects that would be lost, by name."""
+    """The first of the objects that would be lost, by name."""
     rows = rows_lost(storage).select_related("object__bucket")
     for replica in rows.order_by("object__bucket__name", "object__key")[:limit]:
         yield f"{replica.object.bucket}/{replica.object.key}"
+
+
+def all_lost(storage: Storage) -> Iterator[str]:
+    """The names of all that would be lost, as they were stored; few of them are in memory at a time."""
+    rows, last = rows_lost(storage).order_by("pk").values_list("pk", "object__bucket__name", "object__key"), 0
+    # Page by page: where the database's cursors may not be used, it sends all rows of a query at once.
+    while page := list(rows.filter(pk__gt=last)[:_AT_ONCE]):
+        yield from (f"{bucket}/{key}" for _, bucket, key in page)
+        last = page[-1][0]
 
 
 def start(storage: Storage, *, to: Storage | None = None, lose: int = 0) -> None:

@@ -1,7 +1,7 @@
 """Drains of nodes: all storages of one are emptied, each to a storage that is not on it."""
 
 from django.db import transaction
-from django.db.models import BigIntegerField, F, Value
+from django.db.models import BigIntegerField, F, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -20,27 +20,27 @@ def start(node: Node, project: Project | None, *, to: Storage | None = None, dea
 
     Raises InvalidRequest.
     """
-    _check_all_are_of(node, project)
+    storages = _all_of(node, project)
     if node.state != NodeState.ACTIVE:
         raise InvalidRequest(f"The node {node} is {node.state} and cannot be drained.")
-    leaving = (StorageState.DRAINING, StorageState.DRAINED, StorageState.LOST)
+    leaving = (*drains.LEAVING, StorageState.LOST)
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining_since=timezone.now())
         _tell(node, project, "node.draining")
-        for storage in node.storages.exclude(state__in=leaving):
+        for storage in storages.exclude(state__in=leaving):
             drains.start(storage, to or _place(storage, node), deadline_s=deadline_s)
     node.refresh_from_db()
 
 
 def cancel(node: Node, project: Project | None) -> None:
     """Stop moving bytes away, and take new ones again. Raises InvalidRequest."""
-    _check_all_are_of(node, project)
+    storages = _all_of(node, project)
     if node.draining_since is None:
         raise InvalidRequest(f"The node {node} is {node.standing}; there is no drain to cancel.")
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining_since=None)
         _tell(node, project, "node.active")
-        for storage in node.storages.filter(state__in=(StorageState.DRAINING, StorageState.DRAINED)):
+        for storage in storages.filter(state__in=drains.LEAVING):
             drains.cancel(storage)
     node.refresh_from_db()
 
@@ -50,10 +50,17 @@ def _tell(node: Node, project: Project | None, kind: str) -> None:
         events.record(one, kind, node.name)
 
 
-def _check_all_are_of(node: Node, project: Project | None) -> None:
-    """A node is everybody's who has storages there: who drains it must be allowed to drain them all."""
-    if project and node.storages.exclude(project=project).exists():
+def _all_of(node: Node, project: Project | None) -> QuerySet[Storage]:
+    """The node's storages. It is everybody's who has some there: who drains it must be allowed to drain them all. One
+    that has none is the installation's.
+    """
+    if project is None:
+        return node.storages.all()
+    if not node.storages.filter(project=project).exists():
+        raise InvalidRequest(f"The project has no storage on the node {node}.")
+    if node.storages.exclude(project=project).exists():
         raise InvalidRequest(f"Storages of other projects are on the node {node}; drain your own one by one.")
+    return node.storages.filter(project=project)  # Others may register theirs at this moment.
 
 
 def _place(storage: Storage, node: Node) -> Storage:

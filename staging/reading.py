@@ -157,10 +157,10 @@ def _find_managed(alias: Alias) -> Found:
 
 
 def _find_kept(alias: Alias, checkpoint_id: int) -> Found:
-    replicas = catalog.kept_replicas(checkpoint_id, alias.bucket, alias.key)
-    if not replicas:
-        raise SourceMissing("The checkpoint does not hold the object any more, or its bytes are lost.")
-    return replace(_readable(replicas[0].object, replicas), replaced_at=None)  # Restores change none of its bytes.
+    held = catalog.held(checkpoint_id, alias.bucket, alias.key)
+    replicas = list(held.replicas.all())
+    failures.check_held(held, replicas)
+    return replace(_readable(held, replicas), replaced_at=None)  # Restores change none of its bytes.
 
 
 def _readable(current: Object, replicas: Sequence[Replica]) -> Found:

@@ -130,6 +130,8 @@ def revive(transfer: Transfer) -> bool:
         cancelled_at=None,
         error_code="",
         error_detail="",
+        last_error_code="",
+        last_error_detail="",
     )
     if again:
         transfer.refresh_from_db()

@@ -174,6 +174,8 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
     delay_s, changes = retry_delay_s(transfer.attempts), dict[str, object]()
     if transfer.error_code in _UNTRIED:
         changes = {"error_code": exc.code, "error_detail": str(exc)}
+    if not isinstance(exc, NotTried) or transfer.last_error_code in _UNTRIED:
+        changes |= {"last_error_code": exc.code, "last_error_detail": str(exc)}
     if isinstance(exc, NotTried):
         # A storage that was not even asked has not failed the transfer: the attempt does not count.
         changes["attempts"], again = transfer.attempts - 1, True

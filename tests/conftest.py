@@ -11,8 +11,9 @@ import pytest
 from _pytest.nodeid import NodeId
 from django.conf import settings
 from django.contrib.contenttypes.management import create_contenttypes
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models.signals import post_migrate
+from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
 from staging import projects, storages
@@ -71,6 +72,12 @@ def may_touch_the_catalog(item: pytest.Item) -> bool:
     return bool(asks or item.get_closest_marker("skipif"))
 
 
+def _has_rows_of_its_own(item: pytest.Item) -> bool:
+    """What pytest-django goes by."""
+    asks = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    return bool(asks or item.get_closest_marker("django_db"))
+
+
 def _leave_out(config: pytest.Config, items: list[pytest.Item], is_left: Callable[[pytest.Item], bool]) -> None:
     left = [item for item in items if is_left(item)]
     config.hook.pytest_deselected(items=left)
@@ -105,9 +112,15 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None, tables: Tab
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, tables: Tables, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(
+    request: pytest.FixtureRequest, django_db_setup: None, tables: Tables, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
     """Have the tables emptied behind a test in the way that takes least, and nobody use them in the end."""
     with django_db_blocker.unblock():
+        # pytest-django has made no database where the chosen tests have none of their own but a server that needs one:
+        # their rows would go to the one that is no test's.
+        is_made = any(map(_has_rows_of_its_own, request.session.items))
+        made = [] if is_made else setup_databases(verbosity=0, interactive=False, aliases={DEFAULT_DB_ALIAS})
         tables.give()
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
@@ -126,6 +139,8 @@ def django_db_setup(django_db_setup: None, tables: Tables, django_db_blocker: Dj
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
 
 
 def make_place(project: Project, name: str, spec: StorageSpec, root: Path) -> Place:

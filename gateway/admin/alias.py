@@ -17,6 +17,7 @@ from unfold.enums import ActionVariant
 from gateway import links
 from gateway.admin import dialogs, words
 from gateway.admin.alias_form import ExtendForm, NewAliasForm
+from gateway.admin.confirmation import confirmed
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
 from staging import aliases, failures
@@ -27,8 +28,11 @@ from staging.states import AliasMode, AliasState, Role
 _EXTEND = dialogs.confirm(
     "Extend this alias?", "Its URL stays the same. An expired one works again.", "Extend", ExtendForm
 )
-_REVOKE = dialogs.confirm(
-    "Revoke this alias?", "Its URL is refused from now on, for good. Transfers that run already finish.", "Revoke"
+_REVOKING = "The URL is refused from now on, for good. Transfers that run already finish."
+_REVOKE = dialogs.confirm("Revoke this alias?", _REVOKING, "Revoke")
+_FAILING = (
+    "Readers that wait for the objects are told at once that they will not come, and their jobs fail. Read aliases are "
+    "left as they are."
 )
 
 
@@ -151,6 +155,7 @@ class AliasAdmin(OwnedAdmin):
         self.message_user(request, f"{extended} extended; revoked ones stay revoked.")
 
     @admin.action(description="Revoke", permissions=["operate"])
+    @confirmed("Revoke {rows}?", _REVOKING, "Revoke them")
     def revoke_chosen(self, request: HttpRequest, rows: QuerySet[Alias]) -> None:
         revoked = [alias for alias in self.chosen(request, rows) if aliases.revoke(alias)]
         for alias in revoked:
@@ -158,6 +163,7 @@ class AliasAdmin(OwnedAdmin):
         self.message_user(request, f"{len(revoked)} revoked.")
 
     @admin.action(description="Mark the producer as failed", permissions=["operate"])
+    @confirmed("Mark the producers behind {rows} as failed?", _FAILING, "Mark as failed")
     def fail_chosen(self, request: HttpRequest, rows: QuerySet[Alias]) -> None:
         marked = 0
         for alias in self.chosen(request, rows):

@@ -142,7 +142,7 @@ def _transfer(row: Transfer) -> dict[str, Any]:
     return {
         "label": row.label,
         "url": reverse("admin:staging_transfer_change", args=[row.pk]),
-        "error": row.error_code,
+        "error": ", last ".join(dict.fromkeys(filter(None, [row.error_code, row.last_error_code]))),
         "when": words.ago(row.finished_at or row.created_at),
     }
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, QuerySet
 from django.urls import reverse
 from django.utils.http import urlencode
 from unfold.forms import BaseDialogForm
@@ -12,17 +12,13 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from adapters import registry
 from gateway.admin import progress, words
 from gateway.admin.words import DurationField
-from staging import drains, replication
-from staging.models import Replica, Storage, Transfer
+from staging import drains
+from staging.models import Storage
 from staging.states import StorageState, TransferState
 
 #: So many of the objects that are left are named.
 _NAMED = 10
-#: The rates of so many transfers are added up.
-_RUNNING = 100
 _LONGEST_S = 366 * 86400
-
-LEAVING = (StorageState.DRAINING, StorageState.DRAINED)
 
 
 class _DrainForm(BaseDialogForm):
@@ -93,7 +89,7 @@ def _written(found: QuerySet[Storage]) -> QuerySet[Storage]:
 
 def drain_of(storage: Storage) -> dict[str, Any] | None:
     """What ``admin/staging/storage/drain.html`` shows of a drain; None where there is none."""
-    if storage.state not in LEAVING:
+    if storage.state not in drains.LEAVING:
         return None
     left = drains.progress(storage)
     objects = reverse("admin:staging_object_changelist")
@@ -112,33 +108,27 @@ def drain_of(storage: Storage) -> dict[str, Any] | None:
         "is_late": left.is_late or storage.drain_is_late,
         "objects": [{"name": name, "url": f"{objects}?{urlencode({'q': name, 'versions': 'all'})}"} for name in named],
         "all_url": f"{objects}?{urlencode(here)}",
-        **(_moving(storage, left.bytes) if left.replicas else {}),
+        "progress": progress.bar(progress.of_drain(storage, left.measure)) if left.measure else "",
+        "transfers": _transfers(storage) if left.replicas else [],
     }
 
 
-def _moving(storage: Storage, left_bytes: int) -> dict[str, Any]:
-    """The transfers that bring what lies there elsewhere, by state, and how long they will take at their rate."""
+def _transfers(storage: Storage) -> list[dict[str, Any]]:
+    """Those that bring what lies there elsewhere, by state."""
     shown = {TransferState.RUNNING: "under way", TransferState.QUEUED: "waiting", TransferState.FAILED: "failed"}
-    bringing = Transfer.objects.filter(state__in=shown, kind__in=replication.COPYING)
-    here = Replica.objects.filter(object=OuterRef("object"), storage=storage)
-    bringing = bringing.filter(Exists(here)).exclude(target=storage).order_by()
+    bringing = drains.bringing(storage).filter(state__in=shown)
     counts = dict(bringing.values_list("state").annotate(count=Count("pk")))
-    running = bringing.filter(state=TransferState.RUNNING)[:_RUNNING]
-    rate = sum(transfer.bytes_per_s or 0 for transfer in running)
     address = reverse("admin:staging_transfer_changelist")
-    return {
-        "pace": progress.pace(rate, round(left_bytes / rate) if rate else None),
-        "transfers": [
-            {
-                "count": counts[state],
-                "words": told,
-                "alarm": state == TransferState.FAILED,
-                "url": f"{address}?{urlencode({'target__id__exact': storage.drain_to_id, 'state__exact': state})}",
-            }
-            for state, told in shown.items()
-            if counts.get(state)
-        ],
-    }
+    return [
+        {
+            "count": counts[state],
+            "words": told,
+            "alarm": state == TransferState.FAILED,
+            "url": f"{address}?{urlencode({'target__id__exact': storage.drain_to_id, 'state__exact': state})}",
+        }
+        for state, told in shown.items()
+        if counts.get(state)
+    ]
 
 
 def _told(storage: Storage) -> str:

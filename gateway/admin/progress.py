@@ -8,9 +8,10 @@ from django.utils.safestring import SafeString
 
 from gateway.admin import words
 from staging import checkpoints
-from staging.models import Checkpoint, CopyJob, Transfer
+from staging.drain_measure import Measure
+from staging.models import Checkpoint, CopyJob, Storage, Transfer
 from staging.replication import LIVE
-from staging.states import CheckpointState, CopyState, TransferKind, TransferState
+from staging.states import CheckpointState, CopyState, StorageState, TransferKind, TransferState
 
 
 def of_transfer(row: Transfer) -> dict[str, Any]:
@@ -56,6 +57,19 @@ def of_checkpoint(row: Checkpoint) -> dict[str, Any]:
         "percent": _percent(found.persisted_bytes, found.bytes, ended=found.persisted == found.members),
         "words": f"{found.persisted:,} of {found.members:,} objects, {_of(found.persisted_bytes, found.bytes)}",
         "colour": "alarm" if row.state == CheckpointState.FAILED else "",
+    }
+
+
+def of_drain(row: Storage, done: Measure) -> dict[str, Any]:
+    """Of what was there when it began; a part of what is renewed as a whole."""
+    gone, start = done.done, done.start
+    told = f"{gone.replicas:,} of {start.replicas:,} copies, {_of(gone.bytes, start.bytes)} gone"
+    return {
+        "percent": done.percent,
+        "words": f"{done.percent} %: {told}",
+        "pace": pace(done.bytes_per_s, done.seconds_left) if row.state == StorageState.DRAINING else "",
+        "wraps": True,
+        "colour": "alarm" if row.drain_is_late and row.state == StorageState.DRAINING else "",
     }
 
 

@@ -17,7 +17,7 @@ from adapters import registry
 from adapters.errors import AdapterError
 from gateway.admin import dialogs, option_fields, words
 from gateway.admin.browse import browse_page
-from gateway.admin.drain import LEAVING, DrainForm, drain_of
+from gateway.admin.drain import DrainForm, drain_of
 from gateway.admin.giving_up import GiveUpForm
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from gateway.admin.service_form import bind
@@ -83,7 +83,7 @@ class StorageAdmin(OwnedAdmin):
             "staging_storage_cordon": state != StorageState.ACTIVE,
             "staging_storage_uncordon": state != StorageState.CORDONED,
             "staging_storage_drain": state not in (StorageState.ACTIVE, StorageState.CORDONED),
-            "staging_storage_cancel_drain": state not in LEAVING,
+            "staging_storage_cancel_drain": state not in drains.LEAVING,
             "staging_storage_give_up": self.seen(request, object_id).is_given_up,
         }
         offered = super().get_actions_detail(request, object_id)

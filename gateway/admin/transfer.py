@@ -18,19 +18,20 @@ from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 
 from gateway.admin import dialogs, progress, words
+from gateway.admin.confirmation import confirmed
 from gateway.admin.owned import OwnedAdmin, SeenFilter
 from staging import replication, transfers
 from staging.errors import InvalidRequest
 from staging.models import Object, Transfer
 from staging.states import Role, TransferKind, TransferState
 
-_CANCEL = dialogs.confirm(
-    "Stop this transfer?",
-    "It ends at once where it waits, within seconds where it runs, and nothing of a copy stays. What a policy asks for "
-    "is queued again, so change the policy first.",
-    "Stop it",
+_STOPPING = (
+    "What waits ends at once, what runs within seconds, and nothing of a copy stays. What a policy asks for is queued "
+    "again, so change the policy first."
 )
-_RETRY = dialogs.confirm("Try this transfer again?", "It is queued as if it had never been tried.", "Try again")
+_TRYING = "What failed is queued as if it had never been tried: its errors are forgotten."
+_CANCEL = dialogs.confirm("Stop this transfer?", _STOPPING, "Stop it")
+_RETRY = dialogs.confirm("Try this transfer again?", _TRYING, "Try again")
 
 _PRIORITIES = {
     replication.URGENT: "somebody waits for it",
@@ -55,7 +56,7 @@ class TransferAdmin(OwnedAdmin):
         ("target", SeenFilter),
     ]
     list_select_related = ["project", "target"]
-    search_fields = ["label", "error_code"]
+    search_fields = ["label", "error_code", "last_error_code"]
     search_help_text = "Part of the object's name, or an error code"
     none_yet = "Waybill makes them by itself: what policies, copies and drains ask for."
     paginator = InfinitePaginator
@@ -66,6 +67,7 @@ class TransferAdmin(OwnedAdmin):
     fieldsets = [
         (None, {"fields": ["object_link", "kind", "reason", "state_words", "progress_bar", "target_link", "job_link"]}),
         ("First error", {"fields": ["error_code", "error_detail"]}),
+        ("Last error", {"fields": ["last_error_code", "last_error_detail"]}),
         ("Its turn", {"fields": ["urgency", "tries", "due"]}),
         ("Times", {"fields": ["created", "started", "finished", "lease", "identity"]}),
     ]
@@ -75,11 +77,18 @@ class TransferAdmin(OwnedAdmin):
         return lookup == "job" or super().lookup_allowed(lookup, value, request)
 
     def get_fieldsets(self, request: HttpRequest, obj: Transfer | None = None) -> list:
-        """Without an error, or a copy that it is part of, where there is none."""
+        """Without an error, or a copy that it is part of, where there is none; the last where it is not the first."""
         shown = super().get_fieldsets(request, obj)
         if obj is None or obj.job_id is None:
             shown = [(None, {"fields": [name for name in shown[0][1]["fields"] if name != "job_link"]}), *shown[1:]]
-        return [part for part in shown if part[0] != "First error" or (obj and obj.error_code)]
+        if obj is None or not obj.error_code:
+            return [part for part in shown if part[0] not in ("First error", "Last error")]
+        if not obj.ended_otherwise:
+            return [part for part in shown if part[0] != "Last error"]
+        return [
+            (f"Last error of {obj.attempts} attempts" if part[0] == "Last error" else part[0], part[1])
+            for part in shown
+        ]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Only what the transfer's state leaves sense to."""
@@ -101,10 +110,12 @@ class TransferAdmin(OwnedAdmin):
         return self._do(request, object_id, _retry)
 
     @admin.action(description="Stop", permissions=["operate"])
+    @confirmed("Stop {rows}?", _STOPPING, "Stop them")
     def cancel_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
         self._do_all(request, rows, _stop)
 
     @admin.action(description="Try again", permissions=["operate"])
+    @confirmed("Try {rows} again?", _TRYING, "Try again")
     def retry_chosen(self, request: HttpRequest, rows: QuerySet[Transfer]) -> None:
         self._do_all(request, rows, _retry)
 
@@ -123,6 +134,8 @@ class TransferAdmin(OwnedAdmin):
     @display(description="State", ordering="state")
     def state_badge(self, row: Transfer) -> str:
         lines = [("wb-faint wb-alarm", row.error_code)] if row.error_code else []
+        if row.last_error_code not in ("", row.error_code):
+            lines.append(("wb-faint wb-alarm", f"last: {row.last_error_code}"))
         lines += [("wb-faint wb-nowrap", f"{self.tries(row)} attempts")] if row.attempts > 1 else []
         if row.state == TransferState.QUEUED and row.not_before > timezone.now():
             lines.append(("wb-faint wb-nowrap", format_html("again {}", words.ago(row.not_before))))

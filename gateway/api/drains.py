@@ -13,6 +13,7 @@ from gateway.api.fields import Body, Name, Whole
 from gateway.api.paging import ListQuery, Pager, answer, page_of
 from gateway.api.storages import StorageEndpoint
 from staging import drains
+from staging.drain_measure import Measure
 from staging.models import Replica, Storage
 from staging.states import ReplicaState, StorageState
 
@@ -32,7 +33,28 @@ class DrainBody(Body):
     deadline_s = Deadline(required=False, default=None, allow_null=True)
 
 
-class DrainAnswer(serializers.Serializer[Any]):
+class Measured(serializers.Serializer[Any]):
+    """How much of a drain is done; all null where none goes on."""
+
+    began_at = serializers.DateTimeField(allow_null=True)
+    replicas_at_start = serializers.IntegerField(allow_null=True, help_text="Copies that were there when it began.")
+    bytes_at_start = serializers.IntegerField(allow_null=True, help_text="Their bytes.")
+    replicas_done = serializers.IntegerField(
+        allow_null=True, help_text="How many of these have gone, moved or deleted."
+    )
+    bytes_done = serializers.IntegerField(allow_null=True, help_text="Their bytes.")
+    percent = serializers.IntegerField(
+        allow_null=True,
+        help_text="0 to 100: of the bytes that were there, and of those that came since and are still there; "
+        "100 once it is over.",
+    )
+    bytes_per_s = serializers.IntegerField(
+        allow_null=True, help_text="Of the transfers that run; where none does, since it began."
+    )
+    seconds_left = serializers.IntegerField(allow_null=True, help_text="At this rate.")
+
+
+class DrainAnswer(Measured):
     """How far it is. Mounted buckets mirror what lies there and stay; `objects` names the first 1,000 that are left,
     `…/drain/left` lists all.
     """
@@ -110,4 +132,14 @@ def _answer(storage: Storage) -> dict[str, Any]:
     shown = {"state": storage.state, "to": storage.drain_to.name if storage.drain_to else None}
     counts = {"replicas": left.replicas, "bytes": left.bytes, "uploads": left.uploads, "mounted": left.mounted}
     late = {"deadline": left.deadline, "is_late": left.is_late}
-    return {**shown, **counts, **late, "objects": list(drains.left(storage))}
+    return {**shown, **counts, **late, **measured(left.measure), "objects": list(drains.left(storage))}
+
+
+def measured(done: Measure | None) -> dict[str, Any]:
+    """What ``Measured`` tells."""
+    if done is None:
+        return dict.fromkeys(Measured().fields)
+    start = {"replicas_at_start": done.start.replicas, "bytes_at_start": done.start.bytes}
+    gone = {"replicas_done": done.done.replicas, "bytes_done": done.done.bytes, "percent": done.percent}
+    pace = {"bytes_per_s": done.bytes_per_s, "seconds_left": done.seconds_left}
+    return {"began_at": done.began_at, **start, **gone, **pace}

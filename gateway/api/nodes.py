@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.api.drains import Deadline
+from gateway.api.drains import Deadline, Measured, measured
 from gateway.api.endpoint import Endpoint, one
 from gateway.api.fields import Body, Name
 from gateway.api.paging import ListQuery, Pager, answer, page_of
@@ -47,7 +47,7 @@ class NodeDrainBody(Body):
     deadline_s = Deadline(required=False, default=None, allow_null=True)
 
 
-class StorageLeft(serializers.Serializer[Any]):
+class StorageLeft(Measured):
     """How far the drain of one storage is; `/storages/<name>/drain/left` lists what is left."""
 
     storage = serializers.CharField()
@@ -100,7 +100,7 @@ class NodeDrain(Endpoint):
     def post(self, request: Request, name: str) -> Response:
         """Take no new bytes on the node and move what lies there elsewhere, what lies nowhere else first.
 
-        Reads go on. The node is `drained` once nothing is left. All its storages must be the project's.
+        Reads go on. The node is `drained` once nothing is left. It must have storages, all of them the project's.
         """
         body, node = NodeDrainBody.of(request), one(Node.objects.all(), name=name)
         to = one(self.project.storages.all(), name=body["to"]) if body["to"] else None
@@ -123,5 +123,6 @@ class NodeDrain(Endpoint):
             to = storage.drain_to.name if storage.drain_to else None
             counts = {"replicas": left.replicas, "bytes": left.bytes, "uploads": left.uploads}
             late = {"deadline": left.deadline, "is_late": left.is_late}
-            found.append({"storage": storage.name, "state": storage.state, "to": to, **counts, **late})
+            told = {"storage": storage.name, "state": storage.state, "to": to, **counts, **late}
+            found.append(told | measured(left.measure))
         return Response(NodeDrainAnswer({"state": node.standing, "storages": found}).data)

@@ -16,7 +16,8 @@ from staging.states import Role, TransferKind, TransferState
 
 
 class TransferAnswer(serializers.ModelSerializer[Transfer]):
-    """One transfer; `label` is the bucket and key of its object, `reason` why it is made. The error is the first.
+    """One transfer; `label` is the bucket and key of its object, `reason` why it is made. `error_…` is the first error,
+    `last_error_…` the last; `attempts` tells how many there were.
 
     Rate and time left are of the attempt that runs, null otherwise. A lower `priority` goes first.
     """
@@ -44,6 +45,8 @@ class TransferAnswer(serializers.ModelSerializer[Transfer]):
             "not_before",
             "error_code",
             "error_detail",
+            "last_error_code",
+            "last_error_detail",
             "cancelled_at",
             "created_at",
             "started_at",
@@ -86,7 +89,7 @@ class OneTransfer(TransferEndpoint):
 
     @extend_schema(operation_id="getTransfer", responses=TransferAnswer)
     def get(self, _request: Request, transfer_id: UUID) -> Response:
-        """How far it is, and what went wrong first."""
+        """How far it is, and what went wrong first and last."""
         return Response(TransferAnswer(self.transfer(transfer_id)).data)
 
 

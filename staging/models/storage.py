@@ -16,7 +16,8 @@ class Storage(models.Model):
     ``test_steps`` is what the last test of the connection found: ``{"step", "ok", "detail"}`` in order. While some
     process leaves the storage alone, ``failing_since`` and the last failure say why. Where there is a ``node``, the
     bytes are on that machine's disk or in its memory; ``returns_to`` is the state before the node fell silent. A
-    LOST one that returns to nothing was given up by a person.
+    LOST one that returns to nothing was given up by a person. ``drain_replicas`` and ``drain_bytes`` were there when
+    the drain began.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="storages")
@@ -52,6 +53,9 @@ class Storage(models.Model):
     )
     drain_deadline = models.DateTimeField(null=True, blank=True, editable=False)
     drain_is_late = models.BooleanField(default=False, db_default=False, editable=False)
+    drain_began_at = models.DateTimeField(null=True, blank=True, editable=False)
+    drain_replicas = models.BigIntegerField(default=0, db_default=0, editable=False)
+    drain_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
     tested_at = models.DateTimeField(null=True, blank=True, editable=False)
     test_steps = models.JSONField(default=list, blank=True, editable=False)

@@ -20,9 +20,9 @@ class Transfer(models.Model):
 
     ``source`` is the replica that is removed or verified; a copy reads from any good one. Transfers of a lower
     ``priority`` number go first. ``start_offset`` is how many bytes were there when this attempt began, so that
-    progress tells the rate; ``token`` is the storage's name for a copy that was suspended. The error that is kept is
-    the first. One that is part of a copy ``job`` has no object: it brings ``source_key`` of the job's one bucket to
-    ``target_key`` of the other, and ``token`` says which version it began with.
+    progress tells the rate; ``token`` is the storage's name for a copy that was suspended. The first error is kept, and
+    the last besides. One that is part of a copy ``job`` has no object: it brings ``source_key`` of the job's one bucket
+    to ``target_key`` of the other, and ``token`` says which version it began with.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -50,6 +50,8 @@ class Transfer(models.Model):
     cancelled_at = models.DateTimeField(null=True, blank=True, help_text="When somebody asked for it to stop.")
     error_code = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)
+    last_error_code = models.CharField(max_length=40, blank=True, default="", db_default="")
+    last_error_detail = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -106,6 +108,12 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.label}"
+
+    @property
+    def ended_otherwise(self) -> bool:
+        """Whether the last error says something else than the first."""
+        last = self.last_error_code, self.last_error_detail
+        return bool(self.last_error_code) and last != (self.error_code, self.error_detail)
 
     @property
     def bytes_per_s(self) -> int | None:

@@ -81,7 +81,6 @@ class TestPeer(AdapterContract, OtherProcesses, Network):
             adapter.close()
 
 
-@pytest.mark.django_db  # Without one such test pytest would make no database when this module runs alone.
 def test_nobody_else_is_answered(node: Gateway, settings: Settings, adapter: Adapter) -> None:
     with adapter.open_write("x", size=4) as session:
         session.write(b"data")

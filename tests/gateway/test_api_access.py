@@ -124,7 +124,8 @@ def furnish(lab: Lab) -> dict[str, Any]:
     next_one = Storage.objects.create(project=lab.project, name="next", scheme="memory")
     now = timezone.now()
     for name, since in (("alpha", None), ("omega", now)):
-        Node.objects.create(name=name, seen_at=now, started_at=now, changed_at=now, draining_since=since)
+        node = Node.objects.create(name=name, seen_at=now, started_at=now, changed_at=now, draining_since=since)
+        Storage.objects.create(project=lab.project, name=f"on-{name}", scheme="memory", node=node)
     leaving = {"state": StorageState.DRAINING, "drain_to": next_one}
     Storage.objects.create(project=lab.project, name="leaving", scheme="memory", **leaving)
     copied = {"project": lab.project, "target": lab.storage, "not_before": timezone.now()}

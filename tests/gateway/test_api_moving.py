@@ -90,7 +90,9 @@ def test_a_transfer_is_cancelled_and_one_that_failed_is_tried_again(lab: Lab) ->
     assert (cancelled["state"], cancelled["cancelled_at"] is not None) == ("cancelled", True)
     assert lab.operator("POST", f"transfers/{queued['id']}/cancel").json()["state"] == "cancelled", "asked twice"
     lab.operator.refused("POST", f"transfers/{queued['id']}/retry", status=400)
-    Transfer.objects.update(state="failed", error_code="access_denied")
+    Transfer.objects.update(state="failed", error_code="offline", last_error_code="access_denied", attempts=12)
+    told = lab.viewer.get(f"transfers/{queued['id']}")
+    assert (told["error_code"], told["last_error_code"], told["attempts"]) == ("offline", "access_denied", 12)
     assert lab.operator("POST", f"transfers/{queued['id']}/retry").json()["state"] == "queued"
     work()
     assert lab.viewer.get(f"transfers/{queued['id']}")["state"] == "done"
@@ -116,13 +118,17 @@ def test_a_storage_is_drained(lab: Lab) -> None:
     begun = lab.admin("POST", "storages/disk/drain", {"to": "next"})
     assert begun.status_code == 202
     assert begun.json() | {"to": "next", "replicas": 1, "bytes": 100, "objects": ["data/x"]} == begun.json()
+    start = {"replicas_at_start": 1, "bytes_at_start": 100}
+    assert begun.json() | start | {"replicas_done": 0, "percent": 0} == begun.json()
     for _ in range(2):
         work()
         transfers.sweep()
         drains.sweep()
     done = lab.viewer.get("storages/disk/drain")
     assert (done["state"], done["replicas"], done["mounted"]) == ("drained", 0, ["raw"])
-    assert lab.admin("DELETE", "storages/disk/drain").json()["state"] == "active"
+    assert done | start | {"replicas_done": 1, "bytes_done": 100, "percent": 100} == done
+    cancelled = lab.admin("DELETE", "storages/disk/drain").json()
+    assert (cancelled["state"], cancelled["percent"]) == ("active", None)
     assert Storage.objects.get(name="next", project=lab.project).used_bytes == 100
 
 
@@ -173,3 +179,23 @@ def test_a_storage_is_given_up_and_what_is_lost_is_told_for_good(lab: Lab) -> No
     assert (gone.status_code, gone["Waybill-Error-Code"]) == (410, "storage_gone")
     lab.admin.refused("PATCH", "storages/disk", {"state": "active"}, status=400)
     assert lab.admin("POST", "storages/disk/give-up", {}).status_code == 202, "the same again changes nothing"
+
+
+def test_a_checkpoint_s_alias_tells_for_good_that_its_version_is_lost(lab: Lab) -> None:
+    lab.upload("x", b"x" * 1000)
+    lab.upload("y", b"y" * 1000)
+    lab.admin.make("checkpoints", {"name": "run", "bucket": "data"})
+    lab.admin("DELETE", "buckets/data/objects/y")
+    paths = []
+    for key in ("x", "y"):
+        made = lab.operator.make("checkpoints/run/aliases", {"bucket": "data", "key": key})
+        paths.append("/" + made["url"].partition("//")[2].partition("/")[2])
+    lab.admin.make("storages", {"name": "next", "scheme": "memory"})
+    assert lab.admin("POST", "storages/disk/give-up", {"to": "next", "lose": 2}).status_code == 202
+    # The job that makes it anew makes another version.
+    lab.operator.make("aliases", {"bucket": "data", "key": "x", "mode": "write", "on_exists": "replace"})
+    for path in paths:
+        for method in (lab.admin.client.get, lab.admin.client.head):
+            lost = method(path)
+            told = (lost.status_code, lost["Waybill-Error-Code"], lost["Waybill-Retryable"], lost.get("Retry-After"))
+            assert told == (410, "object_lost", "false", None)

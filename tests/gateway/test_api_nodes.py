@@ -47,6 +47,7 @@ def test_a_node_is_emptied_and_tells_what_its_deadline_has_left(lab_of_a_node: L
     drains.sweep()
     told = lab.viewer.get("nodes/alpha/drain")["storages"][0]
     assert (told["replicas"], told["bytes"], told["is_late"]) == (3, 3000, True)
+    assert (told["replicas_at_start"], told["bytes_at_start"], told["percent"]) == (3, 3000, 0)
     assert Event.objects.filter(kind="storage.drain_late", facts__replicas=3).count() == 1
     page = lab.viewer.get("storages/ram/drain/left?limit=2")
     rest = lab.viewer.get(f"storages/ram/drain/left?limit=2&cursor={page['next']}")
@@ -67,6 +68,17 @@ def test_nobody_drains_what_others_have_on_a_node(lab_of_a_node: Lab) -> None:
     Storage.objects.create(project=other, name="theirs", scheme="local", node=node, options={})
     problem = lab.admin.refused("POST", "nodes/alpha/drain", {}, status=400)
     assert "other projects" in problem["detail"]
+    how = {"url": "", "started_at": node.started_at, "seen_at": node.seen_at, "changed_at": node.seen_at}
+    Node.objects.create(name="empty", **how)
+    Node.objects.create(name="theirs", **how)
+    Storage.objects.create(project=other, name="all", scheme="local", node=Node.objects.get(name="theirs"), options={})
+    for draining_since in (None, node.seen_at):
+        Node.objects.exclude(pk=node.pk).update(draining_since=draining_since)
+        for name in ("empty", "theirs"):
+            for method in ("POST", "DELETE"):
+                problem = lab.admin.refused(method, f"nodes/{name}/drain", {} if method == "POST" else None, status=400)
+                assert "has no storage" in problem["detail"]
+    assert not Node.objects.filter(name="empty", draining_since=None).exists(), "nobody's drain was cancelled"
     assert lab.viewer.get("nodes/alpha")["storages"] == ["ram"]
     for body, field in (({"node": "nowhere"}, "node"), ({"node": 5}, "node")):
         assert field in lab.admin.refused("PATCH", "storages/disk", body, status=400)["fields"]

@@ -11,15 +11,18 @@ from django.db import transaction
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, Offline
-from staging import aliases, checkpoints, drains, replicas, replication, reservations, transfers
+from staging import aliases, checkpoints, drains, replicas, replication, reservations, retiring, transfers, writing
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
+from staging.drain_measure import Amount, measure
 from staging.errors import InvalidRequest, StorageClosed
 from staging.explaining import explain
-from staging.models import Node, Replica, Storage, Transfer, Upload
+from staging.models import Bucket, Node, Replica, Storage, Transfer, Upload
+from staging.offers import Offer
 from staging.states import AliasMode, StorageState, TransferKind, TransferState
 from staging.storages import adapter_for
-from tests.staging.yard import BACK, DATA, TWO, Yard, read
+from tests.staging.bodies import Body
+from tests.staging.yard import BACK, DATA, MIB, TWO, Yard, read
 
 EPHEMERAL = {"write": "ephemeral", "lands_on": "fast"}
 
@@ -48,6 +51,61 @@ def test_a_drain_moves_every_copy_and_reads_go_on(yard: Yard) -> None:
     assert plain.storage.name == "fast"
     drains.cancel(yard["home"])
     assert yard["home"].state == StorageState.ACTIVE
+
+
+def test_what_comes_and_goes_meanwhile_leaves_the_measure_of_a_drain_true(yard: Yard) -> None:
+    bucket = yard.bucket()
+    first, *_ = [yard.put(bucket, key, bytes(MIB)) for key in "abc"]
+    Storage.objects.filter(name="fast").update(tier=2)
+
+    def told() -> tuple[int, int, int]:
+        found = drains.progress(yard["home"]).measure
+        assert found
+        assert found.start == Amount(3, 3 * MIB)
+        return found.done.replicas, found.done.bytes, found.percent
+
+    assert drains.progress(yard["home"]).measure is None
+    late = aliases.create(Bucket.objects.get(pk=bucket.pk), [AliasSpec(AliasMode.WRITE, "late")])[0]
+    body = Body(bytes(9 * MIB), at_end=lambda: drains.start(yard["home"], yard["fast"]))
+    came = writing.receive(late, Offer(9 * MIB), body).object
+    assert yard.where(came) == {"home": "available"}, "it was on its way when the drain began"
+    assert told() == (0, 0, 0)
+    retiring.delete(first)
+    yard.faults("fast").fail("write", Offline, from_byte=2 * MIB)
+    for _ in range(3):
+        yard.work()
+        drains.sweep()
+    assert set(drains.left(yard["home"])) == {"runs/late"}
+    assert told() == (3, 3 * MIB, 25), "more is left than there was"
+    yard.faults("fast").heal()
+    for _ in range(3):
+        yard.hurry()
+        yard.work()
+        drains.sweep()
+    assert told() == (3, 3 * MIB, 100)
+    drains.cancel(yard["home"])
+    assert drains.progress(yard["home"]).measure is None
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "left", "percent", "pace"),
+    [
+        (Amount(10, 1000), Amount(10, 1000), Amount(10, 1000), 0, (None, None)),
+        (Amount(10, 1000), Amount(5, 600), Amount(5, 600), 40, (40, 15)),
+        (Amount(10, 1000), Amount(0, 0), Amount(1, 1), 99, (100, 0)),
+        (Amount(10, 1000), Amount(11, 1200), Amount(12, 5000), 0, (None, None)),
+        (Amount(4, 0), Amount(3, 0), Amount(3, 0), 25, (None, None)),
+        (Amount(0, 0), Amount(0, 0), Amount(0, 0), 0, (None, None)),
+    ],
+    ids=["begun", "half", "nearly", "more than there was", "empty objects", "nothing"],
+)
+def test_a_drain_is_measured(
+    start: Amount, old: Amount, left: Amount, percent: int, pace: tuple[int | None, int | None]
+) -> None:
+    now = timezone.now()
+    found = measure(now - timedelta(seconds=10), start, old, left, now=now)
+    assert (found.percent, (found.bytes_per_s, found.seconds_left)) == (percent, pace)
+    assert measure(now, start, old, left, now=now, is_over=True).percent == 100
 
 
 def test_what_a_drain_moved_counts_for_a_policy_that_names_the_drained_storage(yard: Yard) -> None:
@@ -220,7 +278,7 @@ def test_the_command_begins_a_drain_tells_how_far_it_is_and_cancels_it(yard: Yar
         call_command("drain", "home", "--start")
     with pytest.raises(CommandError, match="no storage nowhere"):
         call_command("drain", "home", "--start", "--to", "nowhere")
-    text = f"home: draining to far, 1 copies of {len(DATA)} bytes and 0 uploads left\n"
+    text = f"home: draining to far, 1 copies of {len(DATA)} bytes and 0 uploads left, 0 % done\n"
     assert drain("home", "--start", "--to", "far", "--deadline-s", "3600") == (1, text)
     with pytest.raises(CommandError, match="cannot be drained"):
         call_command("drain", "home", "--start", "--to", "far")
@@ -232,7 +290,8 @@ def test_the_command_begins_a_drain_tells_how_far_it_is_and_cancels_it(yard: Yar
     for _ in range(2):
         yard.work()
         drains.sweep()
-    assert drain("alpha", "--node", "--wait") == (0, "home: drained to far, 0 copies of 0 bytes and 0 uploads left\n")
+    text = "home: drained to far, 0 copies of 0 bytes and 0 uploads left, 100 % done\n"
+    assert drain("alpha", "--node", "--wait") == (0, text)
     assert yard.where(made) == {"far": "available"}
     assert drain("alpha", "--node", "--cancel")[1].startswith("home: active, 0 copies")
     assert node.storages.get().state == StorageState.ACTIVE

@@ -3,12 +3,13 @@
 import io
 import json
 import shutil
+import tracemalloc
 import uuid
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from adapters.errors import Offline
@@ -22,6 +23,16 @@ from staging.storages import root_bucket_name
 from tests.staging.yard import BACK, DATA, TWO, Yard, read
 
 EPHEMERAL = {"write": "ephemeral", "lands_on": "fast"}
+
+
+class Counted(io.StringIO):
+    """Keeps nothing of what is written."""
+
+    characters = 0
+
+    def write(self, text: str) -> int:
+        self.characters += len(text)
+        return len(text)
 
 
 def burn(yard: Yard, name: str) -> None:
@@ -198,3 +209,29 @@ def test_the_command_tells_first_and_acts_when_it_is_told_how_much_may_be_lost(y
     call_command("give_up", "home", "--act", "--to", "far", "--lose", "1", "--json", stdout=out)
     assert json.loads(out.getvalue())["objects"] == ["safe/x"]
     assert yard["home"].is_given_up
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_the_command_holds_few_names_at_a_time(yard: Yard, how: list[str]) -> None:
+    home, made = yard["home"], yard.put(yard.bucket(), "x", DATA)
+    folder = "/".join("f" * 200 for _ in range(4))
+    rows = [
+        Object(bucket_id=made.bucket_id, key=f"{folder}/{number}", version=1, size=1, sha256=made.sha256)
+        for number in range(10_000)
+    ]
+    Object.objects.bulk_create(rows, batch_size=500)
+    Replica.objects.bulk_create([Replica(object=row, storage=home, key=str(row.pk), size=1) for row in rows], 500)
+    del rows
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # A table that has just been filled is planned for as if it were empty.
+    out = Counted()
+    tracemalloc.start()
+    try:
+        with pytest.raises(SystemExit, match="1"):
+            call_command("give_up", "home", *how, stdout=out)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert out.characters > 8_000_000
+    assert most < 4_000_000

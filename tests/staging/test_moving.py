@@ -77,6 +77,10 @@ def test_a_copy_that_fails_for_good_leaves_nothing_and_can_be_tried_again(yard: 
     yard.assert_all_is_counted()
     assert not replication.settle(made), "what failed for good is not made again and again"
     assert explaining.explain(made).next[0].startswith("Waybill could not bring it to home: ")
+    Transfer.objects.update(
+        error_detail="no route", last_error_code="offline", last_error_detail="refused", attempts=12
+    )
+    assert explaining.explain(made).next[0].endswith(": no route; at last, after 12 attempts: refused")
     Transfer.objects.update(finished_at=timezone.now() - timedelta(hours=7))
     assert replication.settle(made) == [flush], "but after a rest"
     assert [one.state for one in yard.work()] == ["failed"]

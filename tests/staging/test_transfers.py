@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from adapters.base import ObjectStat
-from adapters.errors import AccessDenied, Offline
+from adapters.errors import AccessDenied, Busy, Offline
 from staging import claims, replicas, replication, retiring, transfers
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
@@ -102,6 +102,24 @@ def test_a_fault_that_stays_or_repeats_too_often_fails_the_transfer(faulty_place
     transfers.run(str(transfer.pk))
     assert Transfer.objects.get().state == TransferState.FAILED
     assert Replica.objects.count() == 1, "the bytes are still there, and listed"
+
+
+def test_the_last_error_is_told_beside_the_first_until_it_is_tried_anew(faulty_place: Place, faults: Faults) -> None:
+    transfer = deleted(faulty_place)
+    for fault in (Offline, Busy, AccessDenied, Busy):
+        faults.heal()
+        faults.fail("delete", fault)
+        Transfer.objects.filter(state=TransferState.FAILED).update(state=TransferState.QUEUED)
+        Transfer.objects.update(not_before=timezone.now())
+        transfers.run(str(transfer.pk))
+        transfer.refresh_from_db()
+        assert transfer.error_code == "offline"
+        assert transfer.ended_otherwise == (transfer.last_error_code == "access_denied")
+    assert transfer.attempts == 2, "a storage that is busy was not even asked"
+    assert transfer.last_error_code == "access_denied", "and tells nothing of what is wrong"
+    Transfer.objects.update(state=TransferState.FAILED)
+    transfers.retry(transfer)
+    assert (transfer.error_code, transfer.last_error_code, transfer.last_error_detail) == ("", "", "")
 
 
 def test_a_storage_that_cannot_be_built_puts_the_transfer_off_and_does_not_end_the_worker(sftp_place: Place) -> None:

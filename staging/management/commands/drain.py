@@ -76,6 +76,7 @@ class Command(BaseCommand):
             to = f" to {storage.drain_to}" if storage.drain_to else ""
             late = ", late" if left.is_late else ""
             counts = f"{left.replicas} copies of {left.bytes} bytes and {left.uploads} uploads left"
-            self.stdout.write(f"{storage}: {storage.state}{to}, {counts}{late}")
+            done = f", {left.measure.percent} % done" if left.measure else ""
+            self.stdout.write(f"{storage}: {storage.state}{to}, {counts}{done}{late}")
         self.stdout.flush()
         return any(storage.state == StorageState.DRAINING for storage in storages)

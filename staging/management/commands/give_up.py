@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +11,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from staging import giving_up
 from staging.errors import InvalidRequest
 from staging.management import named
-
-_ALL = 10**9
 
 
 class Command(BaseCommand):
@@ -33,13 +32,13 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         storage = named.storage(options["project"], options["storage"])
         to = named.storage(options["project"], options["to"]) if options["to"] else None
-        found, objects = giving_up.outlook(storage), list(giving_up.lost(storage, _ALL))
+        found, objects = giving_up.outlook(storage), giving_up.all_lost(storage)
         if options["json"]:
-            self.stdout.write(json.dumps({**asdict(found), "objects": objects}, indent=2))
+            self._print_json(found, objects)
         else:
             self._print(str(storage), found, objects)
         if not options["act"]:
-            sys.exit(1 if objects else 0)
+            sys.exit(1 if found.lost_objects else 0)
         try:
             giving_up.start(storage, to=to, lose=options["lose"])
         except InvalidRequest as exc:
@@ -47,9 +46,17 @@ class Command(BaseCommand):
         if not options["json"]:
             self.stdout.write(f"{storage} is given up.")
 
-    def _print(self, name: str, found: giving_up.Outlook, objects: list[str]) -> None:
+    def _print(self, name: str, found: giving_up.Outlook, objects: Iterator[str]) -> None:
         self.stdout.write(f"{name}: {found.replicas} copies of {found.bytes} bytes, {found.uploads} uploads")
         if found.mounted:
             self.stdout.write(f"  mounted buckets, all of which would be gone: {', '.join(found.mounted)}")
         self.stdout.write(f"  {found.lost_objects} objects ({found.lost_bytes} bytes) can be read nowhere else:")
-        self.stdout.write("".join(f"    {one}\n" for one in objects), ending="")
+        for one in objects:
+            self.stdout.write(f"    {one}")
+
+    def _print_json(self, found: giving_up.Outlook, objects: Iterator[str]) -> None:
+        """One document, written as the names come: there may be millions."""
+        self.stdout.write(json.dumps(asdict(found), indent=2).removesuffix("\n}") + ',\n  "objects": [', ending="")
+        for number, one in enumerate(objects):
+            self.stdout.write(f"{',' if number else ''}\n    {json.dumps(one)}", ending="")
+        self.stdout.write("\n  ]\n}")

@@ -150,7 +150,7 @@ def test_several_are_revoked_or_extended_from_the_list(lab: Lab, people: People)
     address, chosen = page("alias", "changelist"), [str(alias.pk) for alias in some]
     people.operator.client.post(address, {"action": "extend_chosen", "_selected_action": chosen})
     assert "2 extended" in people.operator.get(address)
-    people.operator.client.post(address, {"action": "revoke_chosen", "_selected_action": chosen})
+    people.operator.chooses("alias", "revoke_chosen", *some)
     assert not Alias.objects.filter(revoked_at=None).exists()
 
 
@@ -159,8 +159,7 @@ def test_producers_are_marked_as_failed_from_the_list(lab: Lab, people: People) 
     address, chosen = page("alias", "changelist"), [str(read.pk), str(write.pk)]
     people.viewer.client.post(address, {"action": "fail_chosen", "_selected_action": chosen})
     assert not Alias.objects.filter(failed_at__isnull=False).exists()
-    people.operator.client.post(address, {"action": "fail_chosen", "_selected_action": chosen})
-    assert "1 marked" in people.operator.get(address)
+    assert "1 marked" in people.operator.chooses("alias", "fail_chosen", read, write)
     assert [alias.pk for alias in Alias.objects.filter(failed_at__isnull=False)] == [write.pk]
     assert "told by an operator" in people.viewer.get(page("alias", "change", write.pk))
 

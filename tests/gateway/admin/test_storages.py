@@ -271,6 +271,7 @@ def test_a_storage_is_drained_and_the_drain_is_cancelled(lab: Lab, people: Peopl
     shown = people.admin.confirms(page("storage", "drain", lab.storage.pk), to=to.pk)
     assert "is being drained to next" in shown
     assert "1 copy, 1 B left" in shown
+    assert "0 %: 0 of 1 copies, 0 B of 1 B gone" in shown
     assert "data/results/table.csv" in shown
     assert "and stay: raw" in shown
     assert page("storage", "drain", lab.storage.pk) not in shown

@@ -1,5 +1,6 @@
 """Transfers in the admin: how far they are, stopped, and tried again."""
 
+import html
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from staging.models import Membership, Object, Transfer
 from staging.states import Role
-from tests.gateway.admin.conftest import People, Person, page
+from tests.gateway.admin.conftest import People, page
 from tests.gateway.conftest import Lab
 
 pytestmark = pytest.mark.django_db
@@ -30,12 +31,6 @@ def make(lab: Lab, key: str = "results/table.csv", **how: Any) -> Transfer:
 def state(transfer: Transfer) -> str:
     transfer.refresh_from_db()
     return transfer.state
-
-
-def choose(person: Person, deed: str, *rows: Transfer) -> str:
-    """What the list says after an action on these rows."""
-    chosen = {"action": deed, "_selected_action": [str(row.pk) for row in rows]}
-    return person.get(person.client.post(page("transfer", "changelist"), chosen)["Location"])
 
 
 def test_a_row_tells_why_how_fast_and_how_long(lab: Lab, people: People) -> None:
@@ -85,16 +80,48 @@ def test_a_transfer_that_failed_is_tried_again(lab: Lab, people: People) -> None
     assert "Only a transfer that failed" in people.operator.confirms(page("transfer", "retry", transfer.pk))
 
 
+def test_many_are_stopped_only_once_somebody_has_said_yes_to_how_many(lab: Lab, other: Lab, people: People) -> None:
+    mine = [make(lab, f"row-{number}") for number in range(8)]
+    theirs = make(other, "theirs")
+    address = page("transfer", "changelist")
+    form = {"action": "cancel_chosen", "_selected_action": [str(row.pk) for row in (*mine[:7], theirs)]}
+    asked = people.operator.client.post(address, form)
+    shown = html.unescape(asked.content.decode())
+    assert "Stop 7 transfers?" in shown
+    assert (shown.count("replicate data/row-"), "and 2 more" in shown, "theirs" in shown) == (5, True, False)
+    assert {state(row) for row in mine} == {"queued"}, "nothing is done by asking"
+    # All that match are chosen; two more have come when it is confirmed.
+    whole = form | {"_selected_action": [str(mine[0].pk)], "select_across": "1"}
+    asked = people.operator.client.post(f"{address}?state__exact=queued", whole | {"confirmed": "7"})
+    assert "Stop 8 transfers?" in asked.content.decode()
+    assert {state(row) for row in mine} == {"queued"}
+    people.operator.client.post(f"{address}?state__exact=queued", whole | {"confirmed": "8"})
+    assert {state(row) for row in mine} == {"cancelled"}
+    assert state(theirs) == "queued"
+
+
+def test_the_last_error_is_shown_where_it_says_something_else(lab: Lab, people: People) -> None:
+    first = {"error_code": "offline", "error_detail": "no route to host"}
+    same = {"last_error_code": "offline", "last_error_detail": "no route to host"}
+    other = {"last_error_code": "access_denied", "last_error_detail": "refused our key"}
+    for key, last in (("same", same), ("other", other)):
+        row = make(lab, key, state="failed", attempts=12, **first, **last)
+        shown = people.viewer.get(page("transfer", "change", row.pk))
+        assert "no route to host" in shown
+        assert ("Last error of 12 attempts" in shown, "refused our key" in shown) == (key == "other", key == "other")
+    assert people.viewer.get(page("transfer", "changelist")).count("last: access_denied") == 1
+
+
 def test_list_actions_say_what_was_refused_and_why(lab: Lab, other: Lab, people: People) -> None:
     Membership.objects.create(project=other.project, user=people.operator.user, role=Role.VIEWER)
     failed, taken, theirs = make(lab, state="failed"), make(lab, "b", state="failed"), make(other, state="failed")
     make(lab, "b")
-    said = choose(people.operator, "retry_chosen", failed, taken, theirs)
+    said = people.operator.chooses("transfer", "retry_chosen", failed, taken, theirs)
     assert "1 of them is queued anew" in said
     assert "1 of them not: Another transfer does the same work already." in said
     assert "Your role does not allow this for 1 of them" in said
     assert [state(row) for row in (failed, taken, theirs)] == ["queued", "failed", "failed"]
-    said = choose(people.operator, "cancel_chosen", failed, taken)
+    said = people.operator.chooses("transfer", "cancel_chosen", failed, taken)
     assert "1 of them was cancelled" in said
     assert "1 of them not: A transfer that is failed" in said
 
