@@ -4,35 +4,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('staging', '0007_beginning'),
+        ("staging", "0007_beginning"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='storage',
-            name='drain_began_at',
+            model_name="storage",
+            name="drain_began_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='drain_bytes',
+            model_name="storage",
+            name="drain_bytes",
             field=models.BigIntegerField(db_default=0, default=0, editable=False),
         ),
         migrations.AddField(
-            model_name='storage',
-            name='drain_replicas',
+            model_name="storage",
+            name="drain_replicas",
             field=models.BigIntegerField(db_default=0, default=0, editable=False),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='last_error_code',
-            field=models.CharField(blank=True, db_default='', default='', max_length=40),
+            model_name="transfer",
+            name="last_error_code",
+            field=models.CharField(blank=True, db_default="", default="", max_length=40),
         ),
         migrations.AddField(
-            model_name='transfer',
-            name='last_error_detail',
-            field=models.TextField(blank=True, db_default='', default=''),
+            model_name="transfer",
+            name="last_error_detail",
+            field=models.TextField(blank=True, db_default="", default=""),
         ),
     ]
