@@ -125,6 +125,30 @@ def test_the_sweep_takes_up_what_lost_its_worker(place: Place) -> None:
     place.assert_nothing_is_left()
 
 
+def test_a_transfer_that_ends_its_workers_again_and_again_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retiring.delete(put(place, b"x").object)
+    transfer = Transfer.objects.get()
+
+    def break_down(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("staging.transfers.replicas.is_last", break_down)
+    for attempt in range(1, 4):
+        with pytest.raises(RuntimeError):
+            transfers.run(str(transfer.pk))
+        Transfer.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        transfers.sweep()
+        transfer.refresh_from_db()
+        told = "worker_lost" if attempt == 3 else ""
+        assert (transfer.state, transfer.attempts, transfer.error_code) == ("queued", attempt, told)
+    monkeypatch.undo()
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert transfer.state == "done"
+
+
 def test_a_worker_that_comes_late_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     transfer = deleted(place)
     late = claims.take(str(transfer.pk))
