@@ -137,6 +137,13 @@ def revive(transfer: Transfer) -> bool:
     return bool(again)
 
 
+def revive_removals(limit: int) -> int:
+    """Try removals again that failed for good and have rested: nothing else would ever free their bytes."""
+    rested = Transfer.objects.filter(state=TransferState.FAILED, finished_at__lt=timezone.now() - _REST)
+    removals = rested.filter(kind__in=[kind for kind in TransferKind if kind.removes])
+    return sum(map(revive, removals.order_by("finished_at")[:limit]))
+
+
 def _do(target: Object, step: Step) -> Transfer | None:
     """Queue the step, unless somebody does it, or it failed for good not long ago."""
     if under_way(target, step.kind, step.storage):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Case, F, Q, TextField, Value, When
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
@@ -54,8 +54,12 @@ def sweep(limit: int = 500) -> int:
     """Queue anew what lost its worker, and wake workers for all that is due; returns how many were woken."""
     now = timezone.now()
     lost = Transfer.objects.filter(state=TransferState.RUNNING, lease_expires_at__lt=now)
-    lost.filter(attempts__gte=claims.OFTEN, error_code__in=_UNTRIED).update(**claims.WORKER_LOST)
-    lost.update(state=TransferState.QUEUED, lease_expires_at=None)
+    often = Q(attempts__gte=claims.OFTEN, error_code__in=_UNTRIED)
+    told = {
+        name: Case(When(often, then=Value(text)), default=F(name), output_field=TextField())
+        for name, text in claims.WORKER_LOST.items()
+    }
+    lost.update(state=TransferState.QUEUED, lease_expires_at=None, **told)
     due = list(
         Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")[
             :limit

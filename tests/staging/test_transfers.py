@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from adapters.base import ObjectStat
 from adapters.errors import AccessDenied, Offline
-from staging import claims, replicas, replication, retiring, transfers
+from staging import claims, replicas, replication, retiring, transfers, upkeep
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
@@ -102,6 +102,19 @@ def test_a_fault_that_stays_or_repeats_too_often_fails_the_transfer(faulty_place
     transfers.run(str(transfer.pk))
     assert Transfer.objects.get().state == TransferState.FAILED
     assert Replica.objects.count() == 1, "the bytes are still there, and listed"
+
+
+def test_a_removal_that_failed_is_tried_again_once_it_has_rested(faulty_place: Place, faults: Faults) -> None:
+    transfer = deleted(faulty_place)
+    faults.fail("delete", AccessDenied)
+    transfers.run(str(transfer.pk))
+    faults.heal()
+    assert (upkeep.reconcile(), Transfer.objects.get().state) == (0, "failed")
+    Transfer.objects.update(finished_at=timezone.now() - timedelta(hours=7))
+    assert upkeep.reconcile() == 1
+    transfers.run(str(transfer.pk))
+    assert Transfer.objects.get().state == "done"
+    faulty_place.assert_nothing_is_left()
 
 
 def test_a_storage_that_cannot_be_built_puts_the_transfer_off_and_does_not_end_the_worker(sftp_place: Place) -> None:
