@@ -96,8 +96,9 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
         away = without(mine, *STANDING)
         mine.failure = f"On storages that are lost, and may come back: {_named(away)}" if away else ""
         mine.save(update_fields=["place", "failure"])
-    for member in rows:
-        _flush(checkpoint, member.object)
+    hindered = [why for member in rows if (why := _flush(checkpoint, member.object))]
+    if hindered and not away:
+        Checkpoint.objects.filter(pk=mine.pk, state=CheckpointState.PENDING).update(failure=hindered[0])
     return mine.place > 0
 
 
@@ -133,15 +134,22 @@ def _waiting_for_nobody(checkpoint: Checkpoint) -> QuerySet[CheckpointMember]:
     return unsafe(checkpoint).exclude(Exists(coming))
 
 
-def _flush(checkpoint: Checkpoint, target: Object) -> None:
-    """Have one version brought where it persists, if anything there takes it now."""
+def _flush(checkpoint: Checkpoint, target: Object) -> str:
+    """Have one version brought where it persists, if anything there takes it now; else returns why not."""
     place = place_of(target, policies.storages_of(target.bucket, policies.of(target)))
-    if place is None or place.state != StorageState.ACTIVE:
-        return
+    if place is None:
+        return f"Nothing persists in the bucket {target.bucket} any more."
+    if place.state != StorageState.ACTIVE:
+        return f"The storage {place} takes no bytes: it is {place.state}."
     step = Step(TransferKind.FLUSH, place, f"the checkpoint {checkpoint} holds it", UNSAFE)
     asked = replication.pursue(target, step)
-    if asked and asked.priority > UNSAFE:
+    if asked is None:
+        failed = replication.failed(target, step.kind, place)
+        named = f"{target.bucket}/{target.key}"
+        return f"{named} did not come to {place}, and is tried again later: {failed.error_detail}" if failed else ""
+    if asked.priority > UNSAFE:
         transfers.hasten(asked)
+    return ""
 
 
 def without(checkpoint: Checkpoint, *states: ReplicaState, may_return: bool = False) -> list[CheckpointMember]:

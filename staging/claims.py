@@ -17,6 +17,12 @@ from staging.states import TransferKind, TransferState
 
 #: Progress is written down, and the claim confirmed, no more seldom than this.
 CONFIRM_S = 3.0
+#: One worker may be killed any time. Work that has lost so many says so: it may be what ends them.
+OFTEN = 3
+WORKER_LOST = {
+    "error_code": "worker_lost",
+    "error_detail": "Its workers were killed, or failed in a way that their logs tell; it is tried again.",
+}
 _REMOVING = [kind for kind in TransferKind if kind.removes]
 
 #: Set when this process is told to end: transfers that run are handed back with what they have done.

@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from adapters.errors import AdapterError, NotTried
-from staging import aliases, copy_progress, copy_specs, listing, objects, placement, queue, sharing, transfers
+from staging import aliases, claims, copy_progress, copy_specs, listing, objects, placement, queue, sharing, transfers
 from staging.alias_terms import AliasSpec
 from staging.copy_progress import AT_ONCE
 from staging.copy_specs import CopySpec
@@ -76,7 +76,10 @@ def advance(job_id: str, *, pages: int = _PAGES) -> None:
 
 def sweep() -> None:
     """Wake workers for jobs that have something left to plan, or that lost their worker."""
-    for job in CopyJob.objects.filter(_is_free(), state=CopyState.RUNNING):
+    running = CopyJob.objects.filter(state=CopyState.RUNNING)
+    running.filter(lease_expires_at__lt=timezone.now()).update(lease_expires_at=None, attempts=F("attempts") + 1)
+    running.filter(attempts__gte=claims.OFTEN, error_code="").update(**claims.WORKER_LOST)
+    for job in running.filter(_is_free()):
         queue.enqueue_copy(job)
 
 

@@ -141,7 +141,10 @@ def advance(storage: Storage) -> None:
     here = here.annotate(is_sole=~Exists(others)).order_by("-dirty", "-is_sole", "pk")
     for replica in here.filter(state=ReplicaState.BAD, is_sole=False)[:_AT_ONCE]:
         replication.settle(replica.object)
-    for replica in here.filter(state=ReplicaState.AVAILABLE)[:_AT_ONCE]:
+    # However many fail or wait, the others get their turn.
+    on_their_way = here.filter(is_sole=True).filter(Exists(_tries(placement.moved(storage))))
+    next_ones = here.filter(state=ReplicaState.AVAILABLE).exclude(pk__in=on_their_way.values("pk"))
+    for replica in next_ones[:_AT_ONCE]:
         if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
             _move(replica, storage)
     if rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists():
@@ -151,6 +154,13 @@ def advance(storage: Storage) -> None:
             if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
                 storage.buckets.filter(mounted=False).update(storage=placement.moved(storage))
                 events.record(storage.project_id, "storage.drained", storage.name)
+
+
+def _tries(to: Storage) -> QuerySet[Transfer]:
+    """What brings a row's object there, or has failed to and rests."""
+    mine = Transfer.objects.filter(object=OuterRef("object"), target=to, kind__in=replication.COPYING)
+    rests = Q(state=TransferState.FAILED, finished_at__gte=timezone.now() - replication.REST)
+    return mine.filter(Q(state__in=replication.LIVE) | rests)
 
 
 def _tell_late(storage: Storage) -> None:

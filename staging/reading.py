@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -37,9 +37,9 @@ class Copy:
 class Found:
     """One version, pinned: its size in bytes, its digest where it is known, and where to read it, best place first.
 
-    ``etag`` is the digest, or the storage's word for the version, which is weak where ``etag_is_strong`` is false.
-    ``replaced_at`` is when another version may have been here, None where this is the first. ``object_id`` is None of
-    what others may have written. ``damaged`` are copies with wrong blocks in them, whose other blocks may be read.
+    ``etag`` is the digest, or the storage's word, which is weak where ``etag_is_strong`` is false. ``replaced_at`` is
+    until when another version may have been here, if only one that is forgotten. ``object_id`` is None of what others
+    may have written. ``damaged`` are copies with wrong blocks in them, whose other blocks may be read.
     """
 
     size: int
@@ -80,7 +80,7 @@ def pinned(version: Object, copies: Sequence[Replica], damaged: Sequence[Replica
         modified=version.created_at,
         content_type=version.content_type,
         copies=tuple(Copy(replica, None) for replica in copies),
-        replaced_at=version.created_at if version.version > 1 else None,
+        replaced_at=version.created_at - timedelta(seconds=0 if version.version > 1 else settings.TOMBSTONE_S),
         object_id=version.pk,
         damaged=tuple(Copy(replica, None) for replica in damaged),
     )

@@ -20,7 +20,7 @@ URGENT, UNSAFE, MISSING, ASKED, FASTER, ROUTINE = 10, 30, 50, 60, 70, 90
 #: A copy that was read whole within this time is good.
 _LATELY = timedelta(hours=1)
 #: So long nobody but a person has a transfer tried again that failed for good.
-_REST = timedelta(hours=6)
+REST = timedelta(hours=6)
 COPYING = [kind for kind in TransferKind if kind.copies]
 LIVE = (TransferState.QUEUED, TransferState.RUNNING)
 
@@ -139,12 +139,20 @@ def revive(transfer: Transfer) -> bool:
     return bool(again)
 
 
+def revive_removals(limit: int) -> int:
+    """Try removals again that failed for good and have rested: nothing else would ever free their bytes."""
+    rested = Transfer.objects.filter(state=TransferState.FAILED, finished_at__lt=timezone.now() - REST)
+    removing = [kind for kind in TransferKind if kind.removes]
+    removals = rested.filter(kind__in=removing, source__state=ReplicaState.DELETING)
+    return sum(map(revive, removals.order_by("finished_at")[:limit]))
+
+
 def _do(target: Object, step: Step) -> Transfer | None:
     """Queue the step, unless somebody does it, or it failed for good not long ago."""
     if under_way(target, step.kind, step.storage):
         return None
     if past := failed(target, step.kind, step.storage):
-        is_rested = past.finished_at is None or timezone.now() - past.finished_at > _REST
+        is_rested = past.finished_at is None or timezone.now() - past.finished_at > REST
         return past if is_rested and revive(past) else None
     return queue_step(target, step)
 

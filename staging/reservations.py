@@ -128,6 +128,15 @@ def supersede(alias: Alias, target_key: str, *, but: Upload | None = None) -> No
         others.update(lease_expires_at=timezone.now(), **_NOTHING)
 
 
+def outdate(alias: Alias, target_key: str, before: datetime) -> None:
+    """What stands at the key was sent once more: the janitor is to finish no upload, by whomever, that began before.
+
+    One whose writer lives goes on.
+    """
+    here = Upload.objects.filter(alias__bucket=alias.bucket_id, target_key=target_key, batch=None)
+    here.filter(created_at__lt=before).update(**_NOTHING)
+
+
 def claim(upload: Upload) -> bool:
     """Become the only one who may go on with the upload: its writer so far is fenced off. False where we are late."""
     claimed = owned(upload).update(fence=F("fence") + 1, suspended_at=None, lease_expires_at=lease_end())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Case, F, Q, TextField, Value, When
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 RETRY_BASE_S = 2
 RETRY_CAP_S = 900
 #: What a transfer's row says that has not failed yet.
-_UNTRIED = ("", Busy.code, Failing.code)
+_UNTRIED = ("", Busy.code, Failing.code, claims.WORKER_LOST["error_code"])
 
 
 def run(transfer_id: str) -> None:
@@ -53,9 +53,13 @@ def run(transfer_id: str) -> None:
 def sweep(limit: int = 500) -> int:
     """Queue anew what lost its worker, and wake workers for all that is due; returns how many were woken."""
     now = timezone.now()
-    Transfer.objects.filter(state=TransferState.RUNNING, lease_expires_at__lt=now).update(
-        state=TransferState.QUEUED, lease_expires_at=None
-    )
+    lost = Transfer.objects.filter(state=TransferState.RUNNING, lease_expires_at__lt=now)
+    often = Q(attempts__gte=claims.OFTEN, error_code__in=_UNTRIED)
+    told = {
+        name: Case(When(often, then=Value(text)), default=F(name), output_field=TextField())
+        for name, text in claims.WORKER_LOST.items()
+    }
+    lost.update(state=TransferState.QUEUED, lease_expires_at=None, **told)
     due = list(
         Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")[
             :limit

@@ -19,11 +19,12 @@ RECONCILE, SCRUB = "upkeep.reconcile", "upkeep.scrub"
 
 
 def reconcile() -> int:
-    """Queue what the next objects' policies ask for; passes go through all objects. Returns how many transfers.
+    """Queue what the next objects' policies ask for, and removals that had failed; returns how many transfers.
 
-    Objects that lack nothing are looked at by the thousand; where many lack something, a pass ends sooner.
+    Passes go through all objects. Those that lack nothing are looked at by the thousand; where many lack something, a
+    pass ends sooner.
     """
-    made, place = 0, chores.place(RECONCILE)
+    made, place = replication.revive_removals(_AT_ONCE), chores.place(RECONCILE)
     for _ in range(_BATCHES):
         more, place = replication.reconcile(place, limit=_AT_ONCE)
         chores.note_place(RECONCILE, place)

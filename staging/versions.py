@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F, Max, QuerySet, Value
-from django.db.models.functions import Concat, Substr
+from django.db.models import Max, QuerySet, Value
+from django.db.models.functions import Concat, Greatest, Substr
 from django.utils import timezone
 
 from adapters.keys import check_key
@@ -78,11 +78,12 @@ def rename(bucket: Bucket, source: str, target: str, *, after: str, limit: int) 
     if standing := there.filter(current=True).first():
         raise NameTaken(f"There is an object {standing.key!r} in the bucket {bucket}.")
     last = there.aggregate(last=Max("version"))["last"] or 0
+    # The one above both, not above their sum: what goes to and fro would double its number and leave the column.
     Object.objects.filter(pk__in=new).update(
-        key=Concat(Value(target), Substr("key", len(source) + 1)), version=F("version") + last + 1, created_at=now
+        key=Concat(Value(target), Substr("key", len(source) + 1)), version=Greatest("version", last) + 1, created_at=now
     )
     Object.objects.bulk_create(_tombstone(one, now) for one in moving)
-    return [Moved(one, new[one.pk], one.version + last + 1) for one in moving]
+    return [Moved(one, new[one.pk], max(one.version, last) + 1) for one in moving]
 
 
 def pin(found: QuerySet[Object], *, most: int) -> list[Object]:

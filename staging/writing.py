@@ -3,6 +3,7 @@
 import uuid
 
 from django.conf import settings
+from django.utils import timezone
 
 from staging import aliases, catalog, parking, placement, policies, reading, reservations, resuming
 from staging.connections import release
@@ -140,7 +141,9 @@ def _replay(
             raise refusal
 
     check_equal(standing, offer, refusal)
+    began = timezone.now()
     release()
     if take(body, lambda _: None, alias, offer, on_progress=within).sha256 != standing.sha256:
         raise refusal
+    reservations.outdate(alias, alias.key, began)
     return receipt_of(standing, replayed=True)

@@ -113,7 +113,7 @@ class CheckpointAdmin(OwnedAdmin):
     def persisted(self, row: Checkpoint) -> str:
         return progress.bar(progress.of_checkpoint(row))
 
-    @display(description="What was lost")
+    @display(description="What is in the way")
     def failure_words(self, row: Checkpoint) -> str:
         return format_html('<span class="wb-alarm wb-break">{}</span>', row.failure)
 

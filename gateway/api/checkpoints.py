@@ -21,7 +21,7 @@ from staging.states import CheckpointState, Durability, Role
 class CheckpointAnswer(serializers.ModelSerializer[Checkpoint]):
     """One checkpoint, of `prefix` in `bucket` or of the aliases with `labels`.
 
-    `failure` names what is lost, or, while it is pending, what lies on storages that are.
+    `failure` names what is lost, or, while it is pending, what it waits for.
     `restoring_since` tells that a restore goes on, `released_at` that the checkpoint is being deleted.
     """
 

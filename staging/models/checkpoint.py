@@ -14,8 +14,9 @@ class Checkpoint(models.Model):
     """The versions that were current at ``created_at`` below ``prefix`` of a bucket, or that a run's aliases wrote.
 
     ``labels`` are those of the run's aliases; empty where the checkpoint is of a prefix. ``count`` and ``size`` are of
-    all members. ``failure`` tells, in words, what was lost. While a restore goes on, ``restoring_since`` says since
-    when, and ``place`` behind which member it goes on. From ``released_at`` on the checkpoint is being deleted.
+    all members. ``failure`` tells, in words, what was lost, or is waited for. While a restore goes on,
+    ``restoring_since`` says since when, and ``place`` behind which member it goes on. From ``released_at`` on the
+    checkpoint is being deleted.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="checkpoints")

@@ -172,6 +172,26 @@ def test_a_member_that_is_lost_before_it_is_safe_fails_it_by_name(yard: Yard) ->
         checkpoints.restore(checkpoint)
 
 
+def test_one_that_waits_says_for_what(yard: Yard) -> None:
+    bucket = yard.bucket(**EPHEMERAL)
+    yard.put(bucket, "x", DATA)
+    checkpoint = take(yard, bucket)
+    waiting = Transfer.objects.get()
+    refused = {"error_code": "access_denied", "error_detail": "the key was refused", "finished_at": timezone.now()}
+    for state, told in [
+        ("cordoned", "The storage home takes no bytes: it is cordoned."),
+        ("active", "runs/x did not come to home, and is tried again later: the key was refused"),
+    ]:
+        Transfer.objects.update(state="failed", **refused)
+        Storage.objects.filter(name="home").update(state=state)
+        checkpoint_work.sweep()
+        checkpoint.refresh_from_db()
+        assert (checkpoint.state, checkpoint.failure) == ("pending", told)
+    transfers.retry(waiting)
+    assert finish(yard, checkpoint) == CheckpointState.COMPLETE
+    assert checkpoint.failure == ""
+
+
 def test_what_was_lost_since_does_not_take_the_place_of_what_can_be_read(yard: Yard) -> None:
     bucket = yard.bucket()
     first = yard.put(bucket, "x", b"first")

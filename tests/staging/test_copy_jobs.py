@@ -136,6 +136,22 @@ def test_each_page_is_planned_once_whoever_is_killed(yard: Yard, monkeypatch: py
     assert contents(yard, target) == {f"{number:02}": bytes([number]) for number in range(15)}
 
 
+def test_a_copy_that_ends_its_workers_again_and_again_says_so(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    fill(yard, source, d__a=b"x")
+    job = begin(yard, (source, "d/"), (target, ""))
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_jobs, "_plan_page", lambda _: 1 / 0)
+        for told in ("", "", "worker_lost"):
+            with pytest.raises(ZeroDivisionError):
+                copy_jobs.advance(str(job.pk))
+            CopyJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+            copy_jobs.sweep()
+            job.refresh_from_db()
+            assert (job.state, job.error_code) == ("running", told)
+    assert work(yard, job).state == DONE
+
+
 def test_a_cancelled_copy_stops_and_can_be_gone_on_with(yard: Yard) -> None:
     source, target = mounted(yard, "far"), yard.bucket()
     fill(yard, source, d__a=b"one", d__b=DATA * 1000, d__c=b"three")

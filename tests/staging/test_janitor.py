@@ -201,6 +201,18 @@ def test_what_was_committed_meanwhile_stands(place: Place, on_exists: OnExists, 
     place.assert_nothing_is_left()
 
 
+@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
+@pytest.mark.parametrize("on_exists", OnExists)
+def test_what_was_acknowledged_once_more_since_is_not_replaced(place: Place, on_exists: OnExists, noted: bool) -> None:
+    """A job that was begun anew sent what stands there already; what its first attempt sent must not follow."""
+    put(place, b"right")
+    crashed(place, written=DATA, noted=noted, published=True, on_exists=OnExists.REPLACE)
+    assert put(place, b"right", on_exists=on_exists).replayed
+    assert place.sweep().removed == 1
+    assert Object.objects.get().sha256 == sha256(b"right")
+    place.assert_nothing_is_left()
+
+
 def test_what_was_committed_before_is_replaced_by_what_a_crashed_writer_had_published(place: Place) -> None:
     put(place, b"older")
     crashed(place, written=DATA, noted=True, published=True, on_exists=OnExists.REPLACE)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from staging import aliases, archives, arrivals, catalog, janitor, reading, renaming, retiring, writing
@@ -151,6 +152,38 @@ def test_a_reader_that_began_at_the_new_key_before_notices(yard: Yard) -> None:
     replaced_at = reading.find(alias).replaced_at
     assert replaced_at is not None
     assert replaced_at > alias.created_at
+
+
+def test_a_reader_that_began_before_a_deletion_that_is_forgotten_notices(yard: Yard) -> None:
+    bucket = yard.bucket()
+    retiring.delete(yard.put(bucket, "a", b"x"))
+    alias = aliases.create(bucket, [AliasSpec(AliasMode.READ, "a")])[0]
+    assert janitor.sweep().purged == 0
+    yard.hurry()
+    yard.work()
+    month = timedelta(days=31)
+    Alias.objects.filter(pk=alias.pk).update(created_at=F("created_at") - month)
+    Object.objects.update(retired_at=F("retired_at") - month)
+    janitor.sweep()
+    assert yard.put(bucket, "a", b"y").version == 1
+    alias.refresh_from_db()
+    replaced_at = reading.find(alias).replaced_at
+    assert replaced_at
+    assert replaced_at > alias.created_at
+    alias = aliases.create(bucket, [AliasSpec(AliasMode.READ, "new")])[0]
+    yard.put(bucket, "new", b"z")
+    replaced_at = reading.find(alias).replaced_at
+    assert replaced_at
+    assert replaced_at < alias.created_at, "the first one that came may be read in parts"
+
+
+def test_what_is_renamed_to_and_fro_keeps_a_number_that_the_catalog_takes(yard: Yard) -> None:
+    bucket = yard.bucket()
+    made = yard.put(bucket, "a", b"x")
+    for source, target in [("a", "b"), ("b", "a")] * 25:
+        rename(bucket, source, target)
+    made.refresh_from_db()
+    assert (made.key, made.version) == ("a", 51)
 
 
 def test_an_upload_that_nobody_completes_does_not_bring_the_old_name_back(yard: Yard) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from adapters.base import ObjectStat
 from adapters.errors import AccessDenied, Busy, Offline
-from staging import claims, replicas, replication, retiring, transfers
+from staging import claims, replicas, replication, retiring, transfers, upkeep
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
@@ -122,6 +122,19 @@ def test_the_last_error_is_told_beside_the_first_until_it_is_tried_anew(faulty_p
     assert (transfer.error_code, transfer.last_error_code, transfer.last_error_detail) == ("", "", "")
 
 
+def test_a_removal_that_failed_is_tried_again_once_it_has_rested(faulty_place: Place, faults: Faults) -> None:
+    transfer = deleted(faulty_place)
+    faults.fail("delete", AccessDenied)
+    transfers.run(str(transfer.pk))
+    faults.heal()
+    assert (upkeep.reconcile(), Transfer.objects.get().state) == (0, "failed")
+    Transfer.objects.update(finished_at=timezone.now() - timedelta(hours=7))
+    assert upkeep.reconcile() == 1
+    transfers.run(str(transfer.pk))
+    assert Transfer.objects.get().state == "done"
+    faulty_place.assert_nothing_is_left()
+
+
 def test_a_storage_that_cannot_be_built_puts_the_transfer_off_and_does_not_end_the_worker(sftp_place: Place) -> None:
     transfer = deleted(sftp_place)
     credential = Storage.objects.get(pk=sftp_place.storage.pk).credential
@@ -141,6 +154,30 @@ def test_the_sweep_takes_up_what_lost_its_worker(place: Place) -> None:
     assert Transfer.objects.get().state == TransferState.QUEUED
     transfers.run(str(transfer.pk))
     place.assert_nothing_is_left()
+
+
+def test_a_transfer_that_ends_its_workers_again_and_again_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retiring.delete(put(place, b"x").object)
+    transfer = Transfer.objects.get()
+
+    def break_down(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("staging.transfers.replicas.is_last", break_down)
+    for attempt in range(1, 4):
+        with pytest.raises(RuntimeError):
+            transfers.run(str(transfer.pk))
+        Transfer.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        transfers.sweep()
+        transfer.refresh_from_db()
+        told = "worker_lost" if attempt == 3 else ""
+        assert (transfer.state, transfer.attempts, transfer.error_code) == ("queued", attempt, told)
+    monkeypatch.undo()
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert transfer.state == "done"
 
 
 def test_a_worker_that_comes_late_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
