@@ -19,12 +19,14 @@ from gateway.data.pace import PacedBody
 from gateway.data.slots import SLOTS
 from gateway.refusals import UnsupportedBody
 from staging import admission, aliases, resuming, writing
-from staging.errors import WrongOffset
+from staging.errors import InvalidRequest, WrongOffset
 from staging.models import Alias, Object
 from staging.writing import Offer, Progress, Receipt
 
 log = structlog.get_logger(__name__)
 
+#: Whoever sends one of these counts on it, and would lose what is replaced all the same.
+_NOT_HELD = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 _FORM = re.compile(r"multipart/form-data", re.IGNORECASE)
 
 
@@ -108,6 +110,9 @@ def announced(request: HttpRequest, alias: Alias, content: RequestBody) -> Offer
         raise UnsupportedBody("A Content-Encoding is not taken off, and stored as it is it would be another file.")
     if _FORM.match(request.headers.get("Content-Type", "")):
         raise UnsupportedBody("A form (curl -F) wraps the file in parts.")
+    if condition := next(filter(request.headers.get, _NOT_HELD), None):
+        detail = f'{condition} is not held for an upload: an alias with "on_exists": "fail" replaces nothing.'
+        raise InvalidRequest(detail)
     part = parts.announced(request.method or "", request.headers, content.size)
     if part is None:
         found = resuming.progress(alias)

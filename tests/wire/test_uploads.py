@@ -257,3 +257,12 @@ def at_once(desk: Desk, uploads: list[tuple[str, bytes]]) -> list[Answer]:
         with line:
             answers.append(line.answer())
     return answers
+
+
+@pytest.mark.parametrize("name", ["If-None-Match", "If-Match", "If-Unmodified-Since"])
+def test_an_upload_on_a_condition_is_refused_as_none_is_held(desk: Desk, name: str) -> None:
+    path = desk.write(on_exists=REPLACE)
+    assert desk.ask("PUT", path, body=b"first").status == 201
+    refused = desk.ask("PUT", path, {name: "*"}, body=b"other")
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert desk.content() == b"first"
