@@ -10,10 +10,10 @@ from django.db.models import F
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from adapters.errors import AdapterError, Unavailable
-from staging import aliases, checkpoints, janitor, objects, reading, renaming, sharing, upkeep, writing
+from staging import aliases, checkpoints, objects, reading, renaming, sharing, upkeep, writing
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
 from staging.errors import ContentDiffers, InvalidRequest, NameTaken, NotFound
@@ -38,6 +38,13 @@ BUCKETS = st.sampled_from(["one", "two"])
 
 class Versions(Model):
     """What people do, and what workers do of it."""
+
+    @initialize(data=DATA, is_pinned=st.booleans())
+    def begin(self, data: bytes, is_pinned: bool) -> None:
+        """Much of what can go wrong begins with a checkpoint that can be restored."""
+        self.put(("one", "d/a"), data, OnExists.REPLACE)
+        if is_pinned:
+            self.take_checkpoint("x", "one", "", completes=True)
 
     @rule(place=PLACES, data=DATA, mode=MODES)
     def put(self, place: Place, data: bytes, mode: OnExists) -> None:
@@ -240,8 +247,8 @@ class Versions(Model):
             (Checkpoint, ("restoring_since",)),
         ):
             model.objects.update(**{name: F(name) - MONTH for name in names})
-        janitor.sweep()
-        self.numbers.clear()
+        self.months += 1
+        self.sweep_leftovers()
 
     @rule(place=PLACES)
     @precondition(lambda self: self.standing)
