@@ -261,13 +261,29 @@ class Versions(Model):
         self.begun = [*self.begun[-2:], Begun(alias, reading.find(alias).sha256)]
 
 
-def test_versions_go_where_the_rules_say(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def versions(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> type[Versions]:
     # One member at a time, so that other things happen in the middle of a restore.
     monkeypatch.setattr("staging.checkpoint_work._AT_ONCE", 1)
     monkeypatch.setattr("staging.queue._send", lambda *_: None)
     buckets = {"one": yard.bucket("one", **BACK), "two": yard.bucket("two", **TWO)}
+    return type("Here", (Versions,), {"yard": yard, "buckets": buckets})
+
+
+def test_a_restore_over_a_renaming_and_an_upload_comes_to_rest(versions: type[Versions]) -> None:
+    """Chance seldom plays this one, which once was never over."""
+    played = versions()
+    played.begin(b"one", is_pinned=True)
+    played.rename(("one", "d/a"), is_folder=False)
+    played.put(("one", "e/a"), b"", OnExists.REPLACE)
+    played.restore("x")
+    played.readers_see_exactly_what_the_rules_say()
+    played.teardown()
+
+
+def test_versions_go_where_the_rules_say(versions: type[Versions]) -> None:
     run_state_machine_as_test(
-        type("Here", (Versions,), {"yard": yard, "buckets": buckets}),
+        versions,
         settings=settings(
             max_examples=int(os.environ.get("EXAMPLES", 10)),  # Whoever changes what is played here has more of them.
             stateful_step_count=20,
