@@ -56,6 +56,8 @@ def advance(checkpoint: Checkpoint, *, steps: int) -> None:
                 break
         except IntegrityError:  # Somebody came to write one of the keys: the next sweep sees what.
             log.warning("checkpoint.overtaken", checkpoint=checkpoint.name)
+            told = "One of its keys was being written by others; it is tried again."
+            Checkpoint.objects.filter(pk=checkpoint.pk).exclude(state=CheckpointState.FAILED).update(failure=told)
             break
     if Checkpoint.objects.filter(pk=checkpoint.pk).exists():
         checkpoint.refresh_from_db()
@@ -197,7 +199,8 @@ def _restore(checkpoint: Checkpoint) -> bool:
         if len(rows) < _AT_ONCE:
             mine.restoring_since, mine.restored_at = None, timezone.now()
             events.record(mine.project_id, "checkpoint.restored", mine.name, members=mine.count)
-        mine.save(update_fields=["place", "restoring_since", "restored_at"])
+        mine.failure = ""
+        mine.save(update_fields=["place", "restoring_since", "restored_at", "failure"])
     for target in targets.values():
         if target.current:
             _bring_near(target)

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from staging import aliases, checkpoint_work, checkpoints, reading, renaming, retiring
+from staging import aliases, checkpoint_work, checkpoints, reading, renaming, retiring, versions
 from staging.alias_terms import AliasSpec
 from staging.errors import SourceMissing
 from staging.models import Object
@@ -71,6 +71,23 @@ def test_who_reads_a_member_goes_on_reading_it_behind_a_restore(yard: Yard) -> N
     reader = checkpoints.read_alias(checkpoint, bucket.name, "a")
     checkpoints.restore(checkpoint)
     assert reading.find(reader).replaced_at is None
+
+
+def test_a_restore_that_is_overtaken_says_so_until_it_goes_on(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = yard.bucket()
+    made = yard.put(bucket, "a", DATA)
+    checkpoint = take(yard, bucket)
+    assert finish(yard, checkpoint) == CheckpointState.COMPLETE
+    retiring.delete(made)
+    with monkeypatch.context() as patch:
+        taken = Object(bucket=bucket, key="a", version=made.version, size=1, sha256="0" * 64)
+        patch.setattr(versions, "reinstate", lambda *_: taken.save(force_insert=True))
+        checkpoints.restore(checkpoint)
+    assert (checkpoint.restored_at, "written by others" in checkpoint.failure) == (None, True)
+    checkpoint_work.sweep()
+    checkpoint.refresh_from_db()
+    assert (checkpoint.restored_at is None, checkpoint.failure) == (False, "")
+    assert content(yard, bucket, "a") == DATA
 
 
 def test_an_upload_at_the_moment_of_a_restore_stays_and_holds_nothing_up(yard: Yard) -> None:
