@@ -154,7 +154,11 @@ def test_a_stalled_writer_hands_over_at_once(desk: Desk) -> None:
         began = time.monotonic()
         assert rest(desk, path, 1).code == "wrong_offset"
         assert time.monotonic() - began < resuming.HANDOVER_S
-    assert rest(desk, path, CUT).status == 201
+    # On a busy machine the gateway has not taken all yet that was sent; what it has taken is kept.
+    kept = int(desk.ask("HEAD", path)["Upload-Offset"])
+    assert 1 < kept <= CUT
+    assert rest(desk, path, kept).status == 201
+    assert desk.content() == DATA
     desk.assert_nothing_is_left()
 
 
