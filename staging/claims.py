@@ -23,7 +23,7 @@ WORKER_LOST = {
     "error_code": "worker_lost",
     "error_detail": "Its workers were killed, or failed in a way that their logs tell; it is tried again.",
 }
-_REMOVING = [kind for kind in TransferKind if kind.removes]
+REMOVING = [kind for kind in TransferKind if kind.removes]
 
 #: Set when this process is told to end: transfers that run are handed back with what they have done.
 stopping = threading.Event()
@@ -131,7 +131,7 @@ def _has_slot(transfer: Transfer, now: datetime) -> bool:
 def _running(storage: Storage, removes: bool, now: datetime) -> int:
     read_by_jobs = Q(job__source_bucket__storage=storage, job__source_bucket__mounted=True)
     here = Transfer.objects.filter(Q(target=storage) | Q(source__storage=storage) | read_by_jobs)
-    alike = here.filter(kind__in=_REMOVING) if removes else here.exclude(kind__in=_REMOVING)
+    alike = here.filter(kind__in=REMOVING) if removes else here.exclude(kind__in=REMOVING)
     return alike.filter(state=TransferState.RUNNING, lease_expires_at__gte=now).count()
 
 

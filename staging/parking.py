@@ -4,14 +4,14 @@ import copy
 from collections.abc import Mapping
 
 from adapters.base import Adapter, ReadStream, ReadsUnfinished, WriteMode, WriteSession
-from staging import catalog, placement, tiers
+from staging import catalog, lateness, placement, tiers
 from staging.connections import release
 from staging.errors import ContentDiffers, DigestMismatch, PartsDiffer, StagingError
 from staging.leases import UploadLease
 from staging.models import Alias, Object, Storage, Upload
 from staging.offers import Offer, Progress, Receipt
 from staging.pump import Source
-from staging.reception import Reception, begin, is_newer
+from staging.reception import Reception, begin
 from staging.states import StorageState
 from staging.storages import adapter_for
 
@@ -65,7 +65,7 @@ class Parked(Reception):
             self.session.publish()
         self.publishing = True
         try:
-            if late and is_newer(alias, self.upload):
+            if late and lateness.is_outdated(alias, self.upload):
                 raise ContentDiffers(f"{alias.bucket}/{alias.key} was written meanwhile.")
             standing = catalog.current(alias.bucket, alias.key)
             with adapter.open_read(self.upload.key) as stream:

@@ -6,11 +6,10 @@ from io import BytesIO
 
 import structlog
 from django.db import DatabaseError
-from django.db.models import Q
 
 from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound, VersionChanged
-from staging import catalog, placement, reading, reservations, tiers
+from staging import catalog, lateness, placement, reading, reservations, tiers
 from staging.blocks import Content
 from staging.connections import release
 from staging.errors import (
@@ -35,7 +34,6 @@ log = structlog.get_logger(__name__)
 
 #: A body of unknown length reserves space in steps of this many bytes.
 GROWTH_BYTES = 8 * 1024 * 1024
-
 
 #: The receptions that run in this process, by upload.
 _RUNNING: dict[uuid.UUID, "Reception"] = {}
@@ -148,7 +146,7 @@ class Reception:
         assert isinstance(adapter, ReadsUnfinished), "may_be_resumed has seen to that"
         token = self.session.suspend()
         self.is_let_go = True
-        if late and is_newer(self.upload.alias, self.upload):
+        if late and lateness.is_outdated(self.upload.alias, self.upload):
             adapter.abort_write(token)
             self._drop()
             raise ContentDiffers(f"{self.upload.key} was written meanwhile.")
@@ -360,20 +358,6 @@ def begin(alias: Alias, offer: Offer, body: Source, limit: int, standing: Object
 
     upload = tiers.reserve(alias.bucket, offer.whole, take_room)
     return Reception(upload, offer, limit).run(body, standing)
-
-
-def is_newer(alias: Alias, upload: Upload) -> bool:
-    """Whether something came to the upload's key, or was deleted there, after the upload began, by whomever."""
-    versions = Object.objects.filter(bucket=alias.bucket, key=upload.target_key)
-    if versions.filter(Q(created_at__gt=upload.created_at) | Q(retired_at__gt=upload.created_at)).exists():
-        return True
-    if not alias.bucket.mounted:
-        return False
-    try:
-        found = adapter_for(alias.bucket.storage).stat(f"{alias.bucket.prefix}{upload.target_key}")
-    except NotFound:
-        return False
-    return found.modified is not None and found.modified > upload.created_at
 
 
 def running(upload: Upload) -> Reception | None:

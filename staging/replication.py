@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from staging import placement, policies, queue, replicas, versions
+from staging.claims import REMOVING
 from staging.models import Object, Replica, Storage, Transfer
 from staging.models.object import KEPT
 from staging.policies import SLOWEST_FAST_TIER, Policy
@@ -142,8 +143,7 @@ def revive(transfer: Transfer) -> bool:
 def revive_removals(limit: int) -> int:
     """Try removals again that failed for good and have rested: nothing else would ever free their bytes."""
     rested = Transfer.objects.filter(state=TransferState.FAILED, finished_at__lt=timezone.now() - REST)
-    removing = [kind for kind in TransferKind if kind.removes]
-    removals = rested.filter(kind__in=removing, source__state=ReplicaState.DELETING)
+    removals = rested.filter(kind__in=REMOVING, source__state=ReplicaState.DELETING)
     return sum(map(revive, removals.order_by("finished_at")[:limit]))
 
 

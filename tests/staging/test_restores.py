@@ -59,7 +59,9 @@ def test_a_key_that_a_restore_leaves_is_known_to_have_had_another_object(yard: Y
     with pytest.raises(SourceMissing):
         reading.find(reader)
     yard.put(bucket, "b", DATA[::-1])
-    assert reading.find(reader).replaced_at, "who goes on with a download would get the rest of another object"
+    replaced_at = reading.find(reader).replaced_at
+    assert replaced_at
+    assert replaced_at > reader.created_at, "who goes on with a download would get the rest of another object"
 
 
 def test_who_reads_a_member_goes_on_reading_it_behind_a_restore(yard: Yard) -> None:
