@@ -98,26 +98,19 @@ def note_use(credential: Credential) -> None:
 
 def write_down(**_: object) -> None:
     """Write what is due; called where no byte moves. What the catalog does not take now it is told the next time."""
-    due = {pk: at for pk, at in list(_uses.items()) if pk not in _noted or at - _noted[pk] >= USE_NOTED_EVERY}
-    if not (due or _changes) or not _writing.acquire(blocking=False):
-        return
-    try:
-        for pk, at in due.items():
-            _write_use(pk, at)
-            _noted[pk] = at
-        while change := _next_change():
-            pk, health = change
-            try:
-                write_change(pk, health)
-            except Error:
-                _changes.setdefault(pk, health)
-                raise
-    except Error as exc:
-        log.warning("health.not_written", error=type(exc).__name__)
-    finally:
-        _writing.release()
-        if not connection.in_atomic_block:
-            release()
+    # Who finds another at it leaves what it has to that one, which therefore looks once more.
+    while (due := _uses_due()) or _changes:
+        if not _writing.acquire(blocking=False):
+            return
+        try:
+            _write_due(due)
+        except Error as exc:
+            log.warning("health.not_written", error=type(exc).__name__)
+            return
+        finally:
+            _writing.release()
+            if not connection.in_atomic_block:
+                release()
 
 
 def write_change(pk: int, health: Health) -> None:
@@ -133,6 +126,23 @@ def write_change(pk: int, health: Health) -> None:
                 events.record(storage.project_id, "storage.failing", storage.name, **facts)
             else:
                 events.record(storage.project_id, "storage.recovered", storage.name)
+
+
+def _uses_due() -> dict[int, datetime]:
+    return {pk: at for pk, at in list(_uses.items()) if pk not in _noted or at - _noted[pk] >= USE_NOTED_EVERY}
+
+
+def _write_due(uses: dict[int, datetime]) -> None:
+    for pk, at in uses.items():
+        _write_use(pk, at)
+        _noted[pk] = at
+    while change := _next_change():
+        pk, health = change
+        try:
+            write_change(pk, health)
+        except Error:
+            _changes.setdefault(pk, health)
+            raise
 
 
 def _next_change() -> tuple[int, Health] | None:

@@ -125,6 +125,26 @@ def test_a_change_is_written_down_once_by_whoever_sees_it_first(failing: Place) 
     assert health.of(storage) == Health(own.failing_since, "offline", "the test wants it")
 
 
+def test_what_is_found_while_another_thread_writes_is_written_too(
+    failing: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    look = health._next_change
+
+    def look_and_be_overtaken() -> Any:
+        found = look()
+        looks.append(found is not None)
+        if looks == [True, False]:
+            health._breakers[failing.storage.pk].answered()
+            health.write_down()
+            assert Storage.objects.get(pk=failing.storage.pk).failing_since, "the other one is still at it"
+        return found
+
+    monkeypatch.setattr(health, "_next_change", look_and_be_overtaken)
+    health.write_down()
+    assert Storage.objects.get(pk=failing.storage.pk).failing_since is None
+
+
 def test_a_process_that_begins_later_finds_it_well_again(failing: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     health.write_down()
     storages.close_adapters()
