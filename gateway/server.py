@@ -5,8 +5,10 @@ import os
 import socket
 import struct
 import sys
+import threading
+import time
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from gunicorn.config import Config
@@ -62,7 +64,8 @@ class Worker(ThreadWorker):
         super().init_process()
 
     def run(self) -> None:
-        """With the node's heartbeat beside it, where this gateway is one."""
+        """With the notes of long downloads beside it, and the node's heartbeat where this gateway is one."""
+        threading.Thread(target=_note_downloads, name="downloads", daemon=True).start()
         if not settings.NODE_NAME:
             super().run()
             return
@@ -102,3 +105,13 @@ class Worker(ThreadWorker):
         waiting.dismiss()
         if self.heart is not None:
             self.heart.leave()
+
+
+def _note_downloads() -> NoReturn:
+    from staging import beginnings  # Django is not set up yet when gunicorn loads this module.
+    from staging.connections import release
+
+    while True:
+        time.sleep(beginnings.LONG.total_seconds())
+        beginnings.note_what_lasts()
+        release()

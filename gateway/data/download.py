@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from adapters.base import ReadStream
@@ -28,6 +28,9 @@ from staging.models import Alias
 from staging.reading import Found
 
 log = structlog.get_logger(__name__)
+
+#: By how much two gateways may disagree of what was first; a version's time is also a moment before all can see it.
+CLOCKS_DIFFER_BY = timedelta(minutes=1)
 
 
 def answer(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
@@ -62,7 +65,7 @@ class Delivery:
 
     ``open`` gives the bytes ``[start, stop)``. ``can_change``: others may write where the bytes lie.
     ``may_have_changed``: since the alias was made another version may have been begun to be read.
-    ``beginnings_are_noted``: of each version, because no time tells of a change. ``sign`` gives the storage's own
+    ``beginnings_are_noted``: of each version, because times may not tell of a change. ``sign`` gives the storage's own
     short-lived URL of the whole, or None where it has none now. ``owner`` is the URL of the node that has the bytes.
     """
 
@@ -149,14 +152,15 @@ def _says_which(headers: Mapping[str, str]) -> bool:
     return "If-Range" in headers or headers.get("If-Match", "*").strip() != "*"
 
 
-def _note_break(alias: Alias, version: str) -> None:
+def _note_end(download: beginnings.Download, *, complete: bool) -> None:
     try:
-        beginnings.note_break(alias, version)
-    except DatabaseError as exc:
+        download.end(complete=complete)
+    except Error as exc:
         log.warning("alias.note_failed", error=type(exc).__name__)
 
 
 def _of_object(alias: Alias, found: Found) -> Delivery:
+    replaced_at = found.replaced_at or datetime.min.replace(tzinfo=UTC)
     return Delivery(
         name=aliases.file_name(alias),
         size=found.size,
@@ -167,9 +171,9 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         sha256=found.sha256,
         open=partial(tiers.open_stream, alias.bucket, found),
         can_change=found.can_change,
-        may_have_changed=found.replaced_at is not None and found.replaced_at > alias.created_at,
+        may_have_changed=replaced_at > alias.created_at,
         # A file that others put into a mounted bucket may be older than the one it replaces (mv, cp -p, rsync).
-        beginnings_are_noted=alias.bucket.mounted,
+        beginnings_are_noted=alias.bucket.mounted or replaced_at > alias.created_at - CLOCKS_DIFFER_BY,
         sign=partial(reading.signed_url, found),
         owner=nodes.url_of(found.copies[0].replica.storage) if found.copies else None,
     )
@@ -198,7 +202,9 @@ def _deliver(
 ) -> HttpResponseBase:
     start, stop = (span.start, span.stop) if span else (0, thing.size)
     pace, acknowledged = paces.of(alias), Acknowledged(request.META)
-    begins = start == 0 and not _says_which(request.headers)
+    download = None
+    if start == 0 and not _says_which(request.headers):
+        download = beginnings.Download(alias, thing.etag)
 
     def end(sent: int) -> None:
         slot.give_back()
@@ -206,8 +212,8 @@ def _deliver(
             alias_uses.count_part(alias, thing.etag, start, start + acknowledged.count(sent), thing.size)
         if alias.idle_s is not None:
             alias_uses.note(alias)
-        if begins and sent < stop - start:
-            _note_break(alias, thing.etag)
+        if download:
+            _note_end(download, complete=sent == thing.size)
         release()
 
     try:
@@ -226,6 +232,8 @@ def _deliver(
         except BaseException:
             stream.close()
             raise
+        if download:
+            download.begin()
     except BaseException:
         slot.give_back()
         raise

@@ -4,11 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
-from staging.models import Beginning
+from gateway.data.download import CLOCKS_DIFFER_BY
+from staging.models import Alias, Beginning
+from tests.conftest import test_installation as installation
+from tests.place import Place
+from tests.servers.gateway import Gateway
 from tests.servers.process import wait_until
 from tests.wire.curl import curl
 from tests.wire.desk import KEY, REPLACE, Desk
+from tests.wire.line import Answer
 
 OLD, NEW = b"a" * 2_000_000, b"b" * 2_000_000
 
@@ -58,8 +64,20 @@ def test_an_older_file_that_is_moved_into_a_mounted_bucket_is_another_version(de
     other.replace(file)
     ended = curl("-fsS", "-C", "-", "-o", tmp_path / "x", desk.url(path))
     assert (ended.exit, ended.status) == (22, 412)
-    assert desk.ask("GET", path).body == NEW
-    assert desk.ask("GET", path, {"Range": "bytes=5-9"}).body == NEW[5:10], "this download began with the new one"
+    whole = desk.ask("GET", path)
+    assert whole.body == NEW
+    assert desk.ask("GET", path, {"Range": "bytes=5-9"}).code == "precondition_failed", "somebody has half of the other"
+    assert desk.ask("GET", path, {"Range": "bytes=5-9", "If-Match": whole["ETag"]}).body == NEW[5:10]
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["managed", "mounted"])
+def test_who_had_all_of_the_old_version_can_go_on_with_the_new_one(desk: Desk, mounted: bool) -> None:
+    assert desk.ask("PUT", desk.write(mounted=mounted), body=OLD).status == 201
+    path = desk.read(mounted=mounted)
+    assert desk.ask("GET", path).body == OLD
+    assert desk.ask("PUT", desk.write(mounted=mounted, on_exists=REPLACE), body=NEW).status == 201
+    assert desk.ask("GET", path, {"Range": "bytes=0-9"}).body == NEW[:10]
+    assert desk.ask("GET", path, {"Range": "bytes=10-"}).body == NEW[10:], "this download began with the new one"
 
 
 def put_older(desk: Desk, key: str, data: bytes) -> None:
@@ -85,6 +103,14 @@ def test_below_a_prefix_each_file_has_its_own_beginning(desk: Desk) -> None:
         assert desk.ask("GET", f"{folder}{name}", {"Range": "bytes=10-"}).code == "precondition_failed"
 
 
+def replaced(desk: Desk, path: str, new: bytes, *, mounted: bool) -> Answer:
+    """Replace the object, and fetch the new version as another client of the same alias."""
+    assert desk.ask("PUT", desk.write(mounted=mounted, on_exists=REPLACE), body=new).status == 201
+    other = desk.ask("GET", path)
+    assert other.body == new
+    return other
+
+
 @pytest.mark.parametrize("mounted", [False, True], ids=["managed", "mounted"])
 def test_another_client_of_the_alias_does_not_make_the_half_of_the_old_version_go_on(desk: Desk, mounted: bool) -> None:
     old, new = OLD * 8, NEW * 8
@@ -94,9 +120,68 @@ def test_another_client_of_the_alias_does_not_make_the_half_of_the_old_version_g
         line.begin("GET", path)
         line.wait_for_some()
     wait_until(lambda: Beginning.objects.filter(broke_off=True).exists(), what="the gateway has seen the break")
-    assert desk.ask("PUT", desk.write(mounted=mounted, on_exists=REPLACE), body=new).status == 201
-    other = desk.ask("GET", path)
-    assert other.body == new
+    other = replaced(desk, path, new, mounted=mounted)
     assert desk.ask("GET", path, {"Range": "bytes=1000-"}).code == "precondition_failed", "it may be either client"
     assert desk.ask("GET", path, {"Range": "bytes=1000-", "If-Match": "*"}).code == "precondition_failed"
     assert desk.ask("GET", path, {"Range": "bytes=1000-", "If-Match": other["ETag"]}).body == new[1000:]
+
+
+def test_a_segment_of_the_old_version_is_a_download_that_somebody_goes_on_with(desk: Desk) -> None:
+    path = desk.stored(OLD)
+    assert desk.ask("GET", path, {"Range": "bytes=0-999"}).status == 206
+    replaced(desk, path, NEW, mounted=False)
+    assert desk.ask("GET", path, {"Range": "bytes=1000-1999"}).code == "precondition_failed"
+
+
+def test_an_alias_made_by_a_clock_that_is_fast_does_not_mix_versions(desk: Desk) -> None:
+    path = desk.stored(OLD)
+    Alias.objects.update(created_at=timezone.now() + CLOCKS_DIFFER_BY / 2)
+    assert desk.ask("GET", path, {"Range": "bytes=0-999"}).status == 206
+    replaced(desk, path, NEW, mounted=False)
+    assert desk.ask("GET", path, {"Range": "bytes=1000-1999"}).code == "precondition_failed"
+
+
+def test_parts_of_what_was_replaced_a_moment_before_the_alias_are_served(desk: Desk) -> None:
+    desk.stored(OLD)
+    assert desk.ask("PUT", desk.write(on_exists=REPLACE), body=NEW).status == 201
+    path = desk.read()
+    for _ in range(2):
+        assert desk.ask("GET", path, {"Range": "bytes=1000-1999"}).body == NEW[1000:2000]
+        assert desk.ask("GET", path, {"Range": "bytes=0-999"}).body == NEW[:1000]
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["managed", "mounted"])
+def test_while_a_download_of_the_old_version_lasts_its_client_may_be_the_one_that_goes_on(
+    desk: Desk, mounted: bool
+) -> None:
+    old, new = OLD * 8, NEW * 8
+    assert desk.ask("PUT", desk.write(mounted=mounted), body=old).status == 201
+    path = desk.read(mounted=mounted)
+    with desk.line(receive_buffer=4096) as line:
+        line.begin("GET", path)
+        line.wait_for_some()
+        wait_until(Beginning.objects.filter(under_way=1).exists, what="the download is noted")
+        replaced(desk, path, new, mounted=mounted)
+        assert desk.ask("GET", path, {"Range": "bytes=1000-"}).code == "precondition_failed", "its network may be gone"
+        assert line.answer().body == old
+    wait_until(Beginning.objects.filter(under_way=0).exists, what="it is noted that it came to its end")
+    assert desk.ask("GET", path, {"Range": "bytes=1000-"}).body == new[1000:]
+
+
+def test_what_a_gateway_was_sending_when_it_was_killed_is_not_forgotten(
+    django_db_setup: None, place: Place, tmp_path: Path
+) -> None:
+    with Gateway(tmp_path, **installation()) as gateway:
+        desk = Desk(gateway, place)
+        path = desk.stored(OLD * 8)
+        with desk.line(receive_buffer=4096) as line:
+            line.begin("GET", path)
+            line.wait_for_some()
+            wait_until(Beginning.objects.filter(under_way=1).exists, what="the download is noted")
+            gateway.kill()
+        gateway.start()
+        assert desk.ask("GET", path, {"Range": "bytes=1000-"}).body == (OLD * 8)[1000:], "nothing was replaced"
+        other = replaced(desk, path, NEW * 8, mounted=False)
+        assert desk.ask("GET", path, {"Range": "bytes=1000-"}).code == "precondition_failed"
+        about = {"Range": "bytes=1000-", "If-Range": other["ETag"]}
+        assert desk.ask("GET", path, about).body == (NEW * 8)[1000:]
