@@ -1,5 +1,7 @@
 """Beginnings: what is written of a download, and when."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 
@@ -22,7 +24,7 @@ def written() -> list[tuple[str, bool, int]]:
 def test_a_short_download_that_comes_to_its_end_asks_the_database_nothing(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()
+    monkeypatch.setattr(beginnings, "LONG", timedelta(hours=1))
     download = Download(place.alias("k"), "v1")
     with connection.execute_wrapper(lambda *_: pytest.fail("there is nothing to note")):
         download.begin()
