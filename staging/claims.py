@@ -119,13 +119,17 @@ def _lease_end() -> datetime:
 
 def _has_slot(transfer: Transfer, now: datetime) -> bool:
     """Whether every storage that it works on may have one transfer more. Those who ask take turns by its row."""
+    removes = TransferKind(transfer.kind).removes
+    # Rows are locked in one order, so that two who ask never wait for each other.
+    storages = _storages_of(transfer).select_for_update(no_key=True).order_by("pk")
+    return all(_running(storage, removes, now) < storage.max_transfers for storage in storages)
+
+
+def _storages_of(transfer: Transfer) -> QuerySet[Storage]:
     wanted = {transfer.target_id, *([transfer.source.storage_id] if transfer.source else [])}
     if transfer.job and transfer.job.source_bucket.mounted:
         wanted.add(transfer.job.source_bucket.storage_id)
-    removes = TransferKind(transfer.kind).removes
-    # Rows are locked in one order, so that two who ask never wait for each other.
-    storages = Storage.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-    return all(_running(storage, removes, now) < storage.max_transfers for storage in storages)
+    return Storage.objects.filter(pk__in=wanted)
 
 
 def _running(storage: Storage, removes: bool, now: datetime) -> int:
@@ -133,6 +137,18 @@ def _running(storage: Storage, removes: bool, now: datetime) -> int:
     here = Transfer.objects.filter(Q(target=storage) | Q(source__storage=storage) | read_by_jobs)
     alike = here.filter(kind__in=REMOVING) if removes else here.exclude(kind__in=REMOVING)
     return alike.filter(state=TransferState.RUNNING, lease_expires_at__gte=now).count()
+
+
+def refused(ended: Transfer, limit: int) -> list[Transfer]:
+    """Those that may have found no slot because of the transfer that has ended now.
+
+    Where a slot had been free all the time none had to wait: telling workers of them again is work for nothing, which
+    is most where there is too much of it.
+    """
+    removes, now = TransferKind(ended.kind).removes, timezone.now()
+    if all(_running(storage, removes, now) + 1 < storage.max_transfers for storage in _storages_of(ended)):
+        return []
+    return next_at([ended.target_id], limit)
 
 
 def next_at(storages: Collection[int], limit: int) -> list[Transfer]:

@@ -199,5 +199,5 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
 
 def _wake_next(ended: Transfer) -> None:
     """A slot is free: wake workers for what waits for one."""
-    for transfer in claims.next_at([ended.target_id], limit=2):
+    for transfer in claims.refused(ended, limit=2):
         queue.enqueue_transfer(transfer)

@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import buckets, chores, claims, explaining, replication, retiring, transfers, upkeep
+from staging import buckets, chores, claims, explaining, queue, replication, retiring, transfers, upkeep
 from staging.errors import InvalidRequest, StagingError
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import TransferKind, TransferState
@@ -193,6 +193,22 @@ def test_a_storage_runs_no_more_transfers_at_once_than_it_is_allowed(yard: Yard)
     assert claims.take(second) is None
     Transfer.objects.filter(pk=first).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     assert claims.take(second), "a worker that is gone holds no slot"
+
+
+@pytest.mark.parametrize(("slots", "woken"), [(1, 1), (2, 0)])
+def test_who_found_no_slot_is_told_when_one_is_free_and_nobody_else_is(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, slots: int, woken: int
+) -> None:
+    bucket = yard.bucket(**TWO)
+    Storage.objects.filter(name="far").update(max_transfers=slots)
+    for key in "ab":
+        yard.put(bucket, key, DATA)
+    first, second = Transfer.objects.all()
+    told: list[Transfer] = []
+    monkeypatch.setattr(queue, "enqueue_transfer", told.append)
+    transfers.run(str(first.pk))
+    assert Transfer.objects.get(pk=first.pk).state == TransferState.DONE
+    assert told == [second][:woken]
 
 
 def test_the_reconciler_makes_what_a_new_policy_asks_for(yard: Yard) -> None:
