@@ -277,9 +277,9 @@ class Reception:
     def _grow(self, moved: int) -> None:
         """Reserve a step ahead; on a storage that is nearly full, only what has come."""
         try:
-            reservations.grow(self.upload, min(moved + GROWTH_BYTES, self.limit))
+            tiers.grow(self.upload, min(moved + GROWTH_BYTES, self.limit))
         except NoSpace:
-            reservations.grow(self.upload, moved)
+            tiers.grow(self.upload, moved)
         release()
 
     def _is_in_place(self, adapter: Adapter, standing: Object) -> bool:

@@ -131,16 +131,21 @@ class _Reception:
             raise ContentDiffers(f"{file.path!r} stands there with other content.")
         upload_id = uuid.uuid4()
         place = placement.planned_key(self._alias.bucket, key, str(upload_id))
-        reservations.reserve(
-            self._alias,
-            self._storage,
-            place,
-            upload_id,
-            file.size,
-            self._alias.content_type,
-            target_key=key,
-            batch=self._batch,
-        )
+
+        def take_room(percent: int) -> None:
+            reservations.reserve(
+                self._alias,
+                self._storage,
+                place,
+                upload_id,
+                file.size,
+                self._alias.content_type,
+                target_key=key,
+                batch=self._batch,
+                up_to_percent=percent,
+            )
+
+        tiers.take_more(self._alias.bucket, self._storage, file.size, take_room)
         self._places[upload_id] = place
         release()
         adapter = adapter_for(self._storage)
