@@ -84,10 +84,10 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
         said.append(
             f"What is read of them {_CACHED[policy.cache]} is kept on {fast}, block by block, while there is room."
         )
-    if policy.min_replicas > 1:
+    if policy.copies_needed > 1:
         spread = "" if policy.spread == "none" else f", each on another {policy.spread.removesuffix('s')}"
         places = ", ".join([home, *policy.replicate_to])
-        said.append(f"{policy.min_replicas} copies persist, on {places}{spread}.")
+        said.append(f"{policy.copies_needed} copies persist, on {places}{spread}.")
     if target.policy:
         said.append(f"The object has settings of its own: {', '.join(sorted(target.policy))}.")
     return said
@@ -137,6 +137,8 @@ def _of_transfer(transfer: Transfer) -> str:
     why = f": {transfer.reason}" if transfer.reason else ""
     if transfer.state == "running":
         return f"{done}{why}; {transfer.bytes_done:,} of {transfer.size:,} bytes are done."
-    tried = f"; {transfer.attempts} attempts failed, first with {transfer.error_code}" if transfer.error_code else ""
     until = f", not before {transfer.not_before:%H:%M:%S} UTC" if transfer.not_before > timezone.now() else ""
+    if transfer.error_code and not transfer.attempts:  # Nobody was asked yet.
+        return f"{done}{why}; it waits{until}: {_failure(transfer)}"
+    tried = f"; {transfer.attempts} attempts failed, first with {transfer.error_code}" if transfer.error_code else ""
     return f"{done}{why}; it waits for a worker{until}{tried}."

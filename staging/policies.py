@@ -72,6 +72,11 @@ class Policy:
         """Whether a new version may need more than the copy that it came with."""
         return bool(self.lands_on) or self.min_replicas > 1
 
+    @property
+    def copies_needed(self) -> int:
+        """How many good copies there must be; of ephemeral bytes, which persist nowhere, one."""
+        return 1 if self.write == WritePolicy.EPHEMERAL else self.min_replicas
+
     def is_dirty(self, storage: Storage) -> bool:
         """Whether bytes that land on the storage are still to be made safe elsewhere."""
         return self.write == WritePolicy.BACK and storage.name == self.lands_on
@@ -139,6 +144,8 @@ def _impossible(bucket: Bucket, policy: Policy, storages: Mapping[str, Storage])
     places = [bucket.storage, *(storage for storage in copies if storage)]
     if policy.min_replicas > len(places):
         wrong["min_replicas"] = f"only {len(places)} places are named: the bucket's storage and replicate_to"
+    elif policy.write == WritePolicy.EPHEMERAL and policy.min_replicas > 1:
+        wrong["min_replicas"] = "no copies of ephemeral objects are made"
     if policy.max_replicas and policy.max_replicas < policy.min_replicas:
         wrong["max_replicas"] = "less than min_replicas"
     if policy.spread != Spread.NONE and policy.min_replicas > len({policy.stand(storage) for storage in places}):

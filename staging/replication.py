@@ -226,11 +226,6 @@ def _lacks_something(target: Object, storages: Iterable[Storage]) -> bool:
     return bool(plan(target, policy, copies, named).steps)
 
 
-def is_late(policy: Policy, transfer: Transfer) -> bool:
-    """Whether a flush has not been done in the time that the policy gives it."""
-    return timezone.now() > transfer.created_at + timedelta(seconds=policy.flush_within_s)
-
-
 def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Replica], named: Sequence[Storage]) -> None:
     bucket = target.bucket
     have = placement.counted(policy, bucket, copies, named)

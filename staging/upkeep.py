@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
 from staging import chores, policies, replication, retiring, transfers
-from staging.models import Object, Replica, Transfer
+from staging.models import Bucket, Object, Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import LIVE, URGENT
 from staging.states import ReplicaState, TransferKind, TransferState
@@ -16,6 +16,7 @@ from staging.states import ReplicaState, TransferKind, TransferState
 #: Rows that are looked at together, and how many times that one pass of the reconciler does so.
 _AT_ONCE, _BATCHES = 500, 10
 RECONCILE, SCRUB = "upkeep.reconcile", "upkeep.scrub"
+_WITHIN = "flush_within_s"
 
 
 def reconcile() -> int:
@@ -79,13 +80,18 @@ def expire() -> int:
 def hasten() -> int:
     """Put flushes first that were not done in the time that their policies give them; returns how many."""
     waiting = Transfer.objects.filter(kind=TransferKind.FLUSH, state=TransferState.QUEUED, priority__gt=URGENT)
-    late = [
-        transfer
-        for transfer in waiting.filter(object__isnull=False)
-        .select_related("object__bucket")
-        .order_by("priority", "not_before")[:_AT_ONCE]
-        if transfer.object and replication.is_late(policies.of(transfer.object), transfer)
+    has_own = Q(object__policy__has_key=_WITHIN)
+    # Those of each time apart, so that none hide behind others that may wait for longer.
+    alike = [
+        (waiting.filter(object__bucket=bucket).exclude(has_own), policies.of_bucket(bucket).flush_within_s)
+        for bucket in Bucket.objects.filter(pk__in=waiting.order_by().values("object__bucket"))
     ]
-    for transfer in late:
-        transfers.hasten(transfer)
-    return len(late)
+    own = waiting.filter(has_own).order_by().values_list(f"object__policy__{_WITHIN}", flat=True).distinct()
+    alike += [(waiting.filter(**{f"object__policy__{_WITHIN}": within_s}), within_s) for within_s in own]
+    count = 0
+    for flushes, within_s in alike:
+        late = flushes.filter(created_at__lt=timezone.now() - timedelta(seconds=within_s))
+        for transfer in late.order_by("created_at")[:_AT_ONCE]:
+            transfers.hasten(transfer)
+            count += 1
+    return count

@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import buckets, chores, claims, explaining, replication, retiring, transfers, upkeep
+from staging import buckets, chores, claims, explaining, objects, replication, retiring, storages, transfers, upkeep
 from staging.errors import InvalidRequest, StagingError
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import TransferKind, TransferState
@@ -241,6 +241,41 @@ def test_a_flush_that_is_late_goes_first(yard: Yard) -> None:
     Transfer.objects.update(created_at=timezone.now() - timedelta(seconds=61))
     assert upkeep.hasten() == 1
     assert Transfer.objects.get().priority == replication.URGENT
+
+
+def test_late_flushes_are_found_behind_any_number_of_others(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_AT_ONCE", 2)
+    patient, urgent = yard.bucket("patient", **BACK, flush_within_s=1000), yard.bucket("urgent", **BACK)
+    waiting = [yard.put(patient, key, DATA) for key in "abc"]
+    late = [yard.put(urgent, "x", DATA)]
+    for key, within_s in (("d", 2000), ("e", 10)):
+        made = yard.put(patient, key, DATA)
+        objects.set_policy(patient, key, {"flush_within_s": within_s})
+        (late if within_s == 10 else waiting).append(made)
+    objects.set_policy(urgent, "x", {"verify": "size"})
+    Transfer.objects.update(created_at=timezone.now() - timedelta(seconds=301))
+    assert upkeep.hasten() == 2
+    hurried = Transfer.objects.filter(priority=replication.URGENT)
+    assert {transfer.object for transfer in hurried} == set(late)
+    assert upkeep.hasten() == 0
+
+
+def test_a_storage_that_takes_nothing_for_long_fails_no_transfer(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**BACK), "x", DATA)
+    storages.cordon(yard["home"])
+    for _ in range(20):
+        yard.hurry()
+        [flush] = yard.work()
+    assert (flush.state, flush.attempts, flush.error_code) == ("queued", 0, "storage_closed")
+    assert "UTC: The storage home is cordoned." in explaining.explain(made).next[0]
+    storages.uncordon(yard["home"])
+    yard.faults("home").fail("open_write", Offline)
+    yard.hurry()
+    [flush] = yard.work()
+    assert (flush.attempts, flush.error_code) == (1, "offline"), "the first error is that of one who was asked"
+    yard.faults("home").heal()
+    yard.hurry()
+    assert kinds(yard.work()) == [("flush", "home", "done")]
 
 
 def test_explain_says_why_each_copy_is_there_and_what_comes_next(yard: Yard) -> None:
