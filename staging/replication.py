@@ -206,13 +206,17 @@ def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfe
 def reconcile(after: str, *, limit: int) -> tuple[int, str]:
     """Settle the next objects behind the id ``after``; returns how many transfers that made, and where to go on.
 
-    An empty place is the beginning, and the end. Objects that lack nothing cost no query of their own.
+    Their times to live follow their policies. An empty place is the beginning, and the end. Objects that lack nothing
+    cost no query of their own.
     """
     rows = Object.objects.filter(KEPT, bucket__mounted=False).order_by("pk")
     rows = rows.select_related("bucket__storage__drain_to").prefetch_related("replicas__storage__drain_to")
     chosen = list((rows.filter(pk__gt=after) if after else rows)[:limit])
     projects = {target.bucket.project_id for target in chosen}
     storages = list(Storage.objects.filter(project__in=projects).select_related("drain_to"))
+    for target in chosen:
+        if target.current:
+            versions.correct_end(target, policies.of(target))
     made = sum(len(settle(target)) for target in chosen if _lacks_something(target, storages))
     return made, str(chosen[-1].pk) if len(chosen) == limit else ""
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
-from staging import chores, policies, replication, retiring, transfers
+from staging import chores, policies, replication, retiring, transfers, versions
 from staging.models import Bucket, Object, Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import LIVE, URGENT
@@ -68,13 +68,19 @@ def expire() -> int:
     """Delete objects whose time to live is over; returns how many."""
     over = Object.objects.filter(current=True, expires_at__lte=timezone.now())
     ended = list(over.order_by("expires_at").values_list("pk", flat=True)[:_AT_ONCE])
+    count = 0
     for name in ended:
         with transaction.atomic():
             # Somebody may have prolonged its life meanwhile, or restored it.
             target = over.select_for_update(of=("self",)).select_related("bucket").filter(pk=name).first()
-            if target is not None:
+            if target is None:
+                continue
+            # The bucket's policy may have changed, and not have come to it yet.
+            versions.correct_end(target, policies.of(target))
+            if target.expires_at and target.expires_at <= timezone.now():
                 retiring.delete(target)
-    return len(ended)
+                count += 1
+    return count
 
 
 def hasten() -> int:
