@@ -5,7 +5,7 @@ from django.db import transaction
 
 from adapters.base import Adapter, ObjectStat, WriteSession
 from adapters.errors import AdapterError, WriteLost
-from staging import claims, placement, policies, queue, reading, replicas, replication, sharing
+from staging import claims, placement, planning, policies, queue, reading, replicas, replication, sharing
 from staging.claims import Claim
 from staging.connections import release
 from staging.errors import CopyDiffers, ObjectUnavailable, StorageClosed
@@ -131,7 +131,7 @@ class _Copy:
         self._claim.confirm(session.offset)
         if start == 0 and sha256 != self._target.sha256:
             for copy in copies:
-                replication.verify(copy, reason="a copy of it had other bytes", priority=replication.URGENT)
+                replication.verify(copy, reason="a copy of it had other bytes", priority=planning.URGENT)
             raise CopyDiffers("What was read is not what the object's digest says; its copies are verified.")
 
     def _keep(self, adapter: Adapter, session: WriteSession) -> None:

@@ -4,8 +4,8 @@ from django.db.models import Sum
 
 from staging import placement, transfers
 from staging.models import Bucket, Replica, Storage, Transfer, Upload
+from staging.planning import URGENT
 from staging.policies import Policy
-from staging.replication import URGENT
 from staging.states import ReplicaState, TransferKind, TransferState, WritePolicy
 
 #: How many flushes one writer hurries.

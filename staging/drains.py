@@ -14,7 +14,7 @@ from staging.drain_measure import Amount, Measure, measure
 from staging.errors import InvalidRequest
 from staging.models import Bucket, Replica, Storage, Transfer, Upload
 from staging.models.replica import KEPT_OBJECT
-from staging.replication import MISSING, UNSAFE, Step
+from staging.planning import MISSING, UNSAFE, Step
 from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState
 
 #: Copies that one pass looks at.

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters import registry
-from staging.errors import InvalidRequest
+from staging.errors import InUse, InvalidRequest
 from staging.models import Bucket, Object, Storage
 from staging.states import CacheMode, Spread, StorageState, VerifyMode, WritePolicy
 
@@ -112,6 +112,13 @@ def storages_of(bucket: Bucket, policy: Policy) -> list[Storage]:
         return []
     named = Storage.objects.filter(project=bucket.project_id, name__in=policy.names)
     return list(named.select_related("drain_to"))
+
+
+def refuse_named(storage: Storage) -> None:
+    """Raises InUse where policies of buckets name the storage."""
+    managed = Bucket.objects.filter(project=storage.project_id, mounted=False).exclude(policy={}).order_by("name")
+    if naming := [bucket.name for bucket in managed if storage.name in of_bucket(bucket).names]:
+        raise InUse(f"Policies of buckets name the storage {storage.name}: {', '.join(naming[:5])}.")
 
 
 def _stored(bucket: Bucket, raw: Mapping[str, object]) -> Policy:

@@ -32,9 +32,9 @@ from staging import (
 from staging.errors import NoSpace, StorageClosed
 from staging.models import Bucket, Replica, Storage, Upload
 from staging.models.replica import IS_HOT, KEPT_OBJECT, LAST_READ
+from staging.planning import URGENT, Step
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
-from staging.replication import URGENT, Step
 from staging.states import CacheMode, ReplicaState, StorageState, TransferKind
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from django.db.models import Case, F, Q, TextField, Value, When
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
-from staging import carrying, claims, copy_progress, copying, purging, queue, replicas, replication, verifying
+from staging import carrying, claims, copy_progress, copying, planning, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
 from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError, StorageClosed
@@ -94,8 +94,8 @@ def cancel(transfer: Transfer) -> None:
 
 def hasten(transfer: Transfer) -> None:
     """Have the transfer done before all that nobody waits for."""
-    if Transfer.objects.filter(pk=transfer.pk, priority__gt=replication.URGENT).update(priority=replication.URGENT):
-        transfer.priority = replication.URGENT
+    if Transfer.objects.filter(pk=transfer.pk, priority__gt=planning.URGENT).update(priority=planning.URGENT):
+        transfer.priority = planning.URGENT
         queue.enqueue_transfer(transfer)
 
 

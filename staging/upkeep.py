@@ -10,7 +10,8 @@ from django.utils import timezone
 from staging import chores, policies, replication, retiring, transfers, versions
 from staging.models import Bucket, Object, Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
-from staging.replication import LIVE, URGENT
+from staging.planning import URGENT
+from staging.replication import LIVE
 from staging.states import ReplicaState, TransferKind, TransferState
 
 #: Rows that are looked at together, and how many times that one pass of the reconciler does so.

@@ -10,7 +10,19 @@ from django.db.models import F
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import buckets, chores, claims, explaining, objects, replication, retiring, storages, transfers, upkeep
+from staging import (
+    buckets,
+    chores,
+    claims,
+    explaining,
+    objects,
+    planning,
+    replication,
+    retiring,
+    storages,
+    transfers,
+    upkeep,
+)
 from staging.errors import InvalidRequest, StagingError
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import TransferKind, TransferState
@@ -26,6 +38,12 @@ from tests.staging.yard import BACK, DATA, MIB, TWO, Yard, kinds
         (TWO, {"home": "available"}, {"home": "available", "far": "available"}),
         ({"lands_on": "fast"}, {"home": "available"}, {"fast": "available", "home": "available"}),
         ({"lands_on": "fast", "max_replicas": 1}, {"home": "available"}, {"home": "available"}),
+        (
+            {"lands_on": "fast", **TWO, "max_replicas": 2},
+            {"home": "available"},
+            {"home": "available", "far": "available"},
+        ),
+        ({**BACK, "max_replicas": 1}, {"fast": "dirty"}, {"home": "available"}),
         ({"lands_on": "fast", "write": "around"}, {"home": "available"}, {"home": "available"}),
         ({"lands_on": "fast", "write": "ephemeral"}, {"fast": "available"}, {"fast": "available"}),
     ],
@@ -233,6 +251,39 @@ def test_a_time_to_live_that_is_changed_holds_for_what_stands(yard: Yard) -> Non
     assert (yard.current(bucket, "old"), yard.current(bucket, "own")) == (None, own)
 
 
+def test_copies_beyond_the_most_go_and_those_that_the_policy_has_no_use_for_go_first(yard: Yard) -> None:
+    made = yard.put(bucket := yard.bucket(**BACK, **TWO), "x", DATA)
+    yard.work()
+    buckets.set_policy(bucket, {**BACK, "max_replicas": 2})
+    made.bucket = bucket
+    assert explaining.explain(made).next == ["Waybill will remove the copy on far: the policy allows 2 copies."]
+    upkeep.reconcile()
+    assert kinds(yard.work()) == [("evict", "far", "done")]
+    buckets.set_policy(bucket, {"lands_on": "fast", "pin": True, "max_replicas": 1})
+    upkeep.reconcile()
+    assert set(yard.where(made)) == {"home", "fast"}, "it is pinned"
+    buckets.set_policy(bucket, {})
+    upkeep.reconcile()
+    assert yard.work() == [], "there may be any number"
+    told = explaining.explain(made).replicas
+    assert "from a former policy or a drain; the policy can do without it, but nothing makes room there" in told[0]
+    yard.assert_all_is_counted()
+
+
+def test_a_pinned_copy_for_which_there_is_no_room_is_not_tried_again_and_again(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    yard.put(yard.bucket("stays", write="ephemeral", lands_on="fast", spill=False), "x", bytes(60))
+    made = yard.put(yard.bucket("pinned", lands_on="fast", pin=True), "x", bytes(36))
+    upkeep.reconcile()
+    assert yard.work() == []
+    assert explaining.explain(made).next == [
+        "The policy is not met: fast has no room for the copy that is pinned there."
+    ]
+    Storage.objects.filter(name="fast").update(capacity_bytes=200)
+    upkeep.reconcile()
+    assert kinds(yard.work()) == [("promote", "fast", "done")]
+
+
 def test_an_object_ends_with_its_time_to_live(yard: Yard) -> None:
     bucket = yard.bucket(ttl_s=60)
     made = yard.put(bucket, "x", DATA)
@@ -267,7 +318,7 @@ def test_a_flush_that_is_late_goes_first(yard: Yard) -> None:
     assert upkeep.hasten() == 0
     Transfer.objects.update(created_at=timezone.now() - timedelta(seconds=61))
     assert upkeep.hasten() == 1
-    assert Transfer.objects.get().priority == replication.URGENT
+    assert Transfer.objects.get().priority == planning.URGENT
 
 
 def test_late_flushes_are_found_behind_any_number_of_others(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +333,7 @@ def test_late_flushes_are_found_behind_any_number_of_others(yard: Yard, monkeypa
     objects.set_policy(urgent, "x", {"verify": "size"})
     Transfer.objects.update(created_at=timezone.now() - timedelta(seconds=301))
     assert upkeep.hasten() == 2
-    hurried = Transfer.objects.filter(priority=replication.URGENT)
+    hurried = Transfer.objects.filter(priority=planning.URGENT)
     assert {transfer.object for transfer in hurried} == set(late)
     assert upkeep.hasten() == 0
 
@@ -306,6 +357,7 @@ def test_a_storage_that_takes_nothing_for_long_fails_no_transfer(yard: Yard) -> 
 
 
 def test_explain_says_why_each_copy_is_there_and_what_comes_next(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=10**6)
     made = yard.put(yard.bucket(**BACK, **TWO, dirty_budget_bytes=10**6), "x", DATA)
     before = explaining.explain(made)
     assert before.durability == "local"
@@ -326,7 +378,7 @@ def test_two_copies_to_one_storage_are_one_whatever_they_are_for(yard: Yard) -> 
     made = yard.put(yard.bucket(**BACK, **TWO), "x", DATA)
     transfers.run(str(Transfer.objects.get(kind=TransferKind.REPLICATE).pk))
     assert not replication.settle(made), "the flush to home is that copy"
-    again = replication.ask(made, replication.Step(TransferKind.PROMOTE, yard["home"], "asked", 70))
+    again = replication.ask(made, planning.Step(TransferKind.PROMOTE, yard["home"], "asked", 70))
     assert again.kind == TransferKind.FLUSH
     assert kinds(yard.work()) == [("flush", "home", "done")]
     assert yard.where(made) == {"fast": "available", "home": "available", "far": "available"}

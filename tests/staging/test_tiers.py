@@ -11,7 +11,7 @@ from staging.alias_terms import AliasSpec
 from staging.errors import NoSpace
 from staging.models import Bucket, Object, Replica, Storage, Transfer
 from staging.offers import Offer
-from staging.replication import UNSAFE, URGENT
+from staging.planning import UNSAFE, URGENT
 from staging.states import AliasMode
 from staging.unpacking import UnpackedFile
 from tests.staging.bodies import Body
