@@ -11,7 +11,7 @@ from staging import events, placement, policies, replication, retiring, transfer
 from staging.errors import StagingError
 from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
 from staging.models.replica import STANDING
-from staging.replication import FASTER, UNSAFE, Step
+from staging.planning import FASTER, UNSAFE, Step
 from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,8 @@ from staging.copy_specs import CopySpec
 from staging.errors import InvalidRequest, StagingError
 from staging.listing import Entry
 from staging.models import CopyJob, Project, Transfer
-from staging.replication import ASKED, LIVE
+from staging.planning import ASKED
+from staging.replication import LIVE
 from staging.states import AliasMode, CopyOnExists, CopyState, OnExists, TransferKind, TransferState
 
 #: Objects of a page, and pages that are planned in one go.

@@ -5,11 +5,12 @@ from django.db import transaction
 
 from adapters.base import Adapter, ObjectStat, WriteSession
 from adapters.errors import AdapterError, WriteLost
-from staging import claims, placement, policies, queue, reading, replicas, replication, sharing
+from staging import claims, placement, planning, policies, queue, reading, replicas, replication, sharing
 from staging.claims import Claim
 from staging.connections import release
 from staging.errors import CopyDiffers, ObjectUnavailable, StorageClosed
 from staging.models import Checkpoint, Object, Replica, Transfer
+from staging.proving import is_proven
 from staging.pump import Hasher, pump
 from staging.states import CheckpointState, ReplicaState, StorageState, TransferKind, TransferState, VerifyMode
 from staging.storages import adapter_for
@@ -130,7 +131,7 @@ class _Copy:
         self._claim.confirm(session.offset)
         if start == 0 and sha256 != self._target.sha256:
             for copy in copies:
-                replication.verify(copy, reason="a copy of it had other bytes", priority=replication.URGENT)
+                replication.verify(copy, reason="a copy of it had other bytes", priority=planning.URGENT)
             raise CopyDiffers("What was read is not what the object's digest says; its copies are verified.")
 
     def _keep(self, adapter: Adapter, session: WriteSession) -> None:
@@ -145,13 +146,9 @@ class _Copy:
 
     def _prove(self, adapter: Adapter, stat: ObjectStat) -> None:
         """What the policy wants to see of the copy; what came in pieces is always read back."""
-        told = stat.checksum.hex if stat.checksum and stat.checksum.algorithm == "sha-256" else ""
-        reads_back = self._resumed or self._policy.verify == VerifyMode.READ
-        if self._policy.verify == VerifyMode.CHECKSUM and not told:
-            reads_back = True
-        if reads_back:
-            told = sha256_of(adapter, stat.key, self._claim)
-        if told and told != self._target.sha256:
+        verify = VerifyMode.READ if self._resumed else self._policy.verify
+        size = self._target.size
+        if not is_proven(adapter, stat, self._target.sha256, verify, lambda _: self._claim.keep(size)):
             adapter.delete(stat.key)
             raise CopyDiffers(f"The storage {adapter.name} holds other bytes than were written.")
 
@@ -180,13 +177,6 @@ def _tell_checkpoints(target: Object) -> None:
         coming = Transfer.objects.filter(object__pins__checkpoint=checkpoint, kind__in=replication.COPYING)
         if not coming.filter(state__in=replication.LIVE).exists():
             queue.enqueue_checkpoint(checkpoint)
-
-
-def sha256_of(adapter: Adapter, key: str, claim: Claim) -> str:
-    """The digest of the bytes that the storage holds, by reading all of them."""
-    with adapter.open_read(key) as stream, Hasher(["sha256"]) as hasher:
-        pump(stream, lambda _: None, hasher, on_progress=lambda _: claim.keep(claim.transfer.size))
-        return hasher.finish()["sha256"].hex()
 
 
 def _remove(adapter: Adapter, key: str, token: str) -> None:

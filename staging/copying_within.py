@@ -9,7 +9,7 @@ from django.utils import timezone
 from adapters.base import Adapter, CopiesWithin, ObjectStat, WriteMode
 from adapters.errors import AlreadyExists, VersionChanged
 from adapters.tokens import WriteToken
-from staging import catalog, events, placement, reservations, tiers, writing
+from staging import catalog, events, placement, policies, reservations, tiers, writing
 from staging.blocks import WHOLE_BYTES
 from staging.claims import Claim
 from staging.connections import release
@@ -18,7 +18,7 @@ from staging.leases import UploadLease
 from staging.models import Alias, BlockSums, Bucket, Storage, Upload
 from staging.offers import Offer
 from staging.reading import Copy, Found
-from staging.states import OnExists
+from staging.states import OnExists, VerifyMode
 from staging.storages import adapter_for
 
 #: How often the claim is looked after while the storage works.
@@ -29,12 +29,15 @@ def copy(source: Bucket, alias: Alias, found: Found, claim: Claim) -> bool:
     """Have the storage copy what was ``found`` to the alias's key; False where that cannot be, and nothing was done.
 
     The catalog must know digest and blocks of what it lists, so what others wrote is copied so between mounted buckets
-    only. Raises what the storage raises, VersionChanged, CopyDiffers, and what ends the claim: noticed at once, but the
-    storage's copy is waited for and then removed.
+    only, and what a policy wants to see proven goes the way of an upload. Raises what the storage raises,
+    VersionChanged, CopyDiffers, and what ends the claim: noticed at once, but the storage's copy is waited for and then
+    removed.
     """
     target = alias.bucket
     writing.check(alias, Offer(found.size))
     if not target.mounted and alias.on_exists == OnExists.FAIL and catalog.current(target, alias.key):
+        return False
+    if policies.of_bucket(target).verify != VerifyMode.SIZE:
         return False
     storage = target.storage if target.mounted else tiers.landing(target, found.size)
     here = next((copy for copy in found.copies if copy.replica.storage_id == storage.pk), None)

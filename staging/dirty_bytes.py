@@ -4,24 +4,22 @@ from django.db.models import Sum
 
 from staging import placement, transfers
 from staging.models import Bucket, Replica, Storage, Transfer, Upload
+from staging.planning import URGENT
 from staging.policies import Policy
-from staging.replication import URGENT
 from staging.states import ReplicaState, TransferKind, TransferState, WritePolicy
 
 #: How many flushes one writer hurries.
 _AT_ONCE = 20
 
 
-def may_grow(bucket: Bucket, policy: Policy, fast: Storage, size: int | None) -> bool:
+def may_grow(bucket: Bucket, policy: Policy, fast: Storage, size: int) -> bool:
     """Whether the bucket's budget lets ``size`` bytes more wait there; what is on its way there counts already.
 
-    Bytes of unknown ``size`` (None) come to no storage for which there is a budget. The answer holds as long as nobody
-    else reserves on the storage: to a transaction that has done so itself, until its end.
+    The answer holds as long as nobody else reserves on the storage: to a transaction that has done so itself, until its
+    end.
     """
     if policy.write != WritePolicy.BACK or not policy.dirty_budget_bytes:
         return True
-    if size is None:
-        return False
     dirty = Replica.objects.filter(storage=fast, object__bucket=bucket, state=ReplicaState.AVAILABLE, dirty=True)
     coming = Upload.objects.filter(storage=fast, alias__bucket=bucket)
     coming = coming.exclude(key__startswith=placement.parked_key(bucket, ""))

@@ -12,13 +12,15 @@ from adapters import registry
 from staging import cached_blocks, events, placement, policies, replicas, replication
 from staging.drain_measure import Amount, Measure, measure
 from staging.errors import InvalidRequest
-from staging.models import Replica, Storage, Transfer, Upload
+from staging.models import Bucket, Replica, Storage, Transfer, Upload
 from staging.models.replica import KEPT_OBJECT
-from staging.replication import MISSING, UNSAFE, Step
+from staging.planning import MISSING, UNSAFE, Step
 from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState
 
 #: Copies that one pass looks at.
 _AT_ONCE = 500
+#: So many buckets are named that are in the way.
+_NAMED = 5
 #: The rates of so many transfers are added up.
 _RUNNING = 100
 LEAVING = (StorageState.DRAINING, StorageState.DRAINED)
@@ -51,7 +53,7 @@ def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> No
         # Those who begin drains take turns, so that no two storages are drained to each other.
         rows = Storage.objects.select_for_update(no_key=True).filter(pk__in=[storage.pk, to.pk]).order_by("pk")
         to = next((row for row in rows if row.pk == to.pk), to)
-        if wrong := unfit(storage, to):
+        if wrong := unfit(storage, to) or unmet(storage, to):
             raise InvalidRequest(f"The storage {storage} cannot be drained to {to}.", fields={"to": wrong})
         begun = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.ACTIVE, StorageState.CORDONED])
         if not begun.update(state=StorageState.DRAINING, drain_to=to, drain_deadline=deadline, drain_is_late=False):
@@ -201,3 +203,22 @@ def unfit(storage: Storage, to: Storage) -> str:
     if to.state != StorageState.ACTIVE:
         return f"it is {to.state}"
     return ""
+
+
+def unmet(storage: Storage, to: Storage) -> str:
+    """Which buckets' policies could not be met if all of the one lay on the other: such a drain would never end.
+
+    Empty where they could. What objects have of their own besides is not looked at.
+    """
+    unmet = []
+    managed = Bucket.objects.filter(project=storage.project_id, mounted=False).select_related("storage__drain_to")
+    for bucket in managed.order_by("name"):
+        policy = policies.of_bucket(bucket)
+        now = placement.places(policy, bucket, policies.storages_of(bucket, policy))
+        then = {policy.stand(to if place.pk == storage.pk else place) for place in now}
+        if storage in now and len(then) < policy.copies_needed:
+            unmet.append(f"{bucket} ({len(then)} of {policy.copies_needed})")
+    if not unmet:
+        return ""
+    named = ", ".join(unmet[:_NAMED])
+    return f"it is no further place for the copies that policies ask for; change them first, of {named}"

@@ -205,7 +205,7 @@ class CopyDiffers(StagingError):
 
     code = "copy_differs"
     transient = True
-    hint = "Nothing wrong became visible: the copies are verified, and it is tried again."
+    hint = "Nothing wrong became visible. Waybill tries its own copies again; send an upload again."
 
 
 class LeaseLost(StagingError):

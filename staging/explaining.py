@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from staging import cached_blocks, placement, policies, replication
+from staging import cached_blocks, placement, planning, policies, replication
 from staging.models import Object, Replica, Transfer
-from staging.policies import Policy
+from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.states import CacheMode, Durability, ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
 _DONE_BY = {
@@ -48,13 +48,16 @@ def explain(target: Object) -> Explanation:
     live = (
         target.transfers.filter(state__in=replication.LIVE).select_related("target").order_by("priority", "created_at")
     )
-    planned = replication.plan(target, policy, copies, policies.storages_of(target.bucket, policy))
+    planned = planning.plan(target, policy, copies, policies.storages_of(target.bucket, policy))
     coming = [_of_transfer(transfer) for transfer in live]
     coming += [
         f"Waybill will {_DONE_BY[step.kind]} {step.storage}: {step.reason}."
         for step in planned.steps
         if not replication.under_way(target, step.kind, step.storage)
         and not replication.failed(target, step.kind, step.storage)
+    ]
+    coming += [
+        f"Waybill will remove the copy on {one.storage}: {planning.too_many(policy)}." for one in planned.surplus
     ]
     coming += [f"The policy is not met: {missing}." for missing in planned.missing]
     failed = target.transfers.filter(state=TransferState.FAILED).select_related("target")
@@ -74,7 +77,8 @@ def explain(target: Object) -> Explanation:
 
 def _of_policy(target: Object, policy: Policy) -> list[str]:
     home, fast = placement.home(target.bucket).name, policy.lands_on
-    if policy.write == WritePolicy.THROUGH and not fast:
+    may_be_fast = fast and (not policy.max_replicas or policy.max_replicas > policy.min_replicas)
+    if policy.write == WritePolicy.THROUGH and not may_be_fast:
         said = [f"New objects are answered for once they are on {home}."]
     else:
         said = [_WRITTEN[policy.write].format(home=home, fast=fast, flush=policy.flush_within_s)]
@@ -84,10 +88,10 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
         said.append(
             f"What is read of them {_CACHED[policy.cache]} is kept on {fast}, block by block, while there is room."
         )
-    if policy.min_replicas > 1:
+    if policy.copies_needed > 1:
         spread = "" if policy.spread == "none" else f", each on another {policy.spread.removesuffix('s')}"
         places = ", ".join([home, *policy.replicate_to])
-        said.append(f"{policy.min_replicas} copies persist, on {places}{spread}.")
+        said.append(f"{policy.copies_needed} copies persist, on {places}{spread}.")
     if target.policy:
         said.append(f"The object has settings of its own: {', '.join(sorted(target.policy))}.")
     return said
@@ -112,7 +116,9 @@ def _of_replica(target: Object, policy: Policy, copy: Replica, copies: list[Repl
     if policy.pin and storage.name == policy.lands_on:
         return f"{said}; the policy pins it."
     if placement.satisfies(policy, target.bucket, rest, policies.storages_of(target.bucket, policy)):
-        return f"{said}; it may be evicted when its storage fills up."
+        if storage.tier <= SLOWEST_FAST_TIER and storage.capacity_bytes:
+            return f"{said}; it may be evicted when its storage fills up."
+        return f"{said}; the policy can do without it, but nothing makes room there, so that it stays."
     return f"{said}; the policy needs it, so that it stays."
 
 
@@ -137,6 +143,8 @@ def _of_transfer(transfer: Transfer) -> str:
     why = f": {transfer.reason}" if transfer.reason else ""
     if transfer.state == "running":
         return f"{done}{why}; {transfer.bytes_done:,} of {transfer.size:,} bytes are done."
-    tried = f"; {transfer.attempts} attempts failed, first with {transfer.error_code}" if transfer.error_code else ""
     until = f", not before {transfer.not_before:%H:%M:%S} UTC" if transfer.not_before > timezone.now() else ""
+    if transfer.error_code and not transfer.attempts:  # Nobody was asked yet.
+        return f"{done}{why}; it waits{until}: {_failure(transfer)}"
+    tried = f"; {transfer.attempts} attempts failed, first with {transfer.error_code}" if transfer.error_code else ""
     return f"{done}{why}; it waits for a worker{until}{tried}."

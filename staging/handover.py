@@ -12,7 +12,7 @@ from staging import claims, nodes, placement, policies, replication, transfers
 from staging.connections import release
 from staging.models import Replica, Storage, Transfer
 from staging.models.replica import KEPT_OBJECT
-from staging.replication import URGENT, Step
+from staging.planning import URGENT, Step
 from staging.states import ReplicaState, StorageState, TransferKind, TransferState
 
 log = structlog.get_logger(__name__)

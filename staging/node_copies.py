@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from adapters.errors import AdapterError, NotFound
-from staging import nodes, replicas, replication, sharing
+from staging import nodes, planning, replicas, replication, sharing
 from staging.models import Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.states import ReplicaState, StorageState, TransferKind
@@ -63,4 +63,4 @@ def follow() -> None:
     asked = Transfer.objects.filter(kind=TransferKind.VERIFY, source=OuterRef("pk"), state__in=replication.LIVE)
     back = managed.filter(state=ReplicaState.SUSPECT).exclude(storage__state=StorageState.LOST)
     for replica in back.exclude(Exists(asked))[:_AT_ONCE]:
-        replication.verify(replica, reason="its node was away", priority=replication.MISSING)
+        replication.verify(replica, reason="its node was away", priority=planning.MISSING)

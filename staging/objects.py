@@ -9,7 +9,18 @@ from django.db import transaction
 from adapters.errors import InvalidKey
 from adapters.errors import NotFound as NothingThere
 from adapters.keys import check_key
-from staging import catalog, events, explaining, placement, policies, replication, retiring, transfers, versions
+from staging import (
+    catalog,
+    events,
+    explaining,
+    placement,
+    planning,
+    policies,
+    replication,
+    retiring,
+    transfers,
+    versions,
+)
 from staging.connections import release
 from staging.errors import InvalidRequest, NotFound
 from staging.explaining import Explanation
@@ -92,7 +103,7 @@ def explain(bucket: Bucket, key: str) -> Explanation:
 def verify(bucket: Bucket, key: str) -> list[Transfer]:
     """Have each copy that is there read back. Raises NotFound, and InvalidRequest for a mounted bucket."""
     copies = _managed(bucket, key).replicas.filter(state__in=STANDING).select_related("object__bucket", "storage")
-    return [replication.verify(copy, reason="somebody asked", priority=replication.URGENT) for copy in copies]
+    return [replication.verify(copy, reason="somebody asked", priority=planning.URGENT) for copy in copies]
 
 
 def demote(bucket: Bucket, key: str) -> list[Transfer]:

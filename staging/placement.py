@@ -113,7 +113,7 @@ def counted(
 
 def satisfies(policy: Policy, bucket: Bucket, replicas: Sequence[Replica], named: Iterable[Storage] = ()) -> bool:
     """Whether these copies alone would be all that the policy asks for. ``named`` as in ``places``."""
-    return len(counted(policy, bucket, replicas, named)) >= policy.min_replicas
+    return len(counted(policy, bucket, replicas, named)) >= policy.copies_needed
 
 
 def damaged(replicas: Iterable[Replica]) -> list[Replica]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters import registry
-from staging.errors import InvalidRequest
+from staging.errors import InUse, InvalidRequest
 from staging.models import Bucket, Object, Storage
 from staging.states import CacheMode, Spread, StorageState, VerifyMode, WritePolicy
 
@@ -72,6 +72,11 @@ class Policy:
         """Whether a new version may need more than the copy that it came with."""
         return bool(self.lands_on) or self.min_replicas > 1
 
+    @property
+    def copies_needed(self) -> int:
+        """How many good copies there must be; of ephemeral bytes, which persist nowhere, one."""
+        return 1 if self.write == WritePolicy.EPHEMERAL else self.min_replicas
+
     def is_dirty(self, storage: Storage) -> bool:
         """Whether bytes that land on the storage are still to be made safe elsewhere."""
         return self.write == WritePolicy.BACK and storage.name == self.lands_on
@@ -109,6 +114,13 @@ def storages_of(bucket: Bucket, policy: Policy) -> list[Storage]:
     return list(named.select_related("drain_to"))
 
 
+def refuse_named(storage: Storage) -> None:
+    """Raises InUse where policies of buckets name the storage."""
+    managed = Bucket.objects.filter(project=storage.project_id, mounted=False).exclude(policy={}).order_by("name")
+    if naming := [bucket.name for bucket in managed if storage.name in of_bucket(bucket).names]:
+        raise InUse(f"Policies of buckets name the storage {storage.name}: {', '.join(naming[:5])}.")
+
+
 def _stored(bucket: Bucket, raw: Mapping[str, object]) -> Policy:
     try:
         return Policy.parse(raw)
@@ -139,6 +151,8 @@ def _impossible(bucket: Bucket, policy: Policy, storages: Mapping[str, Storage])
     places = [bucket.storage, *(storage for storage in copies if storage)]
     if policy.min_replicas > len(places):
         wrong["min_replicas"] = f"only {len(places)} places are named: the bucket's storage and replicate_to"
+    elif policy.write == WritePolicy.EPHEMERAL and policy.min_replicas > 1:
+        wrong["min_replicas"] = "no copies of ephemeral objects are made"
     if policy.max_replicas and policy.max_replicas < policy.min_replicas:
         wrong["max_replicas"] = "less than min_replicas"
     if policy.spread != Spread.NONE and policy.min_replicas > len({policy.stand(storage) for storage in places}):

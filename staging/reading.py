@@ -13,7 +13,7 @@ from django.db import DatabaseError
 
 from adapters.base import ObjectStat, ReadStream, SignsUrls
 from adapters.errors import AdapterError, Damaged, NotFound, RangeInvalid, Truncated, VersionChanged
-from staging import alias_uses, catalog, failures, health, nodes, placement, replication, verified_reading
+from staging import alias_uses, catalog, failures, health, nodes, placement, planning, replication, verified_reading
 from staging.blocks import Proof
 from staging.connections import release
 from staging.errors import DataPending, ObjectUnavailable, SourceMissing, StorageUnusable
@@ -249,7 +249,7 @@ def _doubt(found: Found, replica: Replica) -> None:
     if found.object_id is None:
         return
     try:
-        replication.verify(replica, reason="a reader missed its bytes", priority=replication.UNSAFE)
+        replication.verify(replica, reason="a reader missed its bytes", priority=planning.UNSAFE)
     except DatabaseError as exc:
         log.warning("replica.not_verified", replica=replica.pk, error=type(exc).__name__)
     finally:

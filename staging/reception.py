@@ -9,13 +9,14 @@ from django.db import DatabaseError
 
 from adapters.base import Adapter, ObjectStat, ReadsUnfinished, WriteMode, WriteSession
 from adapters.errors import AdapterError, AlreadyExists, NotFound, VersionChanged
-from staging import catalog, lateness, placement, reading, reservations, tiers
+from staging import catalog, lateness, placement, policies, reading, reservations, tiers
 from staging.blocks import Content
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
     BodyIncomplete,
     ContentDiffers,
+    CopyDiffers,
     LeaseLost,
     NoSpace,
     ObjectUnavailable,
@@ -26,6 +27,7 @@ from staging.leases import UploadLease
 from staging.models import Alias, Object, Replica, Storage, Upload
 from staging.offers import Offer, Progress, Receipt, receipt_of, take
 from staging.parts import read_once_more
+from staging.proving import is_proven
 from staging.pump import Hasher, Source, pump
 from staging.states import OnExists
 from staging.storages import adapter_for
@@ -98,7 +100,15 @@ class Reception:
             self.publishing = False
             stat = self._compare(adapter, body, exc)
             return self._register(adapter, stat, replayed=True)
+        self._prove(adapter, stat)
         return self._register(adapter, stat, replayed=False)
+
+    def _prove(self, adapter: Adapter, stat: ObjectStat) -> None:
+        """What the bucket's policy wants to see of the first copy; nobody sees that yet."""
+        verify = policies.of_bucket(self.upload.alias.bucket).verify
+        if not is_proven(adapter, stat, self.upload.sha256, verify, lambda _: self.lease.keep()):
+            self._remove_published(adapter)
+            raise CopyDiffers(f"The storage {adapter.name} holds other bytes than were written.")
 
     def _take_part(self, adapter: Adapter, body: Source) -> Receipt | Progress:
         assert self.session is not None
@@ -277,9 +287,9 @@ class Reception:
     def _grow(self, moved: int) -> None:
         """Reserve a step ahead; on a storage that is nearly full, only what has come."""
         try:
-            reservations.grow(self.upload, min(moved + GROWTH_BYTES, self.limit))
+            tiers.grow(self.upload, min(moved + GROWTH_BYTES, self.limit))
         except NoSpace:
-            reservations.grow(self.upload, moved)
+            tiers.grow(self.upload, moved)
         release()
 
     def _is_in_place(self, adapter: Adapter, standing: Object) -> bool:

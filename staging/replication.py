@@ -1,7 +1,6 @@
 """Replication: what an object's policy still asks for, as transfers. It may be planned any time, and again."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import transaction
@@ -11,61 +10,14 @@ from staging import placement, policies, queue, replicas, versions
 from staging.claims import REMOVING
 from staging.models import Object, Replica, Storage, Transfer
 from staging.models.object import KEPT
+from staging.planning import ROUTINE, URGENT, Step, plan, too_many
 from staging.policies import SLOWEST_FAST_TIER, Policy
-from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
+from staging.states import ReplicaState, TransferKind, TransferState
 
-#: A lower number goes first: somebody waits for it, bytes are not safe yet, a copy is missing, somebody asked for
-#: another object, a copy would be faster.
-URGENT, UNSAFE, MISSING, ASKED, FASTER, ROUTINE = 10, 30, 50, 60, 70, 90
-
-#: A copy that was read whole within this time is good.
-_LATELY = timedelta(hours=1)
 #: So long nobody but a person has a transfer tried again that failed for good.
 REST = timedelta(hours=6)
 COPYING = [kind for kind in TransferKind if kind.copies]
 LIVE = (TransferState.QUEUED, TransferState.RUNNING)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One transfer to make: a copy to ``storage``, or work on ``replica``; ``reason`` says why in words."""
-
-    kind: TransferKind
-    storage: Storage
-    reason: str
-    priority: int
-    replica: Replica | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done for an object now, and in words what it asks for that cannot be done now."""
-
-    steps: list[Step] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-
-def plan(
-    target: Object, policy: Policy, copies: Sequence[Replica], named: Iterable[Storage], *, is_new: bool = False
-) -> Plan:
-    """What the policy asks for beyond what there is.
-
-    ``copies`` are all replicas of the object with their storages, ``named`` the storages that its policy names.
-    ``is_new``: the version has just been written, so that the fast copy of a policy that keeps one is to be made.
-    """
-    found, named = Plan(), list(named)
-    good = placement.reading_order(copies)
-    if not good:
-        found.missing.append("no copy can be read, so that nothing can be copied")
-        return found
-    _replace_bad(found, copies, good)
-    if policy.write != WritePolicy.EPHEMERAL:
-        _persist(found, target, policy, copies, named)
-    fast = next((storage for storage in named if storage.name == policy.lands_on), None)
-    within = not policy.max_replicas or len(good) < policy.max_replicas
-    if fast and within and (policy.pin or (is_new and policy.write == WritePolicy.THROUGH)) and _is_free(fast, copies):
-        found.steps.append(Step(TransferKind.PROMOTE, fast, _why_fast(policy), FASTER))
-    return found
 
 
 def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
@@ -84,6 +36,7 @@ def settle(target: Object, *, is_new: bool = False) -> list[Transfer]:
             replicas.clean(locked)
         planned = plan(locked, policy, copies, named, is_new=is_new)
         made = [made for step in planned.steps if (made := _do(locked, step))]
+        made += [gone for copy in planned.surplus if (gone := replicas.let_go(copy, reason=too_many(policy)))]
         return made + (_demote(locked, policy, copies) if locked.demoting else [])
 
 
@@ -206,13 +159,17 @@ def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfe
 def reconcile(after: str, *, limit: int) -> tuple[int, str]:
     """Settle the next objects behind the id ``after``; returns how many transfers that made, and where to go on.
 
-    An empty place is the beginning, and the end. Objects that lack nothing cost no query of their own.
+    Their times to live follow their policies. An empty place is the beginning, and the end. Objects that lack nothing
+    cost no query of their own.
     """
     rows = Object.objects.filter(KEPT, bucket__mounted=False).order_by("pk")
     rows = rows.select_related("bucket__storage__drain_to").prefetch_related("replicas__storage__drain_to")
     chosen = list((rows.filter(pk__gt=after) if after else rows)[:limit])
     projects = {target.bucket.project_id for target in chosen}
     storages = list(Storage.objects.filter(project__in=projects).select_related("drain_to"))
+    for target in chosen:
+        if target.current:
+            versions.correct_end(target, policies.of(target))
     made = sum(len(settle(target)) for target in chosen if _lacks_something(target, storages))
     return made, str(chosen[-1].pk) if len(chosen) == limit else ""
 
@@ -223,62 +180,5 @@ def _lacks_something(target: Object, storages: Iterable[Storage]) -> bool:
     copies = list(target.replicas.all())
     if target.demoting or replicas.is_needlessly_dirty(target, policy, copies, named):
         return True
-    return bool(plan(target, policy, copies, named).steps)
-
-
-def is_late(policy: Policy, transfer: Transfer) -> bool:
-    """Whether a flush has not been done in the time that the policy gives it."""
-    return timezone.now() > transfer.created_at + timedelta(seconds=policy.flush_within_s)
-
-
-def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Replica], named: Sequence[Storage]) -> None:
-    bucket = target.bucket
-    have = placement.counted(policy, bucket, copies, named)
-    wanted = policy.min_replicas - len(have)
-    if wanted <= 0:
-        return
-    taken = {policy.stand(copy.storage) for copy in have}
-    for storage in placement.places(policy, bucket, named):
-        if wanted <= 0:
-            break
-        if not _is_free(storage, copies) or policy.stand(storage) in taken:
-            continue
-        first = not have and wanted == policy.min_replicas
-        kind = TransferKind.FLUSH if first else TransferKind.REPLICATE
-        reason = _why(policy, copies, first)
-        found.steps.append(Step(kind, storage, reason, UNSAFE if first else MISSING))
-        wanted -= 1
-        taken.add(policy.stand(storage))
-    if wanted > 0:
-        found.missing.append(f"{wanted} of {policy.min_replicas} copies lack a storage that takes them now")
-
-
-def _replace_bad(found: Plan, copies: Sequence[Replica], good: Sequence[Replica]) -> None:
-    """What is bad makes way for a good copy, once one was seen to be good: even a bad one has some right bytes."""
-    reached = (StorageState.ACTIVE, StorageState.DRAINING)
-    bad = [copy for copy in copies if copy.state == ReplicaState.BAD and copy.storage.state in reached]
-    now = timezone.now()
-    seen = any(copy.verified_at and now - copy.verified_at < _LATELY for copy in good)
-    if bad and not seen:
-        reason = "it is to stand for a damaged copy"
-        found.steps.append(Step(TransferKind.VERIFY, good[0].storage, reason, UNSAFE, replica=good[0]))
-    elif bad:
-        found.steps.extend(
-            Step(TransferKind.DELETE, copy.storage, "it is damaged", MISSING, replica=copy) for copy in bad
-        )
-
-
-def _is_free(storage: Storage, copies: Sequence[Replica]) -> bool:
-    return storage.state == StorageState.ACTIVE and all(copy.storage_id != storage.pk for copy in copies)
-
-
-def _why(policy: Policy, copies: Sequence[Replica], first: bool) -> str:
-    if drained := [copy.storage.name for copy in copies if copy.storage.state == StorageState.DRAINING]:
-        return f"the storage {drained[0]} is being drained"
-    if first:
-        return "the first copy where the policy wants the bytes to be safe"
-    return f"the policy asks for {policy.min_replicas} copies"
-
-
-def _why_fast(policy: Policy) -> str:
-    return "the policy pins a fast copy" if policy.pin else "the policy keeps a fast copy of new objects"
+    planned = plan(target, policy, copies, named)
+    return bool(planned.steps or planned.surplus)

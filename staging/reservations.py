@@ -78,10 +78,10 @@ def check_space(storage: Storage, count: int) -> None:
         raise _no_room(storage, count)
 
 
-def grow(upload: Upload, total: int) -> None:
+def grow(upload: Upload, total: int, *, up_to_percent: int = 100) -> None:
     """Reserve what a body of unknown length has come to. Raises NoSpace or LeaseLost."""
     with transaction.atomic():
-        take_space(upload.storage, total - upload.reserved_bytes)
+        take_space(upload.storage, total - upload.reserved_bytes, up_to_percent=up_to_percent)
         if not owned(upload).update(reserved_bytes=total):
             raise LeaseLost
     upload.reserved_bytes = total

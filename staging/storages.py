@@ -14,7 +14,7 @@ from adapters import registry
 from adapters.base import Adapter, CheckStep
 from adapters.breaker import Health
 from adapters.watch import Observe
-from staging import credentials, events, health, local_roots, nodes, placement, retiring
+from staging import credentials, events, health, local_roots, nodes, placement, policies, retiring
 from staging.connections import release
 from staging.errors import InUse, InvalidRequest, NameTaken, StorageUnusable
 from staging.models import Bucket, Credential, Node, Project, Storage
@@ -218,12 +218,12 @@ def set_state(storage: Storage, wanted: StorageState) -> None:
 def delete(storage: Storage) -> None:
     """Forget a storage that holds nothing of Waybill's. No byte there is touched.
 
-    Raises InUse naming what is in the way: its buckets, or live aliases and uploads of its root.
+    Raises InUse naming what is in the way: buckets, their policies, or live aliases and uploads of its root.
     """
     root = Bucket.objects.get(storage=storage, mounted=True, name=root_bucket_name(storage.name))
-    others = list(storage.buckets.exclude(pk=root.pk).values_list("name", flat=True)[:5])
-    if others:
+    if others := list(storage.buckets.exclude(pk=root.pk).values_list("name", flat=True)[:5]):
         raise InUse(f"Buckets lie on the storage {storage.name}: {', '.join(others)}.")
+    policies.refuse_named(storage)
     try:
         with transaction.atomic():
             retiring.drop_bucket(root)

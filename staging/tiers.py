@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet
 
 from adapters import registry
 from adapters.base import ReadStream
@@ -30,11 +30,11 @@ from staging import (
     transfers,
 )
 from staging.errors import NoSpace, StorageClosed
-from staging.models import Bucket, Replica, Storage
+from staging.models import Bucket, Replica, Storage, Upload
 from staging.models.replica import IS_HOT, KEPT_OBJECT, LAST_READ
+from staging.planning import URGENT, Step
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.reading import Found
-from staging.replication import URGENT, Step
 from staging.states import CacheMode, ReplicaState, StorageState, TransferKind
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 #: Copies that make way at a time, and how many are looked at for that.
 _AT_ONCE, _MOST = 200, 5000
+_ALL = 100
 
 
 def landing(bucket: Bucket, size: int | None) -> Storage:
@@ -51,9 +52,9 @@ def landing(bucket: Bucket, size: int | None) -> Storage:
     ``size`` None: it is not known. Raises StorageClosed, and NoSpace where they would land nowhere.
     """
     policy = _policy(bucket)
-    if policy.lands_fast:
+    if _lands_fast(policy, size):
         fast = _fast(bucket, policy)
-        if fast and dirty_bytes.may_grow(bucket, policy, fast, size) and _could_take(fast, size):
+        if fast and dirty_bytes.may_grow(bucket, policy, fast, size or 0) and _could_take(fast, size or 0):
             return fast
         if policy.stays_fast:
             raise _full(policy) if fast else _closed(policy)
@@ -65,18 +66,44 @@ def landing(bucket: Bucket, size: int | None) -> Storage:
 def reserve(bucket: Bucket, size: int | None, take: Callable[[Storage, int], T]) -> T:
     """Let ``take`` reserve room on the storage that takes new bytes, up to a percentage of its capacity.
 
-    Clean copies make room for them on the fast storage that the policy names; bytes of unknown ``size`` (None) come
-    there only where there is much room. Where it is full or takes nothing, or the bucket has too many dirty bytes
-    there, the bucket's own storage takes them, unless they may lie nowhere else. Raises StorageClosed and NoSpace.
+    Clean copies make room for them on the fast storage that the policy names. Where it is full or takes nothing, or the
+    bucket has too many dirty bytes there, the bucket's own storage takes them, unless they may lie nowhere else. So it
+    does where their ``size`` is not known (None): once they have begun to come, nothing else could take them any more.
+    Raises StorageClosed and NoSpace.
     """
     policy = _policy(bucket)
-    if policy.lands_fast:
+    if _lands_fast(policy, size):
         try:
-            return _reserve_fast(bucket, policy, size, take)
+            return _reserve_fast(bucket, policy, size or 0, take)
         except (NoSpace, StorageClosed):
             if policy.stays_fast:
                 raise
-    return take(placement.open_home(bucket), 100)
+    return take(placement.open_home(bucket), _ALL)
+
+
+def grow(upload: Upload, total: int) -> None:
+    """Reserve what a body of unknown length has come to. Raises NoSpace and LeaseLost."""
+
+    def take(percent: int) -> None:
+        reservations.grow(upload, total, up_to_percent=percent)
+
+    take_more(upload.alias.bucket, upload.storage, total - upload.reserved_bytes, take)
+
+
+def take_more(bucket: Bucket, storage: Storage, count: int, take: Callable[[int], T]) -> T:
+    """Let ``take`` reserve so many bytes more of the bucket on the storage on which its bytes have begun to come.
+
+    On a fast one clean copies make room for them, and the hard mark holds. Raises NoSpace.
+    """
+    lands = not bucket.mounted and storage.name == policies.of_bucket(bucket).lands_on
+    most = settings.HARD_WATER if lands else _ALL
+    try:
+        return take(most)
+    except NoSpace:
+        storage.refresh_from_db(fields=["used_bytes", "reserved_bytes"])
+        if not lands or not make_room(storage, count):
+            raise
+        return take(most)
 
 
 def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStream:
@@ -96,8 +123,10 @@ def relieve() -> int:
 def make_room(storage: Storage, count: int) -> bool:
     """Evict cached blocks, then clean copies, the least read first, until so many bytes more fit below the hard mark.
 
-    Returns whether they do.
+    Returns whether they do. Where they would not whatever is evicted, nothing is.
     """
+    if not _could_take(storage, count):
+        return False
     if cache_room.evict(storage, count - _room(storage, settings.HARD_WATER)):
         storage.refresh_from_db(fields=["used_bytes", "reserved_bytes"])
     for replica in _making_way(storage):
@@ -119,7 +148,11 @@ def _fast(bucket: Bucket, policy: Policy) -> Storage | None:
     return None if fast is None or health.refuses(fast) else fast
 
 
-def _reserve_fast(bucket: Bucket, policy: Policy, size: int | None, take: Callable[[Storage, int], T]) -> T:
+def _lands_fast(policy: Policy, size: int | None) -> bool:
+    return policy.lands_fast and (size is not None or policy.stays_fast)
+
+
+def _reserve_fast(bucket: Bucket, policy: Policy, size: int, take: Callable[[Storage, int], T]) -> T:
     fast = _fast(bucket, policy)
     if fast is None:
         raise _closed(policy)
@@ -136,21 +169,22 @@ def _reserve_fast(bucket: Bucket, policy: Policy, size: int | None, take: Callab
     return taken
 
 
-def _takes(storage: Storage, size: int | None) -> bool:
+def _takes(storage: Storage, size: int) -> bool:
     """Whether it has room for new bytes, perhaps once clean copies have made some."""
-    return _has_room(storage, size) or (size is not None and make_room(storage, size))
+    return _has_room(storage, size) or make_room(storage, size)
 
 
-def _could_take(storage: Storage, size: int | None) -> bool:
+def _could_take(storage: Storage, size: int) -> bool:
     """The same by a look at the cached blocks and clean copies."""
-    if size is None or _has_room(storage, size):
-        return _has_room(storage, size)
-    clean = _evictable(storage)[:_AT_ONCE].aggregate(bytes=Sum("size", default=0))["bytes"]
-    return bool(_room(storage, settings.HARD_WATER) + cache_room.size(storage) + clean >= size)
+    lack = size - _room(storage, settings.HARD_WATER)
+    if lack <= 0:
+        return True
+    clean = sum(replica.size for replica in _making_way(storage))
+    return bool(cache_room.size(storage) + clean >= lack)
 
 
-def _has_room(storage: Storage, size: int | None) -> bool:
-    return _room(storage, settings.HIGH_WATER) >= 0 if size is None else _room(storage, settings.HARD_WATER) >= size
+def _has_room(storage: Storage, size: int) -> bool:
+    return _room(storage, settings.HARD_WATER) >= size
 
 
 def _room(storage: Storage, mark: int) -> float:

@@ -10,10 +10,10 @@ from django.db.models import Case, F, Q, TextField, Value, When
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
-from staging import carrying, claims, copy_progress, copying, purging, queue, replicas, replication, verifying
+from staging import carrying, claims, copy_progress, copying, planning, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
-from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError
+from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError, StorageClosed
 from staging.models import Transfer
 from staging.states import ReplicaState, TransferKind, TransferState
 from staging.storages import adapter_for
@@ -23,8 +23,10 @@ log = structlog.get_logger(__name__)
 #: Full-jitter retry: a random wait of at most this many seconds, doubled with each attempt up to the cap.
 RETRY_BASE_S = 2
 RETRY_CAP_S = 900
+#: So long at least a transfer waits for a storage that takes nothing at the moment.
+CLOSED_S = 30
 #: What a transfer's row says that has not failed yet.
-_UNTRIED = ("", Busy.code, Failing.code, claims.WORKER_LOST["error_code"])
+_UNTRIED = ("", Busy.code, Failing.code, StorageClosed.code, claims.WORKER_LOST["error_code"])
 
 
 def run(transfer_id: str) -> None:
@@ -92,8 +94,8 @@ def cancel(transfer: Transfer) -> None:
 
 def hasten(transfer: Transfer) -> None:
     """Have the transfer done before all that nobody waits for."""
-    if Transfer.objects.filter(pk=transfer.pk, priority__gt=replication.URGENT).update(priority=replication.URGENT):
-        transfer.priority = replication.URGENT
+    if Transfer.objects.filter(pk=transfer.pk, priority__gt=planning.URGENT).update(priority=planning.URGENT):
+        transfer.priority = planning.URGENT
         queue.enqueue_transfer(transfer)
 
 
@@ -178,13 +180,14 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
     delay_s, changes = retry_delay_s(transfer.attempts), dict[str, object]()
     if transfer.error_code in _UNTRIED:
         changes = {"error_code": exc.code, "error_detail": str(exc)}
-    if not isinstance(exc, NotTried) or transfer.last_error_code in _UNTRIED:
+    waits_s = _left_alone_s(exc)
+    if waits_s is None or transfer.last_error_code in _UNTRIED:
         changes |= {"last_error_code": exc.code, "last_error_detail": str(exc)}
-    if isinstance(exc, NotTried):
+    if waits_s is not None:
         # A storage that was not even asked has not failed the transfer: the attempt does not count.
         changes["attempts"], again = transfer.attempts - 1, True
-        delay_s += exc.retry_after_s or 0
-    if transfer.job_id and not isinstance(exc, NotTried):
+        delay_s += waits_s
+    elif transfer.job_id:
         copy_progress.note_error(transfer.job_id, exc.code, f"{transfer.label}: {exc}")
     log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
     if transfer.kind == TransferKind.PROMOTE and no_room:
@@ -195,6 +198,13 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
         claims.finish(transfer, TransferState.QUEUED, not_before=later, **changes)
     else:
         _end(transfer, TransferState.FAILED, **changes)
+
+
+def _left_alone_s(exc: AdapterError | StagingError) -> float | None:
+    """How long a storage is left alone that was not even asked; None where it was."""
+    if isinstance(exc, StorageClosed):
+        return exc.retry_after_s or CLOSED_S
+    return (exc.retry_after_s or 0) if isinstance(exc, NotTried) else None
 
 
 def _wake_next(ended: Transfer) -> None:

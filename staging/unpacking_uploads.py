@@ -19,9 +19,18 @@ from staging.archive_limits import Limits
 from staging.batch import Arrival
 from staging.blocks import BLOCK_SUMS
 from staging.connections import release
-from staging.errors import ContentDiffers, DigestMismatch, InvalidRequest, LeaseLost, StagingError, TooLarge
+from staging.errors import (
+    ContentDiffers,
+    CopyDiffers,
+    DigestMismatch,
+    InvalidRequest,
+    LeaseLost,
+    StagingError,
+    TooLarge,
+)
 from staging.models import Alias, Object, Replica, Storage, Upload
 from staging.offers import Offer
+from staging.proving import is_proven
 from staging.pump import Hasher, Source, pump
 from staging.states import Durability, OnExists
 from staging.storages import adapter_for
@@ -113,6 +122,7 @@ class _Reception:
         self._alias, self._prefix, self._storage = alias, prefix, storage
         policy = policies.of_bucket(alias.bucket)
         bounds = (settings.MAX_OBJECT_BYTES, policy.max_object_bytes or None, alias.max_bytes)
+        self._verify = policy.verify
         self._limit = min(bound for bound in bounds if bound is not None)
         self._batch = uuid.uuid4()
         self._arrivals: list[Arrival] = []
@@ -131,16 +141,21 @@ class _Reception:
             raise ContentDiffers(f"{file.path!r} stands there with other content.")
         upload_id = uuid.uuid4()
         place = placement.planned_key(self._alias.bucket, key, str(upload_id))
-        reservations.reserve(
-            self._alias,
-            self._storage,
-            place,
-            upload_id,
-            file.size,
-            self._alias.content_type,
-            target_key=key,
-            batch=self._batch,
-        )
+
+        def take_room(percent: int) -> None:
+            reservations.reserve(
+                self._alias,
+                self._storage,
+                place,
+                upload_id,
+                file.size,
+                self._alias.content_type,
+                target_key=key,
+                batch=self._batch,
+                up_to_percent=percent,
+            )
+
+        tiers.take_more(self._alias.bucket, self._storage, file.size, take_room)
         self._places[upload_id] = place
         release()
         adapter = adapter_for(self._storage)
@@ -149,6 +164,8 @@ class _Reception:
             digests = hasher.finish()
             stat = session.publish()
         sha256, sums = digests["sha256"].hex(), digests[BLOCK_SUMS]
+        if not is_proven(adapter, stat, sha256, self._verify, lambda _: self._keep_leases()):
+            raise CopyDiffers(f"The storage {adapter.name} holds other bytes than were written.")
         self._arrivals.append(Arrival(upload_id, key, place, file.size, sha256, sums, stat.version))
         self._keep_leases()
 

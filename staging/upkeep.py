@@ -4,18 +4,20 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
-from staging import chores, policies, replication, retiring, transfers
-from staging.models import Object, Replica, Transfer
+from staging import chores, policies, replication, retiring, transfers, versions
+from staging.models import Bucket, Object, Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
-from staging.replication import LIVE, URGENT
+from staging.planning import URGENT
+from staging.replication import LIVE
 from staging.states import ReplicaState, TransferKind, TransferState
 
 #: Rows that are looked at together, and how many times that one pass of the reconciler does so.
 _AT_ONCE, _BATCHES = 500, 10
 RECONCILE, SCRUB = "upkeep.reconcile", "upkeep.scrub"
+_WITHIN = "flush_within_s"
 
 
 def reconcile() -> int:
@@ -67,25 +69,36 @@ def expire() -> int:
     """Delete objects whose time to live is over; returns how many."""
     over = Object.objects.filter(current=True, expires_at__lte=timezone.now())
     ended = list(over.order_by("expires_at").values_list("pk", flat=True)[:_AT_ONCE])
+    count = 0
     for name in ended:
         with transaction.atomic():
             # Somebody may have prolonged its life meanwhile, or restored it.
             target = over.select_for_update(of=("self",)).select_related("bucket").filter(pk=name).first()
-            if target is not None:
+            if target is None:
+                continue
+            # The bucket's policy may have changed, and not have come to it yet.
+            versions.correct_end(target, policies.of(target))
+            if target.expires_at and target.expires_at <= timezone.now():
                 retiring.delete(target)
-    return len(ended)
+                count += 1
+    return count
 
 
 def hasten() -> int:
     """Put flushes first that were not done in the time that their policies give them; returns how many."""
     waiting = Transfer.objects.filter(kind=TransferKind.FLUSH, state=TransferState.QUEUED, priority__gt=URGENT)
-    late = [
-        transfer
-        for transfer in waiting.filter(object__isnull=False)
-        .select_related("object__bucket")
-        .order_by("priority", "not_before")[:_AT_ONCE]
-        if transfer.object and replication.is_late(policies.of(transfer.object), transfer)
+    has_own = Q(object__policy__has_key=_WITHIN)
+    # Those of each time apart, so that none hide behind others that may wait for longer.
+    alike = [
+        (waiting.filter(object__bucket=bucket).exclude(has_own), policies.of_bucket(bucket).flush_within_s)
+        for bucket in Bucket.objects.filter(pk__in=waiting.order_by().values("object__bucket"))
     ]
-    for transfer in late:
-        transfers.hasten(transfer)
-    return len(late)
+    own = waiting.filter(has_own).order_by().values_list(f"object__policy__{_WITHIN}", flat=True).distinct()
+    alike += [(waiting.filter(**{f"object__policy__{_WITHIN}": within_s}), within_s) for within_s in own]
+    count = 0
+    for flushes, within_s in alike:
+        late = flushes.filter(created_at__lt=timezone.now() - timedelta(seconds=within_s))
+        for transfer in late.order_by("created_at")[:_AT_ONCE]:
+            transfers.hasten(transfer)
+            count += 1
+    return count

@@ -4,9 +4,9 @@ from adapters.errors import NotFound
 from staging import claims, replicas, replication, sharing
 from staging.claims import Claim
 from staging.connections import release
-from staging.copying import sha256_of
 from staging.models import Transfer
 from staging.models.replica import STANDING
+from staging.proving import sha256_of
 from staging.states import TransferState
 from staging.storages import adapter_for
 
@@ -22,7 +22,7 @@ def verify(transfer: Transfer, claim: Claim) -> None:
         release()
         missing = False
         try:
-            found = sha256_of(adapter, replica.key, claim)
+            found = sha256_of(adapter, replica.key, lambda _: claim.keep(transfer.size))
             wrong = "" if found == replica.object.sha256 else f"its SHA-256 is {found}"
         except NotFound:
             wrong, missing = "it is not there", True

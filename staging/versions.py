@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Max, QuerySet, Value
@@ -14,10 +14,13 @@ from staging import policies
 from staging.errors import InvalidRequest, NameTaken
 from staging.models import Bucket, Object
 from staging.models.fields import behind
+from staging.policies import Policy
 from staging.states import ObjectState
 
 #: The most bytes that an object's metadata may take, names and values together.
 MAX_METADATA_BYTES = 16 * 1024
+#: A version's time to live is reckoned from a moment before its row is written.
+_MOMENT = timedelta(seconds=1)
 #: Rows that one statement names.
 _BATCH = 500
 
@@ -55,6 +58,22 @@ def set_policy(target: Object, policy: Mapping[str, object]) -> None:
     whole = policies.of(target)
     target.expires_at = whole.ends_at(target.created_at)
     target.save(update_fields=["policy", "expires_at"])
+
+
+def ends_otherwise(target: Object, policy: Policy) -> bool:
+    """Whether the version's time to live does not end when its policy says, as after that was changed."""
+    end = policy.ends_at(target.created_at)
+    if end is None or target.expires_at is None:
+        return end != target.expires_at
+    return abs(end - target.expires_at) > _MOMENT
+
+
+def correct_end(target: Object, policy: Policy) -> None:
+    """Let the version's time to live end when its policy says, unless somebody has changed it at this moment."""
+    if ends_otherwise(target, policy):
+        end = policy.ends_at(target.created_at)
+        if Object.objects.filter(pk=target.pk, current=True, expires_at=target.expires_at).update(expires_at=end):
+            target.expires_at = end
 
 
 def set_demoting(target: Object, *, demoting: bool) -> None:

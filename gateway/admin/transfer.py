@@ -20,7 +20,7 @@ from unfold.paginator import InfinitePaginator
 from gateway.admin import dialogs, progress, words
 from gateway.admin.confirmation import confirmed
 from gateway.admin.owned import OwnedAdmin, SeenFilter
-from staging import replication, transfers
+from staging import planning, replication, transfers
 from staging.errors import InvalidRequest
 from staging.models import Object, Transfer
 from staging.states import Role, TransferKind, TransferState
@@ -34,12 +34,12 @@ _CANCEL = dialogs.confirm("Stop this transfer?", _STOPPING, "Stop it")
 _RETRY = dialogs.confirm("Try this transfer again?", _TRYING, "Try again")
 
 _PRIORITIES = {
-    replication.URGENT: "somebody waits for it",
-    replication.UNSAFE: "bytes are not safe yet",
-    replication.MISSING: "a copy is missing",
-    replication.ASKED: "somebody asked for another object",
-    replication.FASTER: "a copy would be faster",
-    replication.ROUTINE: "routine",
+    planning.URGENT: "somebody waits for it",
+    planning.UNSAFE: "bytes are not safe yet",
+    planning.MISSING: "a copy is missing",
+    planning.ASKED: "somebody asked for another object",
+    planning.FASTER: "a copy would be faster",
+    planning.ROUTINE: "routine",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.db.models import Count, F, Q
 
-from staging import orphans, placement, policies, replication, tally
+from staging import orphans, placement, planning, policies, replication, tally
 from staging.models import (
     CachedBlock,
     Checkpoint,
@@ -69,7 +69,7 @@ def unrest() -> list[str]:
     for one in kept.select_related("bucket__storage__drain_to"):
         policy = policies.of(one)
         copies = list(one.replicas.select_related("storage__drain_to"))
-        plan = replication.plan(one, policy, copies, policies.storages_of(one.bucket, policy))
+        plan = planning.plan(one, policy, copies, policies.storages_of(one.bucket, policy))
         found += [f"{one} still wants {step.kind} on {step.storage}" for step in plan.steps] + plan.missing
     return found
 

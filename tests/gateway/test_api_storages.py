@@ -211,6 +211,9 @@ def test_a_storage_in_use_stays(lab: Lab, tmp_path: Path) -> None:
     lab.operator.make("aliases", {"bucket": "~two", "key": "a", "mode": "read"})
     assert "alias" in lab.admin.refused("DELETE", "storages/two", status=409)["detail"]
     lab.operator("POST", "aliases/revoke", {"bucket": "~two"})
+    lab.admin("PATCH", "buckets/data", {"policy": {"replicate_to": ["two"]}})
+    assert "name the storage two: data" in lab.admin.refused("DELETE", "storages/two", status=409)["detail"]
+    lab.admin("PATCH", "buckets/data", {"policy": {}})
     assert lab.admin("DELETE", "storages/two").status_code == 204
     assert not Alias.objects.exists()
 

@@ -125,7 +125,8 @@ def test_bytes_of_members_that_are_replaced_or_deleted_stay_until_the_last_check
 ) -> None:
     bucket = yard.bucket(**policy)
     replaced, deleted, ended = (yard.put(bucket, key, key.encode() * 100) for key in ("replaced", "deleted", "ended"))
-    Object.objects.filter(pk=ended.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    past = timezone.now() - timedelta(seconds=2)
+    Object.objects.filter(pk=ended.pk).update(policy={"ttl_s": 1}, created_at=past, expires_at=past)
     one, two = take(yard, bucket, "one"), take(yard, bucket, "two")
     yard.put(bucket, "replaced", b"new")
     retiring.delete(deleted)

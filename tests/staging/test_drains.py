@@ -11,13 +11,24 @@ from django.db import transaction
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, Offline
-from staging import aliases, checkpoints, drains, replicas, replication, reservations, retiring, transfers, writing
+from staging import (
+    aliases,
+    checkpoints,
+    drains,
+    node_drains,
+    replicas,
+    replication,
+    reservations,
+    retiring,
+    transfers,
+    writing,
+)
 from staging.alias_terms import AliasSpec
 from staging.checkpoints import CheckpointSpec
 from staging.drain_measure import Amount, measure
 from staging.errors import InvalidRequest, StorageClosed
 from staging.explaining import explain
-from staging.models import Bucket, Node, Replica, Storage, Transfer, Upload
+from staging.models import Bucket, Node, Object, Replica, Storage, Transfer, Upload
 from staging.offers import Offer
 from staging.states import AliasMode, StorageState, TransferKind, TransferState
 from staging.storages import adapter_for
@@ -168,6 +179,44 @@ def test_a_drain_is_refused_where_it_cannot_work(yard: Yard) -> None:
         drains.start(home, yard["fast"])
     with pytest.raises(InvalidRequest):
         drains.cancel(home)
+
+
+def test_a_drain_that_policies_would_keep_from_its_end_is_refused_with_their_buckets(yard: Yard) -> None:
+    yard.bucket("pairs", **TWO)
+    Storage.objects.filter(name__in=["home", "far"]).update(site="east")
+    Storage.objects.filter(name="fast").update(tier=2, site="west")
+    yard.bucket("spread", replicate_to=["fast"], min_replicas=2, spread="sites")
+    for one, to, bucket in (("home", "far", "pairs"), ("far", "home", "pairs"), ("home", "fast", "spread")):
+        with pytest.raises(InvalidRequest) as refused:
+            drains.start(yard[one], yard[to])
+        assert f"{bucket} (1 of 2)" in refused.value.fields["to"]
+        assert yard[one].state == StorageState.ACTIVE
+    Bucket.objects.update(policy={})
+    drains.start(yard["home"], yard["far"])
+
+
+def test_a_drain_of_a_node_chooses_a_storage_with_which_policies_are_met(yard: Yard) -> None:
+    yard.bucket(**TWO)
+    now = timezone.now()
+    node = Node.objects.create(name="n1", url="http://127.0.0.1:1", started_at=now, seen_at=now, changed_at=now)
+    Storage.objects.filter(name="home").update(node=node)
+    Storage.objects.filter(name="fast").update(tier=2)
+    node_drains.start(node, None)
+    assert yard["home"].drain_to == yard["fast"], "far, which would come first, has the other copies"
+
+
+def test_ephemeral_bytes_leave_a_storage_whatever_the_bucket_asks_for_the_others(yard: Yard) -> None:
+    bucket = yard.bucket(**TWO, lands_on="fast")
+    made = yard.put(bucket, "x", DATA)
+    yard.work()
+    Object.objects.filter(pk=made.pk).update(policy={"write": "ephemeral"})
+    Replica.objects.filter(object=made).exclude(storage__name="fast").delete()
+    drains.start(yard["fast"], yard["far"])
+    yard.work()
+    drains.sweep()
+    yard.work()
+    drains.sweep()
+    assert (yard["fast"].state, yard.where(made)) == (StorageState.DRAINED, {"far": "available"})
 
 
 def test_a_flush_that_ends_on_a_storage_whose_drain_is_given_up_leaves_nothing_dirty(yard: Yard) -> None:

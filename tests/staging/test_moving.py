@@ -6,10 +6,24 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import buckets, chores, claims, explaining, queue, replication, retiring, transfers, upkeep
+from staging import (
+    buckets,
+    chores,
+    claims,
+    explaining,
+    objects,
+    planning,
+    queue,
+    replication,
+    retiring,
+    storages,
+    transfers,
+    upkeep,
+)
 from staging.errors import InvalidRequest, StagingError
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import TransferKind, TransferState
@@ -25,6 +39,12 @@ from tests.staging.yard import BACK, DATA, MIB, TWO, Yard, kinds
         (TWO, {"home": "available"}, {"home": "available", "far": "available"}),
         ({"lands_on": "fast"}, {"home": "available"}, {"fast": "available", "home": "available"}),
         ({"lands_on": "fast", "max_replicas": 1}, {"home": "available"}, {"home": "available"}),
+        (
+            {"lands_on": "fast", **TWO, "max_replicas": 2},
+            {"home": "available"},
+            {"home": "available", "far": "available"},
+        ),
+        ({**BACK, "max_replicas": 1}, {"fast": "dirty"}, {"home": "available"}),
         ({"lands_on": "fast", "write": "around"}, {"home": "available"}, {"home": "available"}),
         ({"lands_on": "fast", "write": "ephemeral"}, {"fast": "available"}, {"fast": "available"}),
     ],
@@ -222,11 +242,70 @@ def test_the_reconciler_makes_what_a_new_policy_asks_for(yard: Yard) -> None:
     assert yard.where(made) == {"home": "available", "far": "available"}
 
 
+def age(target: Object) -> None:
+    """Let its time to live be over."""
+    hour = timedelta(hours=1)
+    Object.objects.filter(pk=target.pk).update(created_at=F("created_at") - hour, expires_at=F("expires_at") - hour)
+
+
+def test_a_time_to_live_that_is_changed_holds_for_what_stands(yard: Yard) -> None:
+    bucket = yard.bucket(ttl_s=60)
+    old, own = yard.put(bucket, "old", DATA), yard.put(bucket, "own", DATA)
+    objects.set_policy(bucket, "own", {"ttl_s": 70})
+    age(old)
+    buckets.set_policy(bucket, {})
+    assert upkeep.expire() == 0, "it is for ever now"
+    assert [one.expires_at is None for one in Object.objects.order_by("key")] == [True, False]
+    buckets.set_policy(bucket, {"ttl_s": 3660})
+    upkeep.reconcile()
+    old.refresh_from_db()
+    assert old.expires_at == old.created_at + timedelta(seconds=3660)
+    own.refresh_from_db()
+    assert own.expires_at == own.created_at + timedelta(seconds=70)
+    buckets.set_policy(bucket, {"ttl_s": 3500})
+    upkeep.reconcile()
+    assert upkeep.expire() == 1
+    assert (yard.current(bucket, "old"), yard.current(bucket, "own")) == (None, own)
+
+
+def test_copies_beyond_the_most_go_and_those_that_the_policy_has_no_use_for_go_first(yard: Yard) -> None:
+    made = yard.put(bucket := yard.bucket(**BACK, **TWO), "x", DATA)
+    yard.work()
+    buckets.set_policy(bucket, {**BACK, "max_replicas": 2})
+    made.bucket = bucket
+    assert explaining.explain(made).next == ["Waybill will remove the copy on far: the policy allows 2 copies."]
+    upkeep.reconcile()
+    assert kinds(yard.work()) == [("evict", "far", "done")]
+    buckets.set_policy(bucket, {"lands_on": "fast", "pin": True, "max_replicas": 1})
+    upkeep.reconcile()
+    assert set(yard.where(made)) == {"home", "fast"}, "it is pinned"
+    buckets.set_policy(bucket, {})
+    upkeep.reconcile()
+    assert yard.work() == [], "there may be any number"
+    told = explaining.explain(made).replicas
+    assert "from a former policy or a drain; the policy can do without it, but nothing makes room there" in told[0]
+    yard.assert_all_is_counted()
+
+
+def test_a_pinned_copy_for_which_there_is_no_room_is_not_tried_again_and_again(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    yard.put(yard.bucket("stays", write="ephemeral", lands_on="fast", spill=False), "x", bytes(60))
+    made = yard.put(yard.bucket("pinned", lands_on="fast", pin=True), "x", bytes(36))
+    upkeep.reconcile()
+    assert yard.work() == []
+    assert explaining.explain(made).next == [
+        "The policy is not met: fast has no room for the copy that is pinned there."
+    ]
+    Storage.objects.filter(name="fast").update(capacity_bytes=200)
+    upkeep.reconcile()
+    assert kinds(yard.work()) == [("promote", "fast", "done")]
+
+
 def test_an_object_ends_with_its_time_to_live(yard: Yard) -> None:
     bucket = yard.bucket(ttl_s=60)
     made = yard.put(bucket, "x", DATA)
     assert upkeep.expire() == 0
-    Object.objects.filter(pk=made.pk).update(expires_at=timezone.now())
+    age(made)
     assert upkeep.expire() == 1
     assert yard.current(bucket, "x") is None
     yard.work()
@@ -235,7 +314,7 @@ def test_an_object_ends_with_its_time_to_live(yard: Yard) -> None:
 
 def test_an_object_whose_life_is_prolonged_as_it_ends_stays(yard: Yard) -> None:
     made = yard.put(yard.bucket(ttl_s=60), "x", DATA)
-    Object.objects.filter(pk=made.pk).update(expires_at=timezone.now())
+    age(made)
     asked = 0
 
     def prolong(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -256,10 +335,46 @@ def test_a_flush_that_is_late_goes_first(yard: Yard) -> None:
     assert upkeep.hasten() == 0
     Transfer.objects.update(created_at=timezone.now() - timedelta(seconds=61))
     assert upkeep.hasten() == 1
-    assert Transfer.objects.get().priority == replication.URGENT
+    assert Transfer.objects.get().priority == planning.URGENT
+
+
+def test_late_flushes_are_found_behind_any_number_of_others(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_AT_ONCE", 2)
+    patient, urgent = yard.bucket("patient", **BACK, flush_within_s=1000), yard.bucket("urgent", **BACK)
+    waiting = [yard.put(patient, key, DATA) for key in "abc"]
+    late = [yard.put(urgent, "x", DATA)]
+    for key, within_s in (("d", 2000), ("e", 10)):
+        made = yard.put(patient, key, DATA)
+        objects.set_policy(patient, key, {"flush_within_s": within_s})
+        (late if within_s == 10 else waiting).append(made)
+    objects.set_policy(urgent, "x", {"verify": "size"})
+    Transfer.objects.update(created_at=timezone.now() - timedelta(seconds=301))
+    assert upkeep.hasten() == 2
+    hurried = Transfer.objects.filter(priority=planning.URGENT)
+    assert {transfer.object for transfer in hurried} == set(late)
+    assert upkeep.hasten() == 0
+
+
+def test_a_storage_that_takes_nothing_for_long_fails_no_transfer(yard: Yard) -> None:
+    made = yard.put(yard.bucket(**BACK), "x", DATA)
+    storages.cordon(yard["home"])
+    for _ in range(20):
+        yard.hurry()
+        [flush] = yard.work()
+    assert (flush.state, flush.attempts, flush.error_code) == ("queued", 0, "storage_closed")
+    assert "UTC: The storage home is cordoned." in explaining.explain(made).next[0]
+    storages.uncordon(yard["home"])
+    yard.faults("home").fail("open_write", Offline)
+    yard.hurry()
+    [flush] = yard.work()
+    assert (flush.attempts, flush.error_code) == (1, "offline"), "the first error is that of one who was asked"
+    yard.faults("home").heal()
+    yard.hurry()
+    assert kinds(yard.work()) == [("flush", "home", "done")]
 
 
 def test_explain_says_why_each_copy_is_there_and_what_comes_next(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=10**6)
     made = yard.put(yard.bucket(**BACK, **TWO, dirty_budget_bytes=10**6), "x", DATA)
     before = explaining.explain(made)
     assert before.durability == "local"
@@ -280,7 +395,7 @@ def test_two_copies_to_one_storage_are_one_whatever_they_are_for(yard: Yard) -> 
     made = yard.put(yard.bucket(**BACK, **TWO), "x", DATA)
     transfers.run(str(Transfer.objects.get(kind=TransferKind.REPLICATE).pk))
     assert not replication.settle(made), "the flush to home is that copy"
-    again = replication.ask(made, replication.Step(TransferKind.PROMOTE, yard["home"], "asked", 70))
+    again = replication.ask(made, planning.Step(TransferKind.PROMOTE, yard["home"], "asked", 70))
     assert again.kind == TransferKind.FLUSH
     assert kinds(yard.work()) == [("flush", "home", "done")]
     assert yard.where(made) == {"fast": "available", "home": "available", "far": "available"}

@@ -56,6 +56,11 @@ def test_a_setting_that_is_not_understood_is_named(raw: dict[str, Any], wrong: s
         ({"replicate_to": ["web"]}, "replicate_to", "only be read"),
         ({"min_replicas": 2}, "min_replicas", "only 1 places"),
         ({"replicate_to": ["far"], "min_replicas": 2, "max_replicas": 1}, "max_replicas", "less than"),
+        (
+            {"write": "ephemeral", "lands_on": "fast", "replicate_to": ["far"], "min_replicas": 2},
+            "min_replicas",
+            "ephemeral",
+        ),
         ({"replicate_to": ["near"], "min_replicas": 2, "spread": "sites"}, "spread", "2 sites"),
     ],
 )

@@ -6,14 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from staging import admission, aliases, tiers, transfers
+from staging import admission, aliases, tiers, transfers, unpacking_uploads, writing
 from staging.alias_terms import AliasSpec
 from staging.errors import NoSpace
-from staging.models import Replica, Storage, Transfer
+from staging.models import Bucket, Object, Replica, Storage, Transfer
 from staging.offers import Offer
-from staging.replication import UNSAFE, URGENT
+from staging.planning import UNSAFE, URGENT
 from staging.states import AliasMode
+from staging.unpacking import UnpackedFile
+from tests.staging.bodies import Body
 from tests.staging.yard import BACK, Yard, kinds
+
+
+def stream(yard: Yard, bucket: Bucket, key: str, data: bytes) -> Object:
+    """Store bytes whose number nobody tells beforehand."""
+    alias = aliases.create(bucket, [AliasSpec(AliasMode.WRITE, key)])[0]
+    return writing.receive(alias, Offer(None), Body(data)).object
 
 
 def test_a_full_fast_storage_makes_room_by_clean_copies_only_and_the_hot_ones_stay(yard: Yard) -> None:
@@ -61,6 +69,48 @@ def test_what_finds_no_room_goes_to_the_buckets_storage_or_is_refused(yard: Yard
     stays = yard.bucket("c", write="ephemeral", lands_on="fast", spill=False)
     with pytest.raises(NoSpace):
         yard.put(stays, "x", bytes(96))
+    yard.assert_all_is_counted()
+
+
+def test_what_can_never_fit_evicts_nothing(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    bucket = yard.bucket(**BACK)
+    hot = yard.put(bucket, "hot", bytes(30))
+    yard.work()
+    dirty = yard.put(bucket, "dirty", bytes(60))
+    for size in (200, 36):
+        assert yard.where(yard.put(bucket, "large", bytes(size))) == {"home": "available"}
+        assert yard.where(hot) == {"home": "available", "fast": "available"}
+    assert yard.where(yard.put(bucket, "x", bytes(35))) == {"fast": "dirty"}
+    assert (yard.where(hot), yard.where(dirty)) == ({"home": "available"}, {"fast": "dirty"})
+    yard.assert_all_is_counted()
+
+
+@pytest.mark.parametrize("write", ["back", "ephemeral"])
+def test_what_may_outgrow_a_fast_storage_goes_to_the_buckets_where_it_can(yard: Yard, write: str) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    bucket = yard.bucket(write=write, lands_on="fast")
+    assert yard.where(stream(yard, bucket, "x", bytes(200))) == {"home": "available"}
+    alias = aliases.create(bucket, [AliasSpec(AliasMode.WRITE_PREFIX, "")])[0]
+    files = [UnpackedFile(f"{number}", 60, Body(bytes(60))) for number in range(3)]
+    assert unpacking_uploads.receive(alias, "", files).count == 3
+    assert yard["fast"].used_bytes == 0
+    yard.assert_all_is_counted()
+
+
+def test_what_may_lie_nowhere_else_grows_over_clean_copies_and_never_above_the_hard_mark(yard: Yard) -> None:
+    Storage.objects.filter(name="fast").update(capacity_bytes=100)
+    clean = yard.put(yard.bucket("clean", **BACK), "x", bytes(90))
+    yard.work()
+    bucket = yard.bucket(write="ephemeral", lands_on="fast", spill=False)
+    assert yard.where(stream(yard, bucket, "x", bytes(50))) == {"fast": "available"}
+    assert yard.where(clean) == {"home": "available"}
+    with pytest.raises(NoSpace):
+        stream(yard, bucket, "y", bytes(46))
+    alias = aliases.create(bucket, [AliasSpec(AliasMode.WRITE_PREFIX, "")])[0]
+    with pytest.raises(NoSpace):
+        unpacking_uploads.receive(alias, "", [UnpackedFile("z", 46, Body(bytes(46)))])
+    assert unpacking_uploads.receive(alias, "", [UnpackedFile("z", 45, Body(bytes(45)))]).count == 1
     yard.assert_all_is_counted()
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from adapters.base import ObjectStat
 from adapters.errors import AccessDenied, Busy, Offline
-from staging import claims, replicas, replication, retiring, transfers, upkeep
+from staging import claims, planning, replicas, replication, retiring, transfers, upkeep
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
@@ -232,5 +232,5 @@ def test_one_copy_to_a_storage_is_enough_whatever_it_is_made_for(yard: Yard) -> 
     transfers.run(str(further.pk))
     replication.settle(made)
     assert Transfer.objects.filter(target=yard["home"]).count() == 1
-    step = replication.Step(TransferKind.PROMOTE, yard["home"], "asked", 10)
+    step = planning.Step(TransferKind.PROMOTE, yard["home"], "asked", 10)
     assert replication.ask(made, step) == flush

@@ -32,7 +32,7 @@ NAMES = st.sampled_from(["x", "y"])
 STORAGES = st.sampled_from(["fast", "home", "far"])
 STEPS = st.sampled_from(["stat", "open_read", "open_write", "publish", "published", "delete", "deleted"])
 #: Longer than tombstones are kept.
-MONTH = timedelta(days=31)
+DAY, MONTH = timedelta(days=1), timedelta(days=31)
 BUCKETS = st.sampled_from(["one", "two"])
 
 
@@ -203,10 +203,11 @@ class Versions(Model):
     @precondition(lambda self: self.standing)
     def expire(self, place: Place, is_over: bool) -> None:
         place = self._near(place)
-        days = timedelta(days=-1 if is_over else 1)
-        Object.objects.filter(bucket=self.buckets[place[0]], key=place[1], current=True).update(
-            expires_at=timezone.now() + days
-        )
+        life = DAY if is_over else 120 * MONTH
+        here = Object.objects.filter(bucket=self.buckets[place[0]], key=place[1], current=True)
+        if is_over:
+            here.update(created_at=timezone.now() - 2 * DAY)
+        here.update(policy={"ttl_s": life // timedelta(seconds=1)}, expires_at=F("created_at") + life)
         upkeep.expire()
         if is_over:
             self._goes(place)
