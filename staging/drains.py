@@ -9,7 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from adapters import registry
-from staging import cached_blocks, events, placement, policies, replicas, replication
+from staging import cached_blocks, chores, events, placement, policies, replicas, replication
 from staging.drain_measure import Amount, Measure, measure
 from staging.errors import InvalidRequest
 from staging.models import Replica, Storage, Transfer, Upload
@@ -129,7 +129,8 @@ def left(storage: Storage, limit: int = 1000) -> Iterator[str]:
 def sweep() -> None:
     """Advance every drain."""
     for storage in Storage.objects.filter(state=StorageState.DRAINING).select_related("drain_to"):
-        advance(storage)
+        with chores.apart("drains.advance", storage):
+            advance(storage)
 
 
 def advance(storage: Storage) -> None:
@@ -140,13 +141,15 @@ def advance(storage: Storage) -> None:
     here = here.select_related("object__bucket__storage__drain_to", "storage")
     here = here.annotate(is_sole=~Exists(others)).order_by("-dirty", "-is_sole", "pk")
     for replica in here.filter(state=ReplicaState.BAD, is_sole=False)[:_AT_ONCE]:
-        replication.settle(replica.object)
+        with chores.apart("drains.repair", replica.object_id):
+            replication.settle(replica.object)
     # However many fail or wait, the others get their turn.
     on_their_way = here.filter(is_sole=True).filter(Exists(_tries(placement.moved(storage))))
     next_ones = here.filter(state=ReplicaState.AVAILABLE).exclude(pk__in=on_their_way.values("pk"))
     for replica in next_ones[:_AT_ONCE]:
-        if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
-            _move(replica, storage)
+        with chores.apart("drains.move", replica.object_id):
+            if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
+                _move(replica, storage)
     if rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists():
         _tell_late(storage)
     else:

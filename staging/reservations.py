@@ -1,7 +1,7 @@
 """Reservations: the row that an upload has before its bytes, its lease, and who may go on with it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from staging.errors import LeaseLost, NoSpace, StorageClosed
-from staging.models import Alias, Storage, Upload
+from staging.models import Alias, Bucket, Storage, Upload
 from staging.states import StorageState
 
 #: The fence of an upload that nobody has taken over.
@@ -128,12 +128,13 @@ def supersede(alias: Alias, target_key: str, *, but: Upload | None = None) -> No
         others.update(lease_expires_at=timezone.now(), **_NOTHING)
 
 
-def outdate(alias: Alias, target_key: str, before: datetime) -> None:
-    """What stands at the key was sent once more: the janitor is to finish no upload, by whomever, that began before.
+def outdate(bucket: Bucket, keys: Collection[str], before: datetime) -> None:
+    """What stands at the keys was acknowledged once more: the janitor is to finish no upload, by whomever, that began
+    before.
 
     One whose writer lives goes on.
     """
-    here = Upload.objects.filter(alias__bucket=alias.bucket_id, target_key=target_key, batch=None)
+    here = Upload.objects.filter(alias__bucket=bucket.pk, target_key__in=keys, batch=None)
     here.filter(created_at__lt=before).update(**_NOTHING)
 
 

@@ -24,7 +24,9 @@ def reconcile() -> int:
     Passes go through all objects. Those that lack nothing are looked at by the thousand; where many lack something, a
     pass ends sooner.
     """
-    made, place = replication.revive_removals(_AT_ONCE), chores.place(RECONCILE)
+    made, place = 0, chores.place(RECONCILE)
+    with chores.apart("upkeep.removals"):
+        made += replication.revive_removals(_AT_ONCE)
     for _ in range(_BATCHES):
         more, place = replication.reconcile(place, limit=_AT_ONCE)
         chores.note_place(RECONCILE, place)
@@ -57,9 +59,10 @@ def scrub(*, for_s: float) -> int:
     for replica in due.select_related("object__bucket", "storage").order_by("verified_at")[:_AT_ONCE]:
         if budget <= 0:
             break
-        replication.verify(replica, reason="it was not read back for long")
-        budget -= replica.size
-        count += 1
+        with chores.apart("upkeep.verify", replica.object_id):
+            replication.verify(replica, reason="it was not read back for long")
+            budget -= replica.size
+            count += 1
     return count
 
 
@@ -68,7 +71,7 @@ def expire() -> int:
     over = Object.objects.filter(current=True, expires_at__lte=timezone.now())
     ended = list(over.order_by("expires_at").values_list("pk", flat=True)[:_AT_ONCE])
     for name in ended:
-        with transaction.atomic():
+        with chores.apart("upkeep.expire", name), transaction.atomic():
             # Somebody may have prolonged its life meanwhile, or restored it.
             target = over.select_for_update(of=("self",)).select_related("bucket").filter(pk=name).first()
             if target is not None:
@@ -79,13 +82,11 @@ def expire() -> int:
 def hasten() -> int:
     """Put flushes first that were not done in the time that their policies give them; returns how many."""
     waiting = Transfer.objects.filter(kind=TransferKind.FLUSH, state=TransferState.QUEUED, priority__gt=URGENT)
-    late = [
-        transfer
-        for transfer in waiting.filter(object__isnull=False)
-        .select_related("object__bucket")
-        .order_by("priority", "not_before")[:_AT_ONCE]
-        if transfer.object and replication.is_late(policies.of(transfer.object), transfer)
-    ]
-    for transfer in late:
-        transfers.hasten(transfer)
-    return len(late)
+    found = waiting.filter(object__isnull=False).select_related("object__bucket").order_by("priority", "not_before")
+    late = 0
+    for transfer in found[:_AT_ONCE]:
+        with chores.apart("upkeep.hasten", transfer.pk):
+            if transfer.object and replication.is_late(policies.of(transfer.object), transfer):
+                transfers.hasten(transfer)
+                late += 1
+    return late
