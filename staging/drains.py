@@ -12,10 +12,10 @@ from adapters import registry
 from staging import cached_blocks, chores, events, placement, policies, replicas, replication
 from staging.drain_measure import Amount, Measure, measure
 from staging.errors import InvalidRequest
-from staging.models import Replica, Storage, Transfer, Upload
+from staging.models import Bucket, Replica, Storage, Transfer, Upload
 from staging.models.replica import KEPT_OBJECT
 from staging.replication import MISSING, UNSAFE, Step
-from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState
+from staging.states import Durability, ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
 
 #: Copies that one pass looks at.
 _AT_ONCE = 500
@@ -51,7 +51,7 @@ def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> No
         # Those who begin drains take turns, so that no two storages are drained to each other.
         rows = Storage.objects.select_for_update(no_key=True).filter(pk__in=[storage.pk, to.pk]).order_by("pk")
         to = next((row for row in rows if row.pk == to.pk), to)
-        if wrong := unfit(storage, to):
+        if wrong := unfit(storage, to) or hindrance(storage, to):
             raise InvalidRequest(f"The storage {storage} cannot be drained to {to}.", fields={"to": wrong})
         begun = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.ACTIVE, StorageState.CORDONED])
         if not begun.update(state=StorageState.DRAINING, drain_to=to, drain_deadline=deadline, drain_is_late=False):
@@ -150,13 +150,26 @@ def advance(storage: Storage) -> None:
         with chores.apart("drains.move", replica.object_id):
             if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
                 _move(replica, storage)
-    if rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists():
+    if _holds_something(storage):
         _tell_late(storage)
     else:
-        with transaction.atomic():
-            if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
-                storage.buckets.filter(mounted=False).update(storage=placement.moved(storage))
-                events.record(storage.project_id, "storage.drained", storage.name)
+        _end(storage)
+
+
+def _holds_something(storage: Storage) -> bool:
+    return rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists()
+
+
+def _end(storage: Storage) -> None:
+    with transaction.atomic():
+        if not Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
+            return
+        # From here on nobody reserves there. Who had chosen it before may have done so until this moment.
+        if _holds_something(storage):
+            transaction.set_rollback(True)
+            return
+        storage.buckets.filter(mounted=False).update(storage=placement.moved(storage))
+        events.record(storage.project_id, "storage.drained", storage.name)
 
 
 def _tries(to: Storage) -> QuerySet[Transfer]:
@@ -203,4 +216,19 @@ def unfit(storage: Storage, to: Storage) -> str:
         return "it is read-only"
     if to.state != StorageState.ACTIVE:
         return f"it is {to.state}"
+    return ""
+
+
+def hindrance(storage: Storage, to: Storage) -> str:
+    """Why some copies could not go, as what remained would be too little; empty where all can."""
+    held = rows_left(storage).filter(object__pinned=True)
+    if not placement.persists(to) and placement.persists(storage) and held.exists():
+        return f"checkpoints hold versions on {storage}, and nothing persists there"
+    named = list(Storage.objects.filter(project=storage.project_id).select_related("drain_to"))
+    for bucket in Bucket.objects.filter(project=storage.project_id, mounted=False).select_related("storage__drain_to"):
+        policy = policies.of_bucket(bucket)
+        now = placement.places(policy, bucket, named)
+        then = {policy.stand(to if place == storage else place) for place in now}
+        if storage in now and len(then) < policy.min_replicas and policy.write != WritePolicy.EPHEMERAL:
+            return f"the policy of the bucket {bucket} asks for {policy.min_replicas} copies and would have {len(then)}"
     return ""

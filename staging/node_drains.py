@@ -69,9 +69,9 @@ def _place(storage: Storage, node: Node) -> Storage:
     free = Coalesce(
         F("capacity_bytes") - F("used_bytes") - F("reserved_bytes"), Value(_NO_LIMIT), output_field=BigIntegerField()
     )
-    found = fit.exclude(node=node).annotate(free=free).order_by("-tier", "-free", "name").first()
-    if found is None:
+    found = list(fit.exclude(node=node).annotate(free=free).order_by("-tier", "-free", "name"))
+    if not found:
         raise InvalidRequest(
             f"There is nowhere to move what lies on {storage}.", fields={"to": "no active storage is off the node"}
         )
-    return found
+    return next((one for one in found if not drains.hindrance(storage, one)), found[0])

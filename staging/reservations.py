@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from staging.errors import LeaseLost, NoSpace, StorageClosed
@@ -16,6 +16,8 @@ from staging.states import StorageState
 
 #: The fence of an upload that nobody has taken over.
 FIRST_FENCE = 1
+#: Storages whose bytes nobody looks after any more.
+_LEFT = Q(state=StorageState.DRAINED) | Q(state=StorageState.LOST, returns_to="")
 #: What is noted of an upload's content so that no bytes are ever taken for it.
 _NOTHING: Mapping[str, Any] = {"size": -1, "sha256": "0" * 64}
 
@@ -64,11 +66,13 @@ def lease_end() -> datetime:
 
 
 def take_space(storage: Storage, count: int, *, up_to_percent: int = 100) -> None:
-    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace, and StorageClosed where a drain is over."""
-    open_ones = _with_room(storage, count, up_to_percent).exclude(state=StorageState.DRAINED)
-    if open_ones.update(reserved_bytes=F("reserved_bytes") + count) != 1:
-        if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINED).exists():
-            raise StorageClosed(f"The storage {storage.name} has been drained.")
+    """Reserve bytes on a storage by one conditional UPDATE.
+
+    Raises NoSpace, and StorageClosed where it has been drained or given up.
+    """
+    if _with_room(storage, count, up_to_percent).exclude(_LEFT).update(reserved_bytes=F("reserved_bytes") + count) != 1:
+        if Storage.objects.filter(_LEFT, pk=storage.pk).exists():
+            raise StorageClosed(f"The storage {storage.name} has been drained or given up.")
         raise _no_room(storage, count)
 
 
