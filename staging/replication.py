@@ -188,10 +188,13 @@ def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfe
     target, kind = replica.object, TransferKind.VERIFY
     with transaction.atomic():
         Object.objects.select_for_update().get(pk=target.pk)
-        found = under_way(target, kind, replica.storage)
-        if found is None and (found := failed(target, kind, replica.storage)):
-            revive(found)
-        return found or _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
+        found = under_way(target, kind, replica.storage) or failed(target, kind, replica.storage)
+        if found is None:
+            return _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
+        # It may have been asked for of an earlier copy there, which has made way for this one since.
+        Transfer.objects.filter(pk=found.pk).exclude(state=TransferState.RUNNING).update(source=replica)
+        revive(found)
+        return found
 
 
 def reconcile(after: str, *, limit: int) -> tuple[int, str]:
