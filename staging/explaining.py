@@ -86,8 +86,8 @@ def _of_policy(target: Object, policy: Policy) -> list[str]:
         )
     if policy.min_replicas > 1:
         spread = "" if policy.spread == "none" else f", each on another {policy.spread.removesuffix('s')}"
-        first, are = (fast, "are kept") if policy.write == WritePolicy.EPHEMERAL else (home, "persist")
-        said.append(f"{policy.min_replicas} copies {are}, on {', '.join([first, *policy.replicate_to])}{spread}.")
+        places = ", ".join([home, *policy.replicate_to])
+        said.append(f"{policy.min_replicas} copies persist, on {places}{spread}.")
     if target.policy:
         said.append(f"The object has settings of its own: {', '.join(sorted(target.policy))}.")
     return said

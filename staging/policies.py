@@ -136,12 +136,9 @@ def _impossible(bucket: Bucket, policy: Policy, storages: Mapping[str, Storage])
         wrong["replicate_to"] = "name other storages than the bucket's own and lands_on"
     elif read_only := [storage.name for storage in copies if storage and registry.is_read_only(storage.scheme)]:
         wrong["replicate_to"] = f"{', '.join(read_only)} can only be read"
-    is_ephemeral = policy.write == WritePolicy.EPHEMERAL
-    first = storages.get(policy.lands_on) if is_ephemeral else bucket.storage
-    places = [storage for storage in (first, *copies) if storage]
+    places = [bucket.storage, *(storage for storage in copies if storage)]
     if policy.min_replicas > len(places):
-        named = "lands_on" if is_ephemeral else "the bucket's storage"
-        wrong["min_replicas"] = f"only {len(places)} places are named: {named} and replicate_to"
+        wrong["min_replicas"] = f"only {len(places)} places are named: the bucket's storage and replicate_to"
     if policy.max_replicas and policy.max_replicas < policy.min_replicas:
         wrong["max_replicas"] = "less than min_replicas"
     if policy.spread != Spread.NONE and policy.min_replicas > len({policy.stand(storage) for storage in places}):

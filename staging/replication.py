@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from staging import chores, claims, placement, policies, queue, replicas, versions
 from staging.claims import REMOVING
-from staging.models import Bucket, Object, Replica, Storage, Transfer
+from staging.models import Object, Replica, Storage, Transfer
 from staging.models.object import KEPT
 from staging.policies import SLOWEST_FAST_TIER, Policy
 from staging.states import ReplicaState, StorageState, TransferKind, TransferState, WritePolicy
@@ -59,7 +59,8 @@ def plan(
         found.missing.append("no copy can be read, so that nothing can be copied")
         return found
     _replace_bad(found, copies, good)
-    _persist(found, target, policy, copies, named)
+    if policy.write != WritePolicy.EPHEMERAL:
+        _persist(found, target, policy, copies, named)
     fast = next((storage for storage in named if storage.name == policy.lands_on), None)
     within = not policy.max_replicas or len(good) < policy.max_replicas
     if fast and within and (policy.pin or (is_new and policy.write == WritePolicy.THROUGH)) and _is_free(fast, copies):
@@ -231,10 +232,10 @@ def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Repli
     bucket = target.bucket
     have = placement.counted(policy, bucket, copies, named)
     wanted = policy.min_replicas - len(have)
-    if wanted <= 0 or (policy.write == WritePolicy.EPHEMERAL and policy.min_replicas == 1):
+    if wanted <= 0:
         return
     taken = {policy.stand(copy.storage) for copy in have}
-    for storage in _places(policy, bucket, named):
+    for storage in placement.places(policy, bucket, named):
         if wanted <= 0:
             break
         if not _is_free(storage, copies) or policy.stand(storage) in taken:
@@ -247,15 +248,6 @@ def _persist(found: Plan, target: Object, policy: Policy, copies: Sequence[Repli
         taken.add(policy.stand(storage))
     if wanted > 0:
         found.missing.append(f"{wanted} of {policy.min_replicas} copies lack a storage that takes them now")
-
-
-def _places(policy: Policy, bucket: Bucket, named: Sequence[Storage]) -> list[Storage]:
-    """Where the copies are to be that the policy counts. Of ephemeral bytes several may be kept, and none made safe."""
-    found = placement.places(policy, bucket, named)
-    if policy.write != WritePolicy.EPHEMERAL:
-        return found
-    fast = [placement.moved(storage) for storage in named if storage.name == policy.lands_on]
-    return fast + [storage for storage in found if storage != placement.home(bucket)]
 
 
 def _replace_bad(found: Plan, copies: Sequence[Replica], good: Sequence[Replica]) -> None:

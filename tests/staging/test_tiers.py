@@ -6,15 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from staging import admission, aliases, replication, tiers, transfers, upkeep
+from staging import admission, aliases, tiers, transfers
 from staging.alias_terms import AliasSpec
-from staging.errors import InvalidRequest, NoSpace
-from staging.explaining import explain
+from staging.errors import NoSpace
 from staging.models import Replica, Storage, Transfer
 from staging.offers import Offer
 from staging.replication import UNSAFE, URGENT
 from staging.states import AliasMode
-from tests.staging.yard import BACK, DATA, Yard, kinds, read
+from tests.staging.yard import BACK, Yard, kinds
 
 
 def test_a_full_fast_storage_makes_room_by_clean_copies_only_and_the_hot_ones_stay(yard: Yard) -> None:
@@ -108,28 +107,6 @@ def test_what_may_not_leave_a_fast_storage_is_no_relief_for_it(yard: Yard) -> No
     assert tiers.relieve() == 1
     assert Transfer.objects.get(object=dirty).priority == URGENT
     assert not Transfer.objects.filter(object=stays).exists()
-
-
-def test_ephemeral_bytes_are_kept_as_many_times_as_the_policy_asks_for_and_nowhere_safe(yard: Yard) -> None:
-    Storage.objects.filter(name="far").update(tier=1)
-    bucket = yard.bucket(write="ephemeral", lands_on="fast", replicate_to=["far"], min_replicas=2)
-    made = yard.put(bucket, "x", DATA)
-    assert "Nothing: all that the policy asks for is done." not in explain(made).next
-    yard.work()
-    assert yard.where(made) == {"fast": "available", "far": "available"}
-    assert explain(made).durability == "replicated"
-    assert "2 copies are kept, on fast, far." in explain(made).policy
-    file = yard.file(yard.copy_on(made, "fast"))
-    file.unlink()
-    replication.verify(yard.copy_on(made, "fast"), reason="test")
-    for _ in range(2):
-        yard.work()
-        upkeep.reconcile()
-    assert yard.where(made) == {"fast": "available", "far": "available"}
-    assert read(made) == DATA
-    yard.assert_all_is_counted()
-    with pytest.raises(InvalidRequest, match="cannot be met"):
-        yard.bucket("wrong", write="ephemeral", lands_on="fast", replicate_to=["far"], min_replicas=3)
 
 
 def test_dirty_bytes_beyond_the_budget_go_to_the_buckets_storage_and_the_others_are_hurried(yard: Yard) -> None:
