@@ -47,14 +47,16 @@ def sweep() -> None:
     """
     dead = CachedBlock.objects.filter(state=BlockState.FILLING, lease_expires_at__lt=timezone.now())
     for block in dead[:_AT_ONCE]:
-        cached_blocks.let_go(block)
+        with chores.apart("cache_room.let_go", block.pk):
+            cached_blocks.let_go(block)
     after, ready = chores.place(SWEEP), CachedBlock.objects.filter(state=BlockState.READY).order_by("pk")
     whole = Replica.objects.filter(object=OuterRef("object"), storage=OuterRef("storage"), state=ReplicaState.AVAILABLE)
     rows = ready.filter(pk__gt=int(after or 0)).annotate(is_spare=Exists(whole))
     page = list(rows.select_related("storage", "object__bucket")[:_AT_ONCE])
     for block in page:
-        if block.is_spare or not _is_wanted(block):
-            cached_blocks.let_go(block)
+        with chores.apart("cache_room.let_go", block.pk):
+            if block.is_spare or not _is_wanted(block):
+                cached_blocks.let_go(block)
     chores.note_place(SWEEP, str(page[-1].pk) if len(page) == _AT_ONCE else "")
     _remove_let_go()
 
@@ -72,7 +74,10 @@ def _remove_let_go() -> None:
     left = CachedBlock.objects.filter(state=BlockState.REMOVING).exclude(storage__state=StorageState.LOST)
     for storage_id in left.order_by().values_list("storage", flat=True).distinct():
         for block in left.filter(storage=storage_id).select_related("storage__credential")[:_AT_ONCE]:
-            if not _remove(block):
+            is_gone = True
+            with chores.apart("cache_room.remove", block.pk):
+                is_gone = _remove(block)
+            if not is_gone:
                 break
 
 

@@ -7,6 +7,7 @@ both ends can go on. Only where they need not pass through Waybill at all ``copy
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils import timezone
 
 from adapters.base import ReadStream
 from adapters.errors import NotFound as NothingThere
@@ -162,6 +163,7 @@ def _pump(transfer: Transfer, alias: Alias, source: _Source, claim: Claim) -> bo
     if transfer.token == f"{_FROM}{source.version}" and found.etag_is_strong:
         begun = resuming.progress(alias)
         if begun.object and begun.object.sha256 == found.sha256:
+            reservations.outdate(alias.bucket, [alias.key], timezone.now())
             return True
         start = begun.offset if begun.object is None and begun.offset < found.size else 0
     elif transfer.token:

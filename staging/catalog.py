@@ -119,6 +119,7 @@ def _register(upload: Upload, storage_version: str, sums: bytes, late: bool, los
     # In a mounted bucket equal content that was written anew is another version all the same.
     heals = is_equal and standing == lost
     if standing and is_equal and not heals and (not bucket.mounted or _is_published(standing, storage_version)):
+        reservations.outdate(bucket, [standing.key], upload.created_at)
         return Registered(standing, replayed=True)
     may_replace = alias.on_exists == OnExists.REPLACE and not (
         late and standing and standing.created_at > upload.created_at
@@ -241,6 +242,7 @@ def _register_batch(alias: Alias, storage: Storage, arrivals: Sequence[Arrival],
     standing = {found.key: found for found in versions.filter(current=True)}
     may_replace = alias.on_exists == OnExists.REPLACE
     fresh, replayed = choose(arrivals, standing, may_replace=may_replace, lost=lost)
+    reservations.outdate(bucket, [arrival.key for arrival in replayed], timezone.now())
     uploads = Upload.objects.filter(pk__in=[arrival.upload_id for arrival in fresh], fence=reservations.FIRST_FENCE)
     if uploads.delete()[0] != len(fresh):
         raise LeaseLost

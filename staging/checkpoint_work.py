@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from staging import events, placement, policies, replication, retiring, transfers, versions
+from staging import chores, events, placement, policies, replication, reservations, retiring, transfers, versions
 from staging.errors import StagingError
 from staging.models import Bucket, Checkpoint, CheckpointMember, Object, Replica, Storage, Transfer
 from staging.models.replica import STANDING
@@ -27,7 +27,8 @@ def sweep() -> int:
     open_ones = Q(state=CheckpointState.PENDING) | Q(restoring_since__isnull=False) | Q(released_at__isnull=False)
     found = list(Checkpoint.objects.filter(open_ones).order_by("pk"))
     for checkpoint in found:
-        _try(checkpoint, _STEPS)
+        with chores.apart("checkpoint_work.advance", checkpoint):
+            _try(checkpoint, _STEPS)
     return len(found)
 
 
@@ -98,7 +99,11 @@ def _make_safe(checkpoint: Checkpoint) -> bool:
         away = without(mine, *STANDING)
         mine.failure = f"On storages that are lost, and may come back: {_named(away)}" if away else ""
         mine.save(update_fields=["place", "failure"])
-    hindered = [why for member in rows if (why := _flush(checkpoint, member.object))]
+    hindered = []
+    for member in rows:
+        with chores.apart("checkpoint_work.flush", member.object_id):
+            if why := _flush(checkpoint, member.object):
+                hindered.append(why)
     if hindered and not away:
         Checkpoint.objects.filter(pk=mine.pk, state=CheckpointState.PENDING).update(failure=hindered[0])
     return mine.place > 0
@@ -185,6 +190,7 @@ def _restore(checkpoint: Checkpoint) -> bool:
         for row in rows:
             target = targets[row.object_id]
             if target.current and target.key == row.key:
+                reservations.outdate(target.bucket, [row.key], since)
                 continue
             standing = Object.objects.filter(bucket=target.bucket, key=row.key, current=True).first()
             if standing and standing.created_at > since:
@@ -203,7 +209,8 @@ def _restore(checkpoint: Checkpoint) -> bool:
         mine.save(update_fields=["place", "restoring_since", "restored_at", "failure"])
     for target in targets.values():
         if target.current:
-            _bring_near(target)
+            with chores.apart("checkpoint_work.promote", target.pk):
+                _bring_near(target)
     return mine.restoring_since is not None
 
 

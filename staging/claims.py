@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -22,6 +22,17 @@ OFTEN = 3
 WORKER_LOST = {
     "error_code": "worker_lost",
     "error_detail": "Its workers were killed, or failed in a way that their logs tell; it is tried again.",
+}
+#: What a transfer's row says that is tried anew; when is for the caller to say.
+ANEW: Mapping[str, object] = {
+    "state": TransferState.QUEUED,
+    "attempts": 0,
+    "finished_at": None,
+    "cancelled_at": None,
+    "error_code": "",
+    "error_detail": "",
+    "last_error_code": "",
+    "last_error_detail": "",
 }
 REMOVING = [kind for kind in TransferKind if kind.removes]
 

@@ -120,18 +120,7 @@ def retry(job: CopyJob) -> None:
         _give_alias(job)
         again = job.transfers.filter(state__in=[TransferState.FAILED, TransferState.CANCELLED])
         ids = list(again.values_list("pk", flat=True)[:AT_ONCE])
-        again.update(
-            state=TransferState.QUEUED,
-            attempts=0,
-            bytes_done=0,
-            not_before=now,
-            finished_at=None,
-            cancelled_at=None,
-            error_code="",
-            error_detail="",
-            last_error_code="",
-            last_error_detail="",
-        )
+        again.update(bytes_done=0, not_before=now, **claims.ANEW)
         for transfer in Transfer.objects.filter(pk__in=ids):
             queue.enqueue_transfer(transfer)
         queue.enqueue_copy(job)

@@ -9,7 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from adapters import registry
-from staging import cached_blocks, events, placement, policies, replicas, replication
+from staging import cached_blocks, chores, events, placement, policies, replicas, replication
 from staging.drain_measure import Amount, Measure, measure
 from staging.errors import InvalidRequest
 from staging.models import Bucket, Replica, Storage, Transfer, Upload
@@ -53,7 +53,7 @@ def start(storage: Storage, to: Storage, *, deadline_s: int | None = None) -> No
         # Those who begin drains take turns, so that no two storages are drained to each other.
         rows = Storage.objects.select_for_update(no_key=True).filter(pk__in=[storage.pk, to.pk]).order_by("pk")
         to = next((row for row in rows if row.pk == to.pk), to)
-        if wrong := unfit(storage, to) or unmet(storage, to):
+        if wrong := unfit(storage, to) or hindrance(storage, to):
             raise InvalidRequest(f"The storage {storage} cannot be drained to {to}.", fields={"to": wrong})
         begun = Storage.objects.filter(pk=storage.pk, state__in=[StorageState.ACTIVE, StorageState.CORDONED])
         if not begun.update(state=StorageState.DRAINING, drain_to=to, drain_deadline=deadline, drain_is_late=False):
@@ -131,7 +131,8 @@ def left(storage: Storage, limit: int = 1000) -> Iterator[str]:
 def sweep() -> None:
     """Advance every drain."""
     for storage in Storage.objects.filter(state=StorageState.DRAINING).select_related("drain_to"):
-        advance(storage)
+        with chores.apart("drains.advance", storage):
+            advance(storage)
 
 
 def advance(storage: Storage) -> None:
@@ -142,20 +143,35 @@ def advance(storage: Storage) -> None:
     here = here.select_related("object__bucket__storage__drain_to", "storage")
     here = here.annotate(is_sole=~Exists(others)).order_by("-dirty", "-is_sole", "pk")
     for replica in here.filter(state=ReplicaState.BAD, is_sole=False)[:_AT_ONCE]:
-        replication.settle(replica.object)
+        with chores.apart("drains.repair", replica.object_id):
+            replication.settle(replica.object)
     # However many fail or wait, the others get their turn.
     on_their_way = here.filter(is_sole=True).filter(Exists(_tries(placement.moved(storage))))
     next_ones = here.filter(state=ReplicaState.AVAILABLE).exclude(pk__in=on_their_way.values("pk"))
     for replica in next_ones[:_AT_ONCE]:
-        if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
-            _move(replica, storage)
-    if rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists():
+        with chores.apart("drains.move", replica.object_id):
+            if replicas.let_go(replica, reason=f"{storage} is being drained") is None:
+                _move(replica, storage)
+    if _holds_something(storage):
         _tell_late(storage)
     else:
-        with transaction.atomic():
-            if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
-                storage.buckets.filter(mounted=False).update(storage=placement.moved(storage))
-                events.record(storage.project_id, "storage.drained", storage.name)
+        _end(storage)
+
+
+def _holds_something(storage: Storage) -> bool:
+    return rows_left(storage).exists() or storage.uploads.exists() or storage.cached_blocks.exists()
+
+
+def _end(storage: Storage) -> None:
+    with transaction.atomic():
+        if not Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINING).update(state=StorageState.DRAINED):
+            return
+        # From here on nobody reserves there. Who had chosen it before may have done so until this moment.
+        if _holds_something(storage):
+            transaction.set_rollback(True)
+            return
+        storage.buckets.filter(mounted=False).update(storage=placement.moved(storage))
+        events.record(storage.project_id, "storage.drained", storage.name)
 
 
 def _tries(to: Storage) -> QuerySet[Transfer]:
@@ -205,11 +221,14 @@ def unfit(storage: Storage, to: Storage) -> str:
     return ""
 
 
-def unmet(storage: Storage, to: Storage) -> str:
-    """Which buckets' policies could not be met if all of the one lay on the other: such a drain would never end.
+def hindrance(storage: Storage, to: Storage) -> str:
+    """Why such a drain would never end: copies that would be too little if all of the one lay on the other.
 
-    Empty where they could. What objects have of their own besides is not looked at.
+    Empty where it would. What objects have of their own policies is not looked at.
     """
+    held = rows_left(storage).filter(object__pinned=True)
+    if not placement.persists(to) and placement.persists(storage) and held.exists():
+        return f"checkpoints hold versions on {storage}, and nothing persists there"
     unmet = []
     managed = Bucket.objects.filter(project=storage.project_id, mounted=False).select_related("storage__drain_to")
     for bucket in managed.order_by("name"):

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
-from staging import cached_blocks, drains, events, replicas, replication, reservations, tally
+from staging import cached_blocks, chores, drains, events, replicas, replication, reservations, tally
 from staging.errors import InvalidRequest, NoSpace
 from staging.models import Replica, Storage, Transfer
 from staging.models.replica import KEPT_OBJECT, STANDING
@@ -109,7 +109,8 @@ def _start(storage: Storage, to: Storage | None, lose: int) -> None:
 def sweep() -> None:
     """Go on with every storage that is given up and has rows left."""
     for storage in Storage.objects.filter(state=StorageState.LOST, returns_to=""):
-        advance(storage, batches=_BATCHES)
+        with chores.apart("giving_up.advance", storage):
+            advance(storage, batches=_BATCHES)
 
 
 def advance(storage: Storage, *, batches: int = 1) -> None:
@@ -121,11 +122,14 @@ def advance(storage: Storage, *, batches: int = 1) -> None:
     for block in storage.cached_blocks.all()[:_AT_ONCE]:
         cached_blocks.forget(block)
     rows = drains.rows_left(storage).select_related("object__bucket__storage__drain_to", "storage").order_by("pk")
+    last = 0
     for _ in range(batches):
-        page = list(rows[:_AT_ONCE])
+        page = list(rows.filter(pk__gt=last)[:_AT_ONCE])
         for replica in page:
-            replicas.lose(replica)
-            replication.settle(replica.object)
+            last = replica.pk
+            with chores.apart("giving_up.lose", replica.object_id):
+                replicas.lose(replica)
+                replication.settle(replica.object)
         if len(page) < _AT_ONCE:
             return
 

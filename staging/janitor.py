@@ -1,5 +1,6 @@
 """The janitor: settles what crashed writers left, and forgets what is old. Safe to run anywhere, any time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from adapters.base import Adapter
 from adapters.errors import AdapterError, NotFound
 from adapters.tokens import WriteToken
-from staging import catalog, copy_progress, placement, reservations, resuming, retiring, transfers, writing
+from staging import catalog, chores, copy_progress, placement, reservations, resuming, retiring, transfers, writing
 from staging.blocks import BLOCK_SUMS
 from staging.connections import release
 from staging.errors import AliasUsedUp, ContentDiffers, StagingError, TooLarge
@@ -39,7 +40,8 @@ def sweep(limit: int = 200) -> Sweep:
     done = Sweep()
     expired = Upload.objects.filter(lease_expires_at__lt=timezone.now()).order_by("lease_expires_at")
     for upload in expired.select_related("alias__bucket", "storage__credential")[:limit]:
-        _settle(upload, done)
+        with chores.apart("janitor.settle", upload.pk):
+            _settle(upload, done)
     done.purged = _purge()
     return done
 
@@ -126,11 +128,18 @@ def _adopt(adapter: Adapter, upload: Upload) -> bool:
 def _purge() -> int:
     now = timezone.now()
     old = now - timedelta(seconds=settings.TOMBSTONE_S)
-    purged = retiring.purge_tombstones(old) + transfers.purge(old) + copy_progress.purge(old)
     ended = Q(expires_at__lt=old) | Q(revoked_at__lt=old)
-    return (
-        purged
-        + purge(Alias.objects.filter(ended, uploads__isnull=True))
-        + purge(Event.objects.filter(created_at__lt=now - timedelta(seconds=settings.EVENTS_KEEP_S)))
-        + purge(IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2)))
-    )
+    events_before = now - timedelta(seconds=settings.EVENTS_KEEP_S)
+    purges: dict[str, Callable[[], int]] = {
+        "tombstones": lambda: retiring.purge_tombstones(old),
+        "transfers": lambda: transfers.purge(old),
+        "copies": lambda: copy_progress.purge(old),
+        "aliases": lambda: purge(Alias.objects.filter(ended, uploads__isnull=True)),
+        "events": lambda: purge(Event.objects.filter(created_at__lt=events_before)),
+        "idempotency keys": lambda: purge(IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=2))),
+    }
+    purged = 0
+    for rows, purge_some in purges.items():
+        with chores.apart("janitor.purge", rows):
+            purged += purge_some()
+    return purged

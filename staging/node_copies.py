@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from adapters.errors import AdapterError, NotFound
-from staging import nodes, planning, replicas, replication, sharing
+from staging import chores, nodes, planning, replicas, replication, sharing
 from staging.models import Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.states import ReplicaState, StorageState, TransferKind
@@ -58,9 +58,11 @@ def follow() -> None:
     managed = managed.select_related("object__bucket__storage", "storage").order_by("pk")
     gone = managed.filter(state=ReplicaState.AVAILABLE, storage__state=StorageState.LOST)
     for replica in gone[:_AT_ONCE]:
-        if replicas.doubt(replica, f"the storage {replica.storage} is lost"):
-            replication.settle(replica.object)
+        with chores.apart("node_copies.doubt", replica.object_id):
+            if replicas.doubt(replica, f"the storage {replica.storage} is lost"):
+                replication.settle(replica.object)
     asked = Transfer.objects.filter(kind=TransferKind.VERIFY, source=OuterRef("pk"), state__in=replication.LIVE)
     back = managed.filter(state=ReplicaState.SUSPECT).exclude(storage__state=StorageState.LOST)
     for replica in back.exclude(Exists(asked))[:_AT_ONCE]:
-        replication.verify(replica, reason="its node was away", priority=planning.MISSING)
+        with chores.apart("node_copies.verify", replica.object_id):
+            replication.verify(replica, reason="its node was away", priority=planning.MISSING)

@@ -74,4 +74,4 @@ def _place(storage: Storage, node: Node) -> Storage:
         raise InvalidRequest(
             f"There is nowhere to move what lies on {storage}.", fields={"to": "no active storage is off the node"}
         )
-    return next((one for one in found if not drains.unmet(storage, one)), found[0])
+    return next((one for one in found if not drains.hindrance(storage, one)), found[0])

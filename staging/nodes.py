@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
-from staging import events, replicas, replication
+from staging import chores, events, replicas, replication
 from staging.errors import InvalidRequest
 from staging.models import Node, Project, Storage, Transfer
 from staging.states import NodeState, StorageState, TransferState
@@ -63,13 +63,8 @@ def judge() -> None:
     """
     now = timezone.now()
     for node in Node.objects.exclude(state=NodeState.LOST):
-        silent = now - node.seen_at
-        if node.state == NodeState.ACTIVE and silent > timedelta(seconds=settings.NODE_SUSPECT_S):
-            _judge(node, NodeState.SUSPECT, "node.suspect")
-        was_suspect_for = now - node.changed_at if node.state == NodeState.SUSPECT else timedelta()
-        patience = timedelta(seconds=settings.NODE_LOST_S - settings.NODE_SUSPECT_S)
-        if silent > timedelta(seconds=settings.NODE_LOST_S) and was_suspect_for > patience:
-            _judge(node, NodeState.LOST, "node.lost")
+        with chores.apart("nodes.judge", node):
+            _judge_by_silence(node, now)
 
 
 def is_elsewhere(storage: Storage) -> bool:
@@ -148,6 +143,16 @@ def _register(started_at: datetime, now: datetime) -> bool:
         if node.state != NodeState.ACTIVE:
             _change(node, NodeState.ACTIVE, "node.back")
     return True
+
+
+def _judge_by_silence(node: Node, now: datetime) -> None:
+    silent = now - node.seen_at
+    if node.state == NodeState.ACTIVE and silent > timedelta(seconds=settings.NODE_SUSPECT_S):
+        _judge(node, NodeState.SUSPECT, "node.suspect")
+    was_suspect_for = now - node.changed_at if node.state == NodeState.SUSPECT else timedelta()
+    patience = timedelta(seconds=settings.NODE_LOST_S - settings.NODE_SUSPECT_S)
+    if silent > timedelta(seconds=settings.NODE_LOST_S) and was_suspect_for > patience:
+        _judge(node, NodeState.LOST, "node.lost")
 
 
 def _judge(node: Node, state: NodeState, kind: str) -> None:

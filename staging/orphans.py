@@ -20,6 +20,7 @@ Another storage may show the same place, so that a key is an orphan only where n
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -67,7 +68,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One key where storage and catalog differ; ``why`` says of a lost copy what was found instead.
+    """One key where storage and catalog differ; ``why`` says of a lost copy what was found instead, ``missing`` that it
+    was nothing.
 
     ``modified`` is when rowless bytes were written, as far as the storage tells; ``token`` is an unfinished write's.
     """
@@ -76,6 +78,7 @@ class Finding:
     key: str
     size: int
     why: str = ""
+    missing: bool = False
     replica: Replica | None = None
     modified: datetime | None = None
     token: str = ""
@@ -155,7 +158,7 @@ def act(storage: Storage, *, undated: bool = False) -> Report:
         elif finding.kind == Kind.UNFINISHED:
             adapter.abort_write(finding.token)
             log.info("unfinished.removed", storage=storage.name, key=finding.key, size=finding.size)
-        elif finding.replica is not None and sharing.condemn(finding.replica, finding.why):
+        elif finding.replica is not None and sharing.condemn(finding.replica, finding.why, missing=finding.missing):
             replication.settle(finding.replica.object)
         release()
     return report
@@ -279,14 +282,12 @@ def _kind(key: str, modified: datetime | None, old: datetime, undated: bool) -> 
 
 def _lost(adapter: Adapter, row: Replica) -> list[Finding]:
     """The copy, if the storage says once more that it is not there as it should be, and it is still wanted."""
-    try:
+    why, missing = "it is not there", True
+    with suppress(NotFound):
         size = adapter.stat(row.key).size
-    except NotFound:
-        why = "it is not there"
-    else:
         if size == row.size:
             return []
-        why = f"it has {size} bytes instead of {row.size}"
+        why, missing = f"it has {size} bytes instead of {row.size}", False
     wanted = Replica.objects.filter(pk=row.pk, state=ReplicaState.AVAILABLE).exists()
     release()
-    return [Finding(Kind.LOST, row.key, row.size, why, row)] if wanted else []
+    return [Finding(Kind.LOST, row.key, row.size, why, missing, row)] if wanted else []

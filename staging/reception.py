@@ -90,7 +90,7 @@ class Reception:
             if standing and (standing.size, standing.sha256) == (came.size, came.sha256):
                 if self._is_in_place(adapter, standing):
                     self.give_up()
-                    reservations.outdate(self.upload.alias, self.upload.target_key, self.upload.created_at)
+                    reservations.outdate(self.upload.alias.bucket, [self.upload.target_key], self.upload.created_at)
                     return receipt_of(standing, replayed=True)
                 self.lost = standing
             self._note(came)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from staging import placement, policies, queue, replicas, versions
+from staging import chores, claims, placement, policies, queue, replicas, versions
 from staging.claims import REMOVING
 from staging.models import Object, Replica, Storage, Transfer
 from staging.models.object import KEPT
@@ -76,17 +76,8 @@ def failed(target: Object, kind: TransferKind, storage: Storage) -> Transfer | N
 
 def revive(transfer: Transfer) -> bool:
     """Queue a transfer anew that failed for good. False where it did not, or is queued already."""
-    again = Transfer.objects.filter(pk=transfer.pk, state=TransferState.FAILED).update(
-        state=TransferState.QUEUED,
-        attempts=0,
-        not_before=timezone.now(),
-        finished_at=None,
-        cancelled_at=None,
-        error_code="",
-        error_detail="",
-        last_error_code="",
-        last_error_detail="",
-    )
+    failed_for_good = Transfer.objects.filter(pk=transfer.pk, state=TransferState.FAILED)
+    again = failed_for_good.update(not_before=timezone.now(), **claims.ANEW)
     if again:
         transfer.refresh_from_db()
         queue.enqueue_transfer(transfer)
@@ -150,10 +141,13 @@ def verify(replica: Replica, *, reason: str, priority: int = ROUTINE) -> Transfe
     target, kind = replica.object, TransferKind.VERIFY
     with transaction.atomic():
         Object.objects.select_for_update().get(pk=target.pk)
-        found = under_way(target, kind, replica.storage)
-        if found is None and (found := failed(target, kind, replica.storage)):
-            revive(found)
-        return found or _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
+        found = under_way(target, kind, replica.storage) or failed(target, kind, replica.storage)
+        if found is None:
+            return _queue(target, Step(kind, replica.storage, reason, priority, replica=replica))
+        # It may have been asked for of an earlier copy there, which has made way for this one since.
+        Transfer.objects.filter(pk=found.pk).exclude(state=TransferState.RUNNING).update(source=replica)
+        revive(found)
+        return found
 
 
 def reconcile(after: str, *, limit: int) -> tuple[int, str]:
@@ -167,10 +161,12 @@ def reconcile(after: str, *, limit: int) -> tuple[int, str]:
     chosen = list((rows.filter(pk__gt=after) if after else rows)[:limit])
     projects = {target.bucket.project_id for target in chosen}
     storages = list(Storage.objects.filter(project__in=projects).select_related("drain_to"))
+    made = 0
     for target in chosen:
-        if target.current:
-            versions.correct_end(target, policies.of(target))
-    made = sum(len(settle(target)) for target in chosen if _lacks_something(target, storages))
+        with chores.apart("replication.settle", target.pk):
+            if target.current:
+                versions.correct_end(target, policies.of(target))
+            made += len(settle(target)) if _lacks_something(target, storages) else 0
     return made, str(chosen[-1].pk) if len(chosen) == limit else ""
 
 

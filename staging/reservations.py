@@ -1,21 +1,23 @@
 """Reservations: the row that an upload has before its bytes, its lease, and who may go on with it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from staging.errors import LeaseLost, NoSpace, StorageClosed
-from staging.models import Alias, Storage, Upload
+from staging.models import Alias, Bucket, Storage, Upload
 from staging.states import StorageState
 
 #: The fence of an upload that nobody has taken over.
 FIRST_FENCE = 1
+#: Storages whose bytes nobody looks after any more.
+_LEFT = Q(state=StorageState.DRAINED) | Q(state=StorageState.LOST, returns_to="")
 #: What is noted of an upload's content so that no bytes are ever taken for it.
 _NOTHING: Mapping[str, Any] = {"size": -1, "sha256": "0" * 64}
 
@@ -64,11 +66,13 @@ def lease_end() -> datetime:
 
 
 def take_space(storage: Storage, count: int, *, up_to_percent: int = 100) -> None:
-    """Reserve bytes on a storage by one conditional UPDATE. Raises NoSpace, and StorageClosed where a drain is over."""
-    open_ones = _with_room(storage, count, up_to_percent).exclude(state=StorageState.DRAINED)
-    if open_ones.update(reserved_bytes=F("reserved_bytes") + count) != 1:
-        if Storage.objects.filter(pk=storage.pk, state=StorageState.DRAINED).exists():
-            raise StorageClosed(f"The storage {storage.name} has been drained.")
+    """Reserve bytes on a storage by one conditional UPDATE.
+
+    Raises NoSpace, and StorageClosed where it has been drained or given up.
+    """
+    if _with_room(storage, count, up_to_percent).exclude(_LEFT).update(reserved_bytes=F("reserved_bytes") + count) != 1:
+        if Storage.objects.filter(_LEFT, pk=storage.pk).exists():
+            raise StorageClosed(f"The storage {storage.name} has been drained or given up.")
         raise _no_room(storage, count)
 
 
@@ -128,12 +132,13 @@ def supersede(alias: Alias, target_key: str, *, but: Upload | None = None) -> No
         others.update(lease_expires_at=timezone.now(), **_NOTHING)
 
 
-def outdate(alias: Alias, target_key: str, before: datetime) -> None:
-    """What stands at the key was sent once more: the janitor is to finish no upload, by whomever, that began before.
+def outdate(bucket: Bucket, keys: Collection[str], before: datetime) -> None:
+    """What stands at the keys was acknowledged once more: the janitor is to finish no upload, by whomever, that began
+    before.
 
     One whose writer lives goes on.
     """
-    here = Upload.objects.filter(alias__bucket=alias.bucket_id, target_key=target_key, batch=None)
+    here = Upload.objects.filter(alias__bucket=bucket.pk, target_key__in=keys, batch=None)
     here.filter(created_at__lt=before).update(**_NOTHING)
 
 

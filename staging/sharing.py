@@ -17,7 +17,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from staging import events, placement, policies, replicas, replication, retiring
+from staging import events, placement, policies, replicas, replication, reservations, retiring
 from staging.errors import ContentDiffers, NotFound, ObjectUnavailable, StagingError, TooLarge
 from staging.models import BlockSums, Bucket, Object, Replica, Storage
 from staging.models.object import KEPT
@@ -73,7 +73,7 @@ def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: C
     there = Object.objects.filter(bucket=target, key__in=keys.values())
     last = dict(there.order_by().values_list("key").annotate(Max("version")))
     standing = {one.key: one for one in there.filter(current=True)}
-    made: dict[str, Object] = {}
+    made, stay = dict[str, Object](), list[str]()
     for key, new_key in keys.items():
         one, before = sources.get(key), standing.get(new_key)
         refusal = _refusal(one, places, policy, before, on_exists)
@@ -81,6 +81,7 @@ def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: C
             found.failed[key] = refusal or NotFound(f"There is no object {key!r} in the bucket {source} any more.")
         elif before and _is_equal(one, before) and before.state == ObjectState.AVAILABLE:
             found.done.append(one)
+            stay.append(new_key)
         elif before and not _is_equal(one, before) and on_exists == CopyOnExists.SKIP:
             found.skipped.append(one)
         else:
@@ -88,6 +89,7 @@ def _share(source: Bucket, target: Bucket, keys: Mapping[str, str], on_exists: C
                 raise _Overtaken
             made[key] = _copy_of(one, target, new_key, last.get(new_key, 0) + 1, policy)
             found.done.append(one)
+    reservations.outdate(target, stay, timezone.now())
     _write(target, [(sources[key], version) for key, version in made.items()], places, policy, moves)
     events.record_objects(dict.fromkeys(standing, "object.replaced"), target, made.values())
     if moves:

@@ -18,6 +18,7 @@ from adapters import registry
 from adapters.base import ReadStream
 from staging import (
     cache_room,
+    chores,
     dirty_bytes,
     health,
     placement,
@@ -117,7 +118,11 @@ def open_stream(bucket: Bucket, found: Found, start: int, stop: int) -> ReadStre
 def relieve() -> int:
     """Bring every fast storage that is above its high mark below its low one; returns how many transfers that made."""
     fast = Storage.objects.filter(tier__lte=SLOWEST_FAST_TIER, capacity_bytes__gt=0, state=StorageState.ACTIVE)
-    return sum(_relieve(storage) for storage in fast if _room(storage, settings.HIGH_WATER) < 0)
+    made = 0
+    for storage in fast:
+        with chores.apart("tiers.relieve", storage):
+            made += _relieve(storage) if _room(storage, settings.HIGH_WATER) < 0 else 0
+    return made
 
 
 def make_room(storage: Storage, count: int) -> bool:
@@ -208,16 +213,18 @@ def _relieve(storage: Storage) -> int:
     for replica in _making_way(storage):
         if excess <= 0:
             return made
-        if replicas.let_go(replica, reason=f"{storage} is above its high mark"):
-            excess -= replica.size if replicas.frees(replica) else 0
-            made += 1
+        with chores.apart("tiers.evict", replica.object_id):
+            if replicas.let_go(replica, reason=f"{storage} is above its high mark"):
+                excess -= replica.size if replicas.frees(replica) else 0
+                made += 1
     kept = _keeping(storage).filter(KEPT_OBJECT).order_by("created_at")
     for replica in _first(kept, lambda policy: not policy.stays_fast):
         if excess <= 0:
             break
-        if _flush(replica):
-            excess -= replica.size
-            made += 1
+        with chores.apart("tiers.flush", replica.object_id):
+            if _flush(replica):
+                excess -= replica.size
+                made += 1
     return made
 
 
@@ -230,7 +237,9 @@ def _first(rows: QuerySet[Replica], may_leave: Callable[[Policy], bool]) -> list
     found = list[Replica]()
     for start in range(0, _MOST, _AT_ONCE):
         page = list(rows[start : start + _AT_ONCE])
-        found += [replica for replica in page if may_leave(policies.of(replica.object))]
+        for replica in page:
+            with chores.apart("tiers.judge", replica.object_id):
+                found += [replica] if may_leave(policies.of(replica.object)) else []
         if len(page) < _AT_ONCE or len(found) >= _AT_ONCE:
             break
     return found[:_AT_ONCE]

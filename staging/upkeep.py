@@ -26,7 +26,9 @@ def reconcile() -> int:
     Passes go through all objects. Those that lack nothing are looked at by the thousand; where many lack something, a
     pass ends sooner.
     """
-    made, place = replication.revive_removals(_AT_ONCE), chores.place(RECONCILE)
+    made, place = 0, chores.place(RECONCILE)
+    with chores.apart("upkeep.removals"):
+        made += replication.revive_removals(_AT_ONCE)
     for _ in range(_BATCHES):
         more, place = replication.reconcile(place, limit=_AT_ONCE)
         chores.note_place(RECONCILE, place)
@@ -59,9 +61,10 @@ def scrub(*, for_s: float) -> int:
     for replica in due.select_related("object__bucket", "storage").order_by("verified_at")[:_AT_ONCE]:
         if budget <= 0:
             break
-        replication.verify(replica, reason="it was not read back for long")
-        budget -= replica.size
-        count += 1
+        with chores.apart("upkeep.verify", replica.object_id):
+            replication.verify(replica, reason="it was not read back for long")
+            budget -= replica.size
+            count += 1
     return count
 
 
@@ -71,7 +74,7 @@ def expire() -> int:
     ended = list(over.order_by("expires_at").values_list("pk", flat=True)[:_AT_ONCE])
     count = 0
     for name in ended:
-        with transaction.atomic():
+        with chores.apart("upkeep.expire", name), transaction.atomic():
             # Somebody may have prolonged its life meanwhile, or restored it.
             target = over.select_for_update(of=("self",)).select_related("bucket").filter(pk=name).first()
             if target is None:
@@ -99,6 +102,7 @@ def hasten() -> int:
     for flushes, within_s in alike:
         late = flushes.filter(created_at__lt=timezone.now() - timedelta(seconds=within_s))
         for transfer in late.order_by("created_at")[:_AT_ONCE]:
-            transfers.hasten(transfer)
-            count += 1
+            with chores.apart("upkeep.hasten", transfer.pk):
+                transfers.hasten(transfer)
+                count += 1
     return count

@@ -145,5 +145,5 @@ def _replay(
     release()
     if take(body, lambda _: None, alias, offer, on_progress=within).sha256 != standing.sha256:
         raise refusal
-    reservations.outdate(alias, alias.key, began)
+    reservations.outdate(alias.bucket, [alias.key], began)
     return receipt_of(standing, replayed=True)

@@ -41,56 +41,50 @@ def advance_checkpoint(checkpoint_id: str) -> None:
 def sweep_transfers() -> None:
     """Wake workers for whatever lost its message."""
     if _is_due("transfers.sweep"):
-        transfers.sweep()
-        copy_jobs.sweep()
+        chores.one_by_one(transfers.sweep, copy_jobs.sweep)
 
 
 @shared_task
 def sweep_leftovers() -> None:
     """Settle what crashed writers left behind, and what has had its time."""
     if _is_due("janitor.sweep"):
-        janitor.sweep()
-        upkeep.expire()
+        chores.one_by_one(janitor.sweep, upkeep.expire)
 
 
 @shared_task
 def sweep_tiers() -> None:
     """Make room where fast storages fill up, and advance drains, what is given up, and checkpoints."""
     if _is_due("tiers.sweep"):
-        tiers.relieve()
-        upkeep.hasten()
-        drains.sweep()
-        checkpoint_work.sweep()
-        giving_up.sweep()
+        chores.one_by_one(tiers.relieve, upkeep.hasten, drains.sweep, checkpoint_work.sweep, giving_up.sweep)
 
 
 @shared_task
 def sweep_cache() -> None:
     """Remove cached blocks that nobody is to have any more."""
     if _is_due(cache_room.SWEEP):
-        cache_room.sweep()
+        chores.one_by_one(cache_room.sweep)
 
 
 @shared_task
 def sweep_nodes() -> None:
     """Find out which nodes are silent, and have their copies follow."""
     if _is_due("nodes.sweep"):
-        nodes.judge()
-        node_copies.follow()
+        chores.one_by_one(nodes.judge, node_copies.follow)
 
 
 @shared_task
 def reconcile() -> None:
     """Queue what objects lack of what their policies ask for."""
     if _is_due(upkeep.RECONCILE):
-        upkeep.reconcile()
+        chores.one_by_one(upkeep.reconcile)
 
 
 @shared_task
 def scrub() -> None:
     """Queue copies to be read back."""
     if _is_due(upkeep.SCRUB):
-        upkeep.scrub(for_s=EVERY_S[upkeep.SCRUB])
+        with chores.apart(upkeep.SCRUB):
+            upkeep.scrub(for_s=EVERY_S[upkeep.SCRUB])
 
 
 def _is_due(name: str) -> bool:

@@ -1,13 +1,14 @@
 """What somebody should look at: the dashboard's first lines, each with the page that tells more."""
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from staging import chores
 from staging.models import Checkpoint, CopyJob, Node, Project, Storage
 from staging.states import CheckpointState, CopyState, NodeState, StorageState
 
@@ -15,6 +16,8 @@ from staging.states import CheckpointState, CopyState, NodeState, StorageState
 _NAMED = 5
 #: Nobody can put a copy that failed out of the way; it is told of for so long.
 _LATELY = timedelta(days=1)
+#: Parts of chores come again within minutes, all objects in some hours.
+_JUST_NOW = timedelta(hours=1)
 
 Line = dict[str, str]
 
@@ -23,6 +26,8 @@ def lines(request: HttpRequest, mine: QuerySet[Project], stores: Iterable[Storag
     """Of the person's projects, and for superusers of the installation's nodes; the worst first."""
     nodes = Node.objects.exclude(state=NodeState.ACTIVE).order_by("state", "name") if request.user.is_superuser else []
     found = [_line(f"The node {node} is {node.state}.", "node", node.pk) for node in nodes[:_NAMED]]
+    if request.user.is_superuser:
+        found += [_failed(*row) for row in chores.failures(timezone.now() - _JUST_NOW)[:_NAMED]]
     found += [_line(why, "storage", storage.pk) for storage in stores for why in _of_storage(storage)]
     failed = Checkpoint.objects.filter(project__in=mine, state=CheckpointState.FAILED, released_at=None)
     found += [_line(f"The checkpoint {row} failed.", "checkpoint", row.pk) for row in failed[:_NAMED]]
@@ -41,6 +46,12 @@ def _of_storage(storage: Storage) -> Iterator[str]:
         yield f"The last test of the storage {storage} failed."
     if storage.state == StorageState.DRAINING and storage.drain_is_late:
         yield f"The drain of the storage {storage} is late."
+
+
+def _failed(part: str, when: datetime, what: str) -> Line:
+    """No page tells more of it; the log of the worker does."""
+    told = f"{part} failed unexpectedly at {when:%H:%M:%S} UTC: {what}. The log has chore.failed with the traceback."
+    return {"words": told, "url": ""}
 
 
 def _line(told: str, model: str, pk: object) -> Line:

@@ -1,6 +1,8 @@
 """Copies and moves between any two buckets: planned once, all or nothing, stopped, tried again and gone on with."""
 
+import hashlib
 import threading
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,11 +11,13 @@ from django.db import connection
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
-from staging import aliases, copy_jobs, copy_progress, janitor, reading, retiring, transfers, versions
+from staging import aliases, copy_jobs, copy_progress, janitor, reading, reservations, retiring, transfers, versions
 from staging.alias_terms import AliasSpec
 from staging.errors import DataPending, InvalidRequest, SourceMissing
 from staging.models import Alias, Bucket, CopyJob, Event, Object, Transfer, Upload
 from staging.states import AliasMode, CopyOnExists, CopyState, TransferState
+from staging.storages import adapter_for
+from tests.staging.bodies import raising
 from tests.staging.copies import begin, buckets_of_home, contents, counts, fill, folder, mounted, once, work
 from tests.staging.yard import DATA, MIB, Yard
 
@@ -240,6 +244,28 @@ def test_a_move_that_is_interrupted_ends_with_one_copy(yard: Yard, step: str, mo
         yard.work()
         if there == "managed":
             yard.assert_all_is_counted()
+
+
+def test_what_a_second_attempt_finds_made_is_not_replaced_by_an_upload_that_crashed_before(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = mounted(yard, "far"), yard.bucket()
+    yard.put(source, "a", DATA)
+    job = begin(yard, (source, "a"), (target, "b"), on_exists=CopyOnExists.REPLACE)
+    with monkeypatch.context() as dying:
+        dying.setattr("staging.carrying._describe", lambda *_: raising(Offline("", storage="far"))())
+        once(yard, job)
+    alias = aliases.create(target, [AliasSpec(AliasMode.WRITE, "b", on_exists="replace")])[0]
+    upload = reservations.reserve(alias, yard["home"], ".waybill/crashed", uuid.uuid4(), 1, "text/plain")
+    reservations.note_content(upload, 1, hashlib.sha256(b"?").hexdigest())
+    with adapter_for(yard["home"]).open_write(upload.key, size=1) as session:
+        session.write(b"?")
+        session.publish()
+    yard.hurry()
+    assert work(yard, job).state == DONE
+    Upload.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert janitor.sweep().adopted == 0
+    assert contents(yard, target) == {"b": DATA}
 
 
 def test_a_move_leaves_a_source_that_was_replaced_meanwhile(yard: Yard) -> None:

@@ -12,7 +12,7 @@ from staging import (
     upkeep,
 )
 from staging.models import Event, Replica, Transfer
-from staging.states import ObjectState, TransferKind
+from staging.states import ObjectState, TransferKind, TransferState
 from tests.staging.yard import BACK, DATA, TWO, Yard, kinds
 
 
@@ -33,6 +33,28 @@ def test_a_damaged_copy_is_found_and_made_anew(yard: Yard, damage: str) -> None:
     assert yard.file(yard.copy_on(made, "far")).read_bytes() == DATA
     assert Event.objects.filter(kind="replica.bad").count() == 1
     yard.assert_all_is_counted()
+
+
+@pytest.mark.parametrize("state", [TransferState.QUEUED, TransferState.FAILED])
+def test_a_copy_is_read_back_although_that_was_asked_for_of_an_earlier_one_there(
+    yard: Yard, state: TransferState
+) -> None:
+    made = yard.put(yard.bucket(**TWO), "x", DATA)
+    yard.work()
+    earlier = yard.copy_on(made, "far")
+    asked = replication.verify(earlier, reason="test")
+    Transfer.objects.filter(pk=asked.pk).update(state=state, not_before=timezone.now() + timedelta(days=1))
+    assert replicas.condemn(earlier, "a reader found it")
+    replication.settle(made)
+    yard.work()
+    copy = yard.copy_on(made, "far")
+    assert copy.pk != earlier.pk
+    yard.file(copy).write_bytes(b"!" + DATA[1:])
+    replication.verify(copy, reason="test")
+    yard.hurry()
+    yard.work()
+    assert Event.objects.filter(kind="replica.bad").count() == 2
+    assert yard.file(yard.copy_on(made, "far")).read_bytes() == DATA
 
 
 def test_the_last_copy_is_kept_even_if_it_is_damaged_and_taken_back_once_it_is_whole(yard: Yard) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, Offline
@@ -132,14 +132,35 @@ def test_what_a_drain_moved_counts_for_a_policy_that_names_the_drained_storage(y
     assert explain(made).next == ["Nothing: all that the policy asks for is done."]
 
 
-def test_nothing_is_begun_on_a_storage_that_was_drained_since_it_was_looked_at(yard: Yard) -> None:
+@pytest.mark.parametrize("state", [StorageState.DRAINED, StorageState.LOST])
+def test_nothing_is_begun_on_a_storage_that_was_drained_or_given_up_since_it_was_looked_at(
+    yard: Yard, state: StorageState
+) -> None:
     home = yard["home"]
     alias = aliases.create(yard.bucket(), [AliasSpec(AliasMode.WRITE, "x")])[0]
-    Storage.objects.filter(pk=home.pk).update(state=StorageState.DRAINED)
+    Storage.objects.filter(pk=home.pk).update(state=state)
     with pytest.raises(StorageClosed):
         reservations.reserve(alias, home, "k", uuid.uuid4(), 5, "")
     assert not Upload.objects.exists()
     yard.assert_all_is_counted()
+
+
+def test_an_upload_that_begins_while_a_drain_ends_is_moved_too(yard: Yard) -> None:
+    home, begun = yard["home"], list[Upload]()
+    alias = aliases.create(yard.bucket(), [AliasSpec(AliasMode.WRITE, "x")])[0]
+
+    def begin_behind_the_last_look(execute: Any, sql: str, *more: Any) -> Any:
+        result = execute(sql, *more)
+        if sql.startswith("SELECT") and "staging_cachedblock" in sql and "LIMIT 1" in sql and not begun:
+            begun.append(reservations.reserve(alias, home, "k", uuid.uuid4(), 5, ""))
+        return result
+
+    with connection.execute_wrapper(begin_behind_the_last_look):
+        drains.start(home, yard["far"])
+    assert yard["home"].state == StorageState.DRAINING, "an upload is on its way there"
+    reservations.drop(begun[0])
+    drains.sweep()
+    assert yard["home"].state == StorageState.DRAINED
 
 
 def test_a_copy_on_its_way_to_a_storage_that_is_drained_goes_on_to_the_other(yard: Yard) -> None:
@@ -217,6 +238,33 @@ def test_ephemeral_bytes_leave_a_storage_whatever_the_bucket_asks_for_the_others
     yard.work()
     drains.sweep()
     assert (yard["fast"].state, yard.where(made)) == (StorageState.DRAINED, {"far": "available"})
+
+
+def test_the_storages_of_a_node_go_where_their_copies_stay_apart(yard: Yard) -> None:
+    yard.bucket("safe", **TWO)
+    yard.storages["cold"] = yard._storage("cold", 2)
+    now = timezone.now()
+    node = Node.objects.create(name="alpha", url="http://127.0.0.1:1", started_at=now, seen_at=now, changed_at=now)
+    Storage.objects.filter(name="fast").update(tier=2)
+    Storage.objects.filter(name__in=["home", "far"]).update(node=node)
+    node_drains.start(node, yard.project)
+    assert {str(yard[name].drain_to) for name in ("home", "far")} == {"cold", "fast"}
+
+
+def test_what_a_checkpoint_holds_is_not_drained_to_where_nothing_persists(yard: Yard) -> None:
+    bucket = yard.bucket()
+    made = yard.put(bucket, "x", DATA)
+    checkpoint, _ = checkpoints.create(yard.project, CheckpointSpec("step", bucket, ""))
+    with pytest.raises(InvalidRequest) as refused:
+        drains.start(yard["home"], yard["fast"])
+    assert refused.value.fields["to"] == "checkpoints hold versions on home, and nothing persists there"
+    assert checkpoints.release(checkpoint)
+    drains.start(yard["home"], yard["fast"])
+    for _ in range(2):
+        yard.work()
+        drains.sweep()
+    assert yard["home"].state == StorageState.DRAINED
+    assert yard.where(made) == {"fast": "available"}
 
 
 def test_a_flush_that_ends_on_a_storage_whose_drain_is_given_up_leaves_nothing_dirty(yard: Yard) -> None:

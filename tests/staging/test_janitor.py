@@ -1,6 +1,7 @@
 """After a crash at any point the janitor adopts what was whole and removes what was not, once."""
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,14 +10,33 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from adapters.errors import Offline
-from staging import aliases, janitor, objects, placement, replicas, reservations, retiring, writing
+from staging import (
+    aliases,
+    checkpoint_work,
+    checkpoints,
+    copy_jobs,
+    janitor,
+    objects,
+    placement,
+    replicas,
+    reservations,
+    retiring,
+    transfers,
+    unpacking_uploads,
+    writing,
+)
+from staging.archive_limits import Limits
+from staging.checkpoints import CheckpointSpec
+from staging.copy_specs import CopySpec
 from staging.models import Alias, Event, IdempotencyKey, Object, Storage, Upload
-from staging.states import AliasMode, OnExists
+from staging.states import AliasMode, CopyOnExists, CopyState, OnExists
 from staging.storages import adapter_for
+from staging.unpacking import Kind, unpack
 from staging.writing import Offer
 from tests.place import Place
 from tests.servers.faulty import Faults
 from tests.staging.bodies import KEY, Body, put
+from tests.staging.packing import tar
 from tests.wire.desk import sha256
 
 DATA = b"what a crashed writer left" * 1000
@@ -211,6 +231,64 @@ def test_what_was_acknowledged_once_more_since_is_not_replaced(place: Place, on_
     assert place.sweep().removed == 1
     assert Object.objects.get().sha256 == sha256(b"right")
     place.assert_nothing_is_left()
+
+
+def by_an_archive(place: Place, on_exists: OnExists) -> bool:
+    alias = place.alias("d/", AliasMode.WRITE_PREFIX, on_exists=on_exists)
+    files = unpack(Body(tar({"x.bin": b"right"})), Kind.TAR, Limits(), prefix="d/", folder=place.root)
+    return unpacking_uploads.receive(alias, "d/", files).replayed
+
+
+def by_a_copy(place: Place, on_exists: OnExists) -> bool:
+    put(place, b"right", key="from")
+    spec = CopySpec(place.managed, "from", place.managed, KEY, on_exists=CopyOnExists(on_exists))
+    return copy_jobs.create(place.project, spec).state == CopyState.DONE
+
+
+def by_a_copy_of_bytes(place: Place, on_exists: OnExists) -> bool:
+    (place.root / "from").write_bytes(b"right")
+    spec = CopySpec(place.mounted, "from", place.managed, KEY, on_exists=CopyOnExists(on_exists))
+    job = copy_jobs.create(place.project, spec)
+    copy_jobs.advance(str(job.pk))
+    transfers.run(str(job.transfers.get().pk))
+    (place.root / "from").unlink()
+    job.refresh_from_db()
+    return job.state == CopyState.DONE
+
+
+def by_a_copy_within(place: Place, on_exists: OnExists) -> bool:
+    """The source is known, and the storage copies it by itself."""
+    put(place, b"right", key="from", mounted=True)
+    spec = CopySpec(place.mounted, "from", place.managed, KEY, on_exists=CopyOnExists(on_exists))
+    job = copy_jobs.create(place.project, spec)
+    copy_jobs.advance(str(job.pk))
+    transfers.run(str(job.transfers.get().pk))
+    job.refresh_from_db()
+    return job.state == CopyState.DONE
+
+
+def by_a_restore(place: Place, on_exists: OnExists) -> bool:
+    Storage.objects.update(tier=2)
+    checkpoint, _ = checkpoints.create(place.project, CheckpointSpec("step", place.managed, KEY))
+    checkpoint_work.sweep()
+    checkpoint.refresh_from_db()
+    checkpoints.restore(checkpoint)
+    checkpoint_work.sweep()
+    checkpoint.refresh_from_db()
+    return checkpoint.restored_at is not None
+
+
+@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
+@pytest.mark.parametrize("on_exists", OnExists)
+@pytest.mark.parametrize("way", [by_an_archive, by_a_copy, by_a_copy_of_bytes, by_a_copy_within, by_a_restore])
+def test_what_was_acknowledged_once_more_another_way_is_not_replaced(
+    place: Place, way: Callable[[Place, OnExists], bool], on_exists: OnExists, noted: bool
+) -> None:
+    right = put(place, b"right").object
+    crashed(place, written=DATA, noted=noted, published=True, on_exists=OnExists.REPLACE)
+    assert way(place, on_exists)
+    assert place.sweep().adopted == 0
+    assert Object.objects.get(bucket=place.managed, key=KEY) == right
 
 
 def test_what_was_committed_before_is_replaced_by_what_a_crashed_writer_had_published(place: Place) -> None:

@@ -15,9 +15,9 @@ from django.db.models import F
 from adapters.base import ObjectStat
 from adapters.errors import Offline
 from adapters.local import LocalAdapter
-from staging import aliases, copying, orphans, placement, reservations, retiring, tally
+from staging import aliases, copying, orphans, placement, reading, reservations, retiring, tally
 from staging.alias_terms import AliasSpec
-from staging.errors import NoSpace
+from staging.errors import NoSpace, ObjectLost
 from staging.models import Event, Object, Replica, Storage
 from staging.orphans import Report
 from staging.states import AliasMode, ReplicaState
@@ -184,6 +184,17 @@ def test_a_lost_copy_is_condemned_and_made_anew(yard: Yard, damage: str) -> None
     yard.work()
     assert yard.where(made) == {"home": "available", "far": "available"}
     assert yard.file(yard.copy_on(made, "far")).read_bytes() == DATA
+    yard.assert_all_is_counted()
+
+
+def test_ephemeral_bytes_that_are_gone_are_told_to_be_lost_for_good(yard: Yard) -> None:
+    bucket = yard.bucket(write="ephemeral", lands_on="fast", spill=False)
+    made = yard.put(bucket, "x", DATA)
+    yard.file(yard.copy_on(made, "fast")).unlink()
+    orphans.act(yard["fast"])
+    with pytest.raises(ObjectLost):
+        reading.find(aliases.create(bucket, [AliasSpec(AliasMode.READ, "x")])[0])
+    yard.work()
     yard.assert_all_is_counted()
 
 

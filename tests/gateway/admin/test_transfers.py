@@ -8,7 +8,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from staging.models import Membership, Object, Transfer
+from staging import chores
+from staging.models import Chore, Membership, Object, Transfer
 from staging.states import Role
 from tests.gateway.admin.conftest import People, page
 from tests.gateway.conftest import Lab
@@ -139,3 +140,15 @@ def test_the_dashboard_leads_to_all_that_failed(lab: Lab, other: Lab, people: Pe
     assert listed.count("data/failed-") >= 10
     assert "data/waiting" not in listed
     assert "theirs" not in listed
+
+
+def test_superusers_are_told_what_failed_unexpectedly_in_a_sweep(lab: Lab, people: People) -> None:
+    with chores.apart("drains.move", "an id"):
+        raise KeyError("nobody thought of that")
+    told = "drains.move failed unexpectedly"
+    shown = people.root.get("/admin/")
+    assert told in shown
+    assert "KeyError an id" in shown
+    assert told not in people.viewer.get("/admin/")
+    Chore.objects.update(begun_at=timezone.now() - timedelta(hours=2))
+    assert told not in people.root.get("/admin/")
