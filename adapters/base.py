@@ -63,6 +63,13 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class Unnamed:
+    """What a scan meets under a name that no key can have; ``key`` shows it to people and names nothing."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unfinished:
     """An unfinished write as a listing finds it; ``modified`` is when the storage was last told of it."""
 
@@ -107,6 +114,10 @@ class Field:
     default: str | int | bool | None = None
     secret: bool = False
     choices: tuple[str, ...] = ()
+
+
+#: What a scan gives.
+Listed = ObjectStat | Prefix | Unnamed
 
 
 class ReadStream(ABC):
@@ -246,10 +257,11 @@ class Adapter(ABC):
         """Remove the object; a missing one is success."""
 
     @abstractmethod
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Everything whose key starts with ``prefix`` and is greater than ``after``, ordered by the key's UTF-8 bytes.
 
-        With ``recursive`` false, keys that hold a ``/`` behind the prefix are folded into one Prefix each.
+        With ``recursive`` false, keys that hold a ``/`` behind the prefix are folded into one Prefix each. An object
+        or a folder that no key can name is told as Unnamed, so that nobody takes what is listed for all.
         Unfinished writes are never listed. Constant memory in the number of folders' siblings at least.
         """
 

@@ -50,8 +50,9 @@ class Member:
 def members(read: Callable[[int], bytes]) -> Iterator[Member]:
     """The resources of a multistatus, one by one as ``read(max_bytes)`` brings them (RFC 4918, section 14.16).
 
-    Members whose address is not UTF-8, or that the server could not look at, are left out. Raises HttpBroken for what
-    is no well-formed multistatus, declares a document type, or is too long for what it says.
+    Members that the server could not look at are left out; what is not UTF-8 in an address is there as
+    ``surrogateescape`` has it. Raises HttpBroken for what is no well-formed multistatus, declares a document type, or
+    is too long for what it says.
     """
     document = _Multistatus()
     unread = 0
@@ -150,11 +151,8 @@ class _Multistatus:
 
 
 def _path(href: str) -> str:
-    """The decoded path of an address; empty where it is none, or not UTF-8."""
+    """The decoded path of an address; empty where it is none."""
     match = _HREF.fullmatch(href)
     if match is None:
         return ""
-    try:
-        return unquote_to_bytes(match["path"]).decode().rstrip("/") or "/"
-    except UnicodeDecodeError:
-        return ""
+    return unquote_to_bytes(match["path"]).decode(errors="surrogateescape").rstrip("/") or "/"

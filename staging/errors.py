@@ -93,6 +93,13 @@ class ObjectUnavailable(StagingError):
     hint = "An operator can see in the admin which storages are affected."
 
 
+class NameUnusable(StagingError):
+    """What was to be listed holds a file whose name no key can have, so that nobody could get all of it."""
+
+    code = "name_unusable"
+    hint = "Rename it on the storage; aliases and copies of the other files, one by one, work all the same."
+
+
 class ObjectLost(StagingError):
     """Every copy of the object is gone for good."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters import errors, registry
-from adapters.base import Adapter, ReportsSpace, WriteMode
+from adapters.base import Adapter, ReportsSpace, Unnamed, WriteMode
 from adapters.errors import AccessDenied, AlreadyExists, InvalidKey, NotFound, Offline, VersionChanged, WriteLost
 from adapters.local import LocalAdapter
 from adapters.rooted import Root
@@ -202,14 +202,25 @@ def test_what_is_neither_file_nor_folder_is_no_object_and_holds_nobody_up(local:
     assert keys(local, "") == []
 
 
-def test_scan_leaves_out_names_that_are_no_keys(local: LocalAdapter, root: Path) -> None:
+def test_scan_tells_what_no_key_can_name_and_leaves_out_what_is_no_object(local: LocalAdapter, root: Path) -> None:
     for name in (b"\xff\xfe", b"line\nbreak", b"x" * 230, b"." + b"x." + b"0" * 32 + b".partial"):
         Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
-    (root / "dangling").symlink_to("nowhere")
-    (root / "round").symlink_to("round")
+    for name, target in (("dangling", "nowhere"), ("round", "round"), ("a\tlink", "nowhere"), ("a\tround", "a\tround")):
+        (root / name).symlink_to(target)
+    os.mkfifo(root / "a\tpipe")
+    Path(os.fsdecode(os.fsencode(root) + b"/folder\xff")).mkdir()
+    Path(os.fsdecode(os.fsencode(root) + b"/folder\xff/object")).touch()
     store(local, "object", b"")
-    assert keys(local, "") == ["object"]
-    assert keys(local, "", recursive=False) == ["object"]
+    store(local, "\\xff", b"named so")
+    unnamed = [Unnamed("\\xff\\xfe"), Unnamed("folder\\xff"), Unnamed("line\\x0abreak"), Unnamed("x" * 230)]
+    for recursive in (True, False):
+        found = list(local.scan("", recursive=recursive))
+        assert [item for item in found if isinstance(item, Unnamed)] == unnamed
+        assert [item.key for item in found if not isinstance(item, Unnamed)] == ["\\xff", "object"]
+        assert [item.key for item in found] == sorted(item.key for item in found)
+        for at, item in enumerate(found):
+            assert list(local.scan("", after=item.key, recursive=recursive)) == found[at + 1 :]
+    assert list(local.scan("folder")) == unnamed[1:2]
 
 
 def test_root_that_is_gone_is_offline_and_never_an_object_not_found(local: LocalAdapter, root: Path) -> None:

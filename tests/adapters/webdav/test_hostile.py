@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from adapters.base import Adapter, WriteMode
+from adapters.base import Adapter, ObjectStat, Unnamed, WriteMode
 from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable, VersionChanged
 from adapters.testkit import AdapterContract
 from adapters.web_errors import HttpBroken
@@ -96,7 +96,9 @@ def test_member_whose_address_lies_elsewhere_names_no_key() -> None:
         response("/.name.0123456789abcdef0123456789abcdef.partial"),
     )
     with Scripted(lambda _: Said(207, found)) as server, closing(adapter_of(server)) as adapter:
-        assert [item.key for item in adapter.scan()] == ["fine", "other host"]
+        found = list(adapter.scan())
+        assert [item.key for item in found if isinstance(item, ObjectStat)] == ["fine", "other host"]
+        assert [item.key for item in found if isinstance(item, Unnamed)] == ["\\xff", "line\\x0abreak"]
         # Only the one server was ever asked, and only for its root.
         assert {(asked.method, asked.path) for asked in server.asked} == {("PROPFIND", "/")}
 

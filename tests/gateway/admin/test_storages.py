@@ -1,5 +1,6 @@
 """Storages and their credentials in the admin: forms from the adapters' own words, secrets that never come back."""
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -223,10 +224,13 @@ def test_browsing_shows_folders_and_files_and_leads_to_an_alias(
     transactional_db: None, lab: Lab, people: People
 ) -> None:
     (lab.root / "in" / "ü b.txt").write_text("x")
+    (lab.root / "in" / os.fsdecode(b"broken\xff")).write_text("x")
     address = page("storage", "browse", lab.storage.pk)
     assert "?prefix=in%2F" in people.viewer.get(address)
     listed = people.operator.get(f"{address}?prefix=in/")
     assert "ü b.txt" in listed
+    assert "No key can have this name" in listed
+    assert "broken\\xff" in listed
     assert "Make an alias" in listed
     assert "Make an alias" not in people.viewer.get(f"{address}?prefix=in/")
     assert "Nothing is here" in people.viewer.get(f"{address}?prefix=nowhere/")
