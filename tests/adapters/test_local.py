@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -196,9 +197,14 @@ def test_key_below_an_object_is_missing_for_reading_and_refused_for_writing(loca
 
 def test_what_is_neither_file_nor_folder_is_no_object_and_holds_nobody_up(local: LocalAdapter, root: Path) -> None:
     os.mkfifo(root / "pipe")
-    for call in (local.stat, local.open_read):
-        with pytest.raises(NotFound):
-            call("pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        folder = os.open(root, os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{folder}/socket")  # Its own path may be too long for a socket.
+        os.close(folder)
+        for call in (local.stat, local.open_read):
+            for key in ("pipe", "socket"):
+                with pytest.raises(NotFound):
+                    call(key)
     assert keys(local, "") == []
 
 

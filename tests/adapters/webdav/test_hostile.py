@@ -103,6 +103,33 @@ def test_member_whose_address_lies_elsewhere_names_no_key() -> None:
         assert {(asked.method, asked.path) for asked in server.asked} == {("PROPFIND", "/")}
 
 
+def test_a_server_that_takes_no_chunks_and_says_so_as_http_wants_it_replaces_what_is_declared() -> None:
+    lies: dict[str, bytes] = {}
+
+    def answer(asked: Asked) -> Said:
+        if asked.method == "PUT" and "transfer-encoding" in asked.headers:
+            return Said(501)  # RFC 9112, section 6.1
+        if asked.method == "PUT":
+            lies[asked.path] = asked.body
+            return Said(201)
+        if asked.method == "DELETE":
+            lies.pop(asked.path, None)
+            return Said(204)
+        if asked.method == "MOVE":
+            lies["/key"] = lies.pop(asked.path)
+            return Said(201)
+        if asked.path not in lies:
+            return Said(404) if asked.path != "/" else Said(207, multistatus(response("/")))
+        if asked.method == "PROPFIND":
+            size = f"<D:getcontentlength>{len(lies[asked.path])}</D:getcontentlength>"
+            return Said(207, multistatus(response(asked.path, size)))
+        return Said(200, lies[asked.path])
+
+    with Scripted(answer) as server, closing(adapter_of(server)) as adapter:
+        AdapterContract.store(adapter, "key", b"the new one", mode=WriteMode.REPLACE)
+        assert lies == {"/key": b"the new one"}
+
+
 def test_listing_of_another_folder_is_refused() -> None:
     found = multistatus(response("/inside/"), response("/inside/x"))
     with Scripted(lambda _: Said(207, found)) as server:
