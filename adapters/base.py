@@ -63,10 +63,17 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
-class Unnamed:
-    """What a scan meets under a name that no key can have; ``key`` shows it to people and names nothing."""
+class Unreachable:
+    """What a scan meets and nobody can read by any key, and ``why``; ``key`` shows it to people and names nothing."""
 
     key: str
+    why: str
+
+
+#: Why, of a name that is not UTF-8, holds a control character or is too long.
+NO_KEY = "no key can have this name"
+#: Why, of a link to a file elsewhere.
+LEADS_OUT = "it is a symbolic link that leads out of the storage's root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ class Field:
 
 
 #: What a scan gives.
-Listed = ObjectStat | Prefix | Unnamed
+Listed = ObjectStat | Prefix | Unreachable
 
 
 class ReadStream(ABC):
@@ -261,8 +268,9 @@ class Adapter(ABC):
         """Everything whose key starts with ``prefix`` and is greater than ``after``, ordered by the key's UTF-8 bytes.
 
         With ``recursive`` false, keys that hold a ``/`` behind the prefix are folded into one Prefix each. An object
-        or a folder that no key can name is told as Unnamed, so that nobody takes what is listed for all.
-        Unfinished writes are never listed. Constant memory in the number of folders' siblings at least.
+        or a folder that no key can name is told as Unreachable, as is a link to a file outside the root, so that nobody
+        takes what is listed for all. Unfinished writes are never listed. Constant memory in the number of folders'
+        siblings at least.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ import errno
 import stat
 from datetime import UTC, datetime
 
-from adapters.base import ObjectStat, Unnamed
+from adapters.base import ObjectStat, Unreachable
 from adapters.errors import AlreadyExists, InvalidKey
 from adapters.gfal_client import GfalProcess
 from adapters.gfal_errors import error_code
@@ -84,15 +84,15 @@ def list_folder(process: GfalProcess, folder: str) -> Entries:
     return list(process.names(process.endpoint.url(folder.rstrip("/"))))
 
 
-def list_keys(process: GfalProcess, folder: str) -> list[tuple[str, Look | Unnamed]]:
+def list_keys(process: GfalProcess, folder: str) -> list[tuple[str, Look | Unreachable]]:
     """The objects of a folder and, with a ``/`` behind them, its folders, in the order of a scan.
 
     What is neither file nor folder does not count.
     """
-    found: list[tuple[str, Look | Unnamed]] = []
+    found: list[tuple[str, Look | Unreachable]] = []
     for name, look in list_folder(process, folder):
         key = named(folder, name)
-        if isinstance(key, Unnamed):
+        if isinstance(key, Unreachable):
             if is_file(look) or stat.S_ISDIR(look.mode):
                 found.append((key.key, key))
         elif key is None:

@@ -17,7 +17,7 @@ from adapters.base import (
     ReadStream,
     Traits,
     Unfinished,
-    Unnamed,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -260,7 +260,7 @@ class IrodsAdapter(Adapter):
             self._pool, connection, descriptor, token, offset=offset, remove=self.abort_write, writers=self._writers
         )
 
-    def _listed(self, folder: str) -> list[tuple[str, Replica | Unnamed | None]]:
+    def _listed(self, folder: str) -> list[tuple[str, Replica | Unreachable | None]]:
         """A folder's entries; none where it is missing."""
         with self._connected(folder) as connection:
             entries = list_folder(connection, folder)

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from irods.models import Collection, DataObject, Resource
 
-from adapters.base import Checksum, ObjectStat, Unnamed
+from adapters.base import Checksum, ObjectStat, Unreachable
 from adapters.errors import AdapterError, InvalidKey, Offline, Unavailable
 from adapters.irods_connection import IrodsConnection, quoted
 from adapters.irods_errors import ProtocolBroken
@@ -141,11 +141,11 @@ def partials_in(connection: IrodsConnection, folder: str, name: str) -> list[str
     return [row[0] for row in connection.query([DataObject.name], conditions)]
 
 
-def list_folder(connection: IrodsConnection, folder: str) -> list[tuple[str, Replica | Unnamed | None]]:
+def list_folder(connection: IrodsConnection, folder: str) -> list[tuple[str, Replica | Unreachable | None]]:
     """The keys of a folder's objects with a good replica of each, and its folders with a ``/`` behind, in order.
 
     ``folder`` is empty for the root or ends in ``/``. An object of which no replica is good is there with another one,
-    lest it seems to be missing, and one that is just being replaced is there. What no key names is an Unnamed.
+    lest it seems to be missing, and one that is just being replaced is there. What no key names is an Unreachable.
     """
     path = connection.path(folder.rstrip("/"))
     found: dict[str, Replica] = {}
@@ -158,7 +158,7 @@ def list_folder(connection: IrodsConnection, folder: str) -> list[tuple[str, Rep
     for row in connection.query([Collection.name], {Collection.parent_name: quoted("=", path)}):
         name = row[0].removeprefix(f"{path}/")
         if name != row[0] and (key := _named(folder + name, connection.storage)):
-            present |= {key.key: key} if isinstance(key, Unnamed) else {f"{key}/": None}
+            present |= {key.key: key} if isinstance(key, Unreachable) else {f"{key}/": None}
     # Python orders text by code point, which is the order of its UTF-8 bytes.
     return sorted(present.items(), key=lambda entry: entry[0])
 
@@ -193,12 +193,12 @@ def _replica(row: list[str]) -> Replica:
     return Replica(f"{collection}/{name}", data_id, number, status, int(size), modified_s, checksum)
 
 
-def _keys(found: Mapping[str, Replica], storage: str) -> dict[str, Replica | Unnamed | None]:
+def _keys(found: Mapping[str, Replica], storage: str) -> dict[str, Replica | Unreachable | None]:
     """Without unfinished writes; what was set aside stands for its object until that is there."""
-    keys: dict[str, Replica | Unnamed | None] = {}
+    keys: dict[str, Replica | Unreachable | None] = {}
     for path, replica in found.items():
         key = _named(path, storage)
-        keys |= {key.key: key} if isinstance(key, Unnamed) else {key: replica} if key else {}
+        keys |= {key.key: key} if isinstance(key, Unreachable) else {key: replica} if key else {}
     for key, replica in found.items():
         folder, _, name = key.rpartition("/")
         target = name[1:-41]
@@ -208,6 +208,6 @@ def _keys(found: Mapping[str, Replica], storage: str) -> dict[str, Replica | Unn
     return keys
 
 
-def _named(path: str, storage: str) -> str | Unnamed | None:
+def _named(path: str, storage: str) -> str | Unreachable | None:
     folder, slash, name = path.rpartition("/")
     return named(folder + slash, name, lambda key: check_name(check_key(key), storage=storage))

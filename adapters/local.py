@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from adapters import local_check
 from adapters.base import (
+    LEADS_OUT,
     Adapter,
     CheckStep,
     Field,
@@ -20,7 +21,7 @@ from adapters.base import (
     ReadStream,
     Traits,
     Unfinished,
-    Unnamed,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -33,7 +34,7 @@ from adapters.errors import (
     WriteLost,
 )
 from adapters.keys import partial_token
-from adapters.local_folder import all_in, names_in
+from adapters.local_folder import all_in, is_file, names_in
 from adapters.local_streams import LocalRead, LocalWrite, file_name, stat_from
 from adapters.rooted import Root
 from adapters.tokens import WriteToken
@@ -235,10 +236,10 @@ class LocalAdapter(Adapter):
             return
         try:
             for found in names_in(self._root, fd, folder):
-                key = found.key if isinstance(found, Unnamed) else found
+                key = found.key if isinstance(found, Unreachable) else found
                 if not key.startswith(prefix):
                     continue
-                if isinstance(found, Unnamed):
+                if isinstance(found, Unreachable):
                     if key > after:
                         yield found
                 elif not key.endswith("/"):
@@ -252,14 +253,16 @@ class LocalAdapter(Adapter):
         finally:
             os.close(fd)
 
-    def _listed(self, fd: int, key: str) -> ObjectStat | None:
+    def _listed(self, fd: int, key: str) -> ObjectStat | Unreachable | None:
         """The stat of a folder's entry; None for what is no object, or is none any more."""
         try:
             found = os.stat(file_name(key), dir_fd=fd, follow_symlinks=False)
             if modes.S_ISLNK(found.st_mode):
                 return self.stat(key)
-        except (FileNotFoundError, NotFound, InvalidKey):
+        except (FileNotFoundError, NotFound):
             return None
+        except InvalidKey:
+            return Unreachable(key, LEADS_OUT) if is_file(fd, key) else None
         except OSError as exc:
             raise self._root.error_from(exc, key=key) from exc
         return stat_from(key, found) if modes.S_ISREG(found.st_mode) else None

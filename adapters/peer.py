@@ -15,7 +15,7 @@ from adapters.base import (
     ReadStream,
     Traits,
     Unfinished,
-    Unnamed,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -146,8 +146,8 @@ class PeerAdapter(Adapter):
                 raise
 
     def _item(self, told: Mapping[str, Any], prefix: str) -> Listed:
-        if "unnamed" in told:
-            return Unnamed(str(told["unnamed"]))
+        if "unreachable" in told:
+            return Unreachable(str(told["unreachable"]), str(told.get("why", "")))
         return Prefix(str(told["prefix"])) if "prefix" in told else self._stat(told, prefix)
 
     def _stat(self, told: Mapping[str, Any], key: str) -> ObjectStat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.base import Listed, ObjectStat, Prefix, Unnamed
+from adapters.base import NO_KEY, Listed, ObjectStat, Prefix, Unreachable
 from adapters.errors import InvalidKey
 from adapters.keys import check_key, is_partial, shown
 
@@ -23,4 +23,4 @@ def listed(item: ObjectStat | Prefix) -> Listed | None:
         return item
     if isinstance(item, ObjectStat) and key.endswith("/") and not item.size:
         return None
-    return None if is_object and is_partial(key.rpartition("/")[2]) else Unnamed(shown(key))
+    return None if is_object and is_partial(key.rpartition("/")[2]) else Unreachable(shown(key), NO_KEY)

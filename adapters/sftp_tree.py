@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from datetime import UTC, datetime
 
-from adapters.base import ObjectStat, Unnamed
+from adapters.base import LEADS_OUT, ObjectStat, Unreachable
 from adapters.errors import InvalidKey
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_messages import Attributes, Code, Kind, Reply, SftpStatus
@@ -98,16 +98,17 @@ def list_folder(connection: SftpConnection, folder: str) -> Entries:
     return found
 
 
-def list_keys(connection: SftpConnection, folder: str) -> list[tuple[str, Attributes | Unnamed]]:
+def list_keys(connection: SftpConnection, folder: str) -> list[tuple[str, Attributes | Unreachable]]:
     """The objects of a folder and, with a ``/`` behind them, its folders, in the order of a scan.
 
-    Links to files below the root count as objects; links to folders, and those that no key can name, do not count.
+    Links to files below the root count as objects, and links to files elsewhere are told as Unreachable; links to
+    folders, and those that no key can name, do not count.
     """
-    found: list[tuple[str, Attributes | Unnamed]] = []
+    found: list[tuple[str, Attributes | Unreachable]] = []
     links = []
     for name, attributes in list_folder(connection, folder):
         key = named(folder, name)
-        if isinstance(key, Unnamed):
+        if isinstance(key, Unreachable):
             if attributes.is_file or attributes.is_folder:
                 found.append((key.key, key))
         elif key is None:
@@ -133,15 +134,16 @@ def _next_names(connection: SftpConnection, handle: bytes) -> list[tuple[bytes, 
         raise
 
 
-def _resolve(connection: SftpConnection, keys: list[str]) -> Entries:
+def _resolve(connection: SftpConnection, keys: list[str]) -> list[tuple[str, Attributes | Unreachable]]:
     wire = connection.wire
     paths = [connection.root + key.encode() for key in keys]
     replies = wire.gather(*(wire.ask(kind, path) for path in paths for kind in (Kind.REALPATH, Kind.STAT)))
-    found = []
+    found: list[tuple[str, Attributes | Unreachable]] = []
     for key, real, target in zip(keys, replies[::2], replies[1::2], strict=True):
         try:
-            if _is_inside(connection, real.path()) and (attributes := target.attributes()).is_file:
-                found.append((key, attributes))
+            if (attributes := target.attributes()).is_file:
+                is_inside = _is_inside(connection, real.path())
+                found.append((key, attributes if is_inside else Unreachable(key, LEADS_OUT)))
         except SftpStatus:
             continue  # It leads nowhere.
     return found

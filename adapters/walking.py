@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from adapters.base import Listed, ObjectStat, Prefix, Unfinished, Unnamed
+from adapters.base import NO_KEY, Listed, ObjectStat, Prefix, Unfinished, Unreachable
 from adapters.errors import InvalidKey
 from adapters.keys import check_key, partial_of, shown
 from adapters.tokens import WriteToken
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def walk(
-    list_folder: Callable[[str], Iterable[tuple[str, T | Unnamed | None]]],
+    list_folder: Callable[[str], Iterable[tuple[str, T | Unreachable | None]]],
     describe: Callable[[str, T], ObjectStat],
     *,
     prefix: str,
@@ -27,14 +27,14 @@ def walk(
 
     ``list_folder`` gives the keys in a folder (empty, or ending in ``/``) in their order, those of folders with a
     ``/`` at their end, each with what ``describe`` makes a stat of; of a folder that may be None. What no key names is
-    an Unnamed with its own ``key``.
+    an Unreachable with its own ``key``.
     """
 
     def below(folder: str) -> Iterator[Listed]:
         for key, told in list_folder(folder):
             if not key.startswith(prefix):
                 continue
-            if isinstance(told, Unnamed):
+            if isinstance(told, Unreachable):
                 if key > after:
                     yield told
             elif not key.endswith("/") and told is not None:
@@ -59,15 +59,15 @@ class Entry:
     modified: datetime | None
 
 
-def named(folder: str, name: str, check: Callable[[str], str] = check_key) -> str | Unnamed | None:
-    """The key of what a folder holds under this name; Unnamed where it can have none, None of an unfinished write.
+def named(folder: str, name: str, check: Callable[[str], str] = check_key) -> str | Unreachable | None:
+    """The key of what a folder holds under this name; Unreachable where it can have none, None of an unfinished write.
 
     ``check`` raises InvalidKey for what is no key.
     """
     try:
         return check(folder + name)
     except InvalidKey:
-        return None if partial_of(name) or name in (".", "..") else Unnamed(shown(folder + name))
+        return None if partial_of(name) or name in (".", "..") else Unreachable(shown(folder + name), NO_KEY)
 
 
 def walk_unfinished(list_folder: Callable[[str], Iterable[Entry]], folder: str) -> Iterator[Unfinished]:

@@ -16,7 +16,7 @@ from adapters.base import (
     ReadStream,
     Traits,
     Unfinished,
-    Unnamed,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -155,7 +155,7 @@ class WebDavAdapter(Adapter):
             key = listed.key
             if not key.startswith(prefix):
                 continue
-            if isinstance(listed, Unnamed):
+            if isinstance(listed, Unreachable):
                 if key > after:
                     yield listed
             elif listed.told is not None or not recursive:

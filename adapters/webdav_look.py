@@ -9,7 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from adapters.base import Listed, Prefix, Unnamed
+from adapters.base import Listed, Prefix, Unreachable
 from adapters.errors import NotFound, Offline
 from adapters.walking import Entry, named
 from adapters.web_client import Exchange, WebClient
@@ -78,13 +78,13 @@ class WebDavLook:
             found = list(islice(members(exchange.read), _MOST_FOR_ONE))
         return found[0].free_bytes if found else None
 
-    def list_keys(self, folder: str, *, after: str = "") -> Iterator[Found | Unnamed]:
+    def list_keys(self, folder: str, *, after: str = "") -> Iterator[Found | Unreachable]:
         """The objects and folders in a folder, whose key ends in ``/`` or is empty, in the order of their keys.
 
         What no key names is among them. Those that are greater than ``after``, or hold it; nothing where the folder is
         missing. No connection is held between two of them.
         """
-        found: list[Found | Unnamed] = []
+        found: list[Found | Unreachable] = []
         while True:
             last = found[-1].key if found else ""
             with translated(self.storage, folder):
@@ -166,10 +166,10 @@ class WebDavLook:
             # A server behind a proxy that changes paths: no name of it could be trusted to be that of a key.
             raise HttpBroken("the server lists addresses that do not lie below the storage's url")
 
-    def _listed(self, folder: str, after: str) -> Iterator[Found | Unnamed]:
+    def _listed(self, folder: str, after: str) -> Iterator[Found | Unreachable]:
         for name, member, asked_at in self._members(folder):
             key = named(folder, name)
-            if isinstance(key, Unnamed):
+            if isinstance(key, Unreachable):
                 if key.key > after:
                     yield key
             elif key is None:

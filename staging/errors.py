@@ -93,11 +93,11 @@ class ObjectUnavailable(StagingError):
     hint = "An operator can see in the admin which storages are affected."
 
 
-class NameUnusable(StagingError):
-    """What was to be listed holds a file whose name no key can have, so that nobody could get all of it."""
+class FolderIncomplete(StagingError):
+    """What was to be listed holds something that nobody can read by any key, so that nobody could get all of it."""
 
-    code = "name_unusable"
-    hint = "Rename it on the storage; aliases and copies of the other files, one by one, work all the same."
+    code = "folder_incomplete"
+    hint = "Put it right on the storage; aliases and copies of the other files, one by one, work all the same."
 
 
 class ObjectLost(StagingError):

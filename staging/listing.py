@@ -9,11 +9,11 @@ from typing import Never
 import structlog
 from django.db import connection
 
-from adapters.base import Listed, Prefix, Unnamed
+from adapters.base import Listed, Prefix, Unreachable
 from adapters.errors import InvalidKey
 from adapters.keys import check_prefix
 from staging.connections import release
-from staging.errors import InvalidRequest, NameUnusable
+from staging.errors import FolderIncomplete, InvalidRequest
 from staging.models import Bucket, Object
 from staging.models.fields import behind
 from staging.placement import MANAGED_FOLDER
@@ -22,8 +22,8 @@ from staging.storages import adapter_for
 
 #: The most entries of one page.
 MAX_PAGE = 1000
-#: So many names that no key can have are told of a page.
-_MOST_UNNAMED = 20
+#: So many names that nothing can be read from are told of a page.
+_MOST_TOLD = 20
 
 log = structlog.get_logger(__name__)
 
@@ -45,13 +45,13 @@ class Entry:
 class Page:
     """Objects and folded prefixes, each in order. ``after`` is where the next page begins; empty at the end.
 
-    ``unnamed`` shows the first names among them, of files and folders, that no key can have.
+    ``unreachable`` shows the first names among them that nothing can be read from, each with why.
     """
 
     objects: list[Entry]
     prefixes: list[str]
     after: str
-    unnamed: list[str] = field(default_factory=list)
+    unreachable: dict[str, str] = field(default_factory=dict)
 
 
 def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str = "", limit: int = 100) -> Page:
@@ -67,9 +67,9 @@ def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str =
     except InvalidKey as exc:
         raise InvalidRequest("The prefix is not valid.", fields={"prefix": exc.detail}) from exc
     size = max(1, min(limit, MAX_PAGE))
-    unnamed: list[str] = []
+    unreachable: dict[str, str] = {}
     if bucket.mounted:
-        found = _mounted(bucket, prefix, after, size + 1, unnamed, folded=folded)
+        found = _mounted(bucket, prefix, after, size + 1, unreachable, folded=folded)
     else:
         found = (_folded if folded else _flat)(bucket, prefix, after, size + 1)
     shown = found[:size]
@@ -77,23 +77,23 @@ def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str =
         objects=[entry for entry in shown if isinstance(entry, Entry)],
         prefixes=[entry for entry in shown if isinstance(entry, str)],
         after=_name(shown[-1]) if len(found) > size else "",
-        unnamed=unnamed,
+        unreachable=unreachable,
     )
 
 
 def whole_page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str = "", limit: int = 100) -> Page:
-    """The same for whoever means to get all that is there. Raises NameUnusable where that cannot be."""
+    """The same for whoever means to get all that is there. Raises FolderIncomplete where that cannot be."""
     found = page(bucket, prefix, folded=folded, after=after, limit=limit)
-    for name in found.unnamed:
-        refuse_unnamed(bucket, name)
+    for name, why in found.unreachable.items():
+        refuse_incomplete(bucket, name, why)
     return found
 
 
-def refuse_unnamed(bucket: Bucket, name: str) -> Never:
-    """Raises NameUnusable, which shows the name to whoever has to do something about it."""
+def refuse_incomplete(bucket: Bucket, name: str, why: str) -> Never:
+    """Raises FolderIncomplete, which shows the name to whoever has to do something about it."""
     storage = bucket.storage.name
-    log.warning("storage.name_unusable", storage=storage, name=name)
-    raise NameUnusable(f"The storage {storage} holds {name!r}, a name that no key can have.")
+    log.warning("storage.folder_incomplete", storage=storage, name=name, why=why)
+    raise FolderIncomplete(f"Of what is in {name!r} on the storage {storage} nothing can be staged: {why}.")
 
 
 def _name(entry: Entry | str) -> str:
@@ -168,16 +168,17 @@ def _entry(row: Object) -> Entry:
 
 
 def _mounted(
-    bucket: Bucket, prefix: str, after: str, count: int, unnamed: list[str], *, folded: bool
+    bucket: Bucket, prefix: str, after: str, count: int, unreachable: dict[str, str], *, folded: bool
 ) -> list[Entry | str]:
-    """Straight from the storage. The first names that no key can have are added to ``unnamed``."""
+    """Straight from the storage. The first names from which nothing can be read are added to ``unreachable``."""
     root = bucket.prefix
     entries: list[Entry | str] = []
     with closing(_visible(bucket, f"{root}{prefix}", after and f"{root}{after}", recursive=not folded)) as found:
         for seen in found:
             key = seen.key.removeprefix(root)
-            if isinstance(seen, Unnamed):
-                unnamed += [key][: _MOST_UNNAMED - len(unnamed)]
+            if isinstance(seen, Unreachable):
+                if len(unreachable) < _MOST_TOLD:
+                    unreachable[key] = seen.why
                 continue
             entries.append(key if isinstance(seen, Prefix) else Entry(key, seen.size, seen.modified))
             if len(entries) == count:

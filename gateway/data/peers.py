@@ -175,7 +175,7 @@ def _scan(adapter: Adapter, question: Question) -> dict[str, Any]:
 def _listed(item: Listed) -> dict[str, Any]:
     if isinstance(item, ObjectStat):
         return told(item)
-    return {"prefix" if isinstance(item, Prefix) else "unnamed": item.key}
+    return {"prefix": item.key} if isinstance(item, Prefix) else {"unreachable": item.key, "why": item.why}
 
 
 def _check(adapter: Adapter, _question: Question) -> dict[str, Any]:

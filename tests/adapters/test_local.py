@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters import errors, registry
-from adapters.base import Adapter, ReportsSpace, Unnamed, WriteMode
+from adapters.base import LEADS_OUT, NO_KEY, Adapter, ObjectStat, ReportsSpace, Unreachable, WriteMode
 from adapters.errors import AccessDenied, AlreadyExists, InvalidKey, NotFound, Offline, VersionChanged, WriteLost
 from adapters.local import LocalAdapter
 from adapters.rooted import Root
@@ -74,6 +74,13 @@ def test_unfinished_write_lies_beside_its_target_as_a_partial(local: LocalAdapte
     assert os.listdir(root / "d") == ["object"]
 
 
+def test_scan_tells_linked_files_outside_of_the_root(local: LocalAdapter, outside: Path, root: Path) -> None:
+    (root / "file").symlink_to(outside / "secret")
+    (root / "gone").symlink_to(outside / "gone")
+    assert list(local.scan("")) == [Unreachable("file", LEADS_OUT)]
+    assert list(local.scan("", after="file")) == []
+
+
 @pytest.mark.usefixtures("outside")
 def test_link_out_of_the_root_is_refused_for_reading(local: LocalAdapter, outside: Path, root: Path) -> None:
     (root / "file").symlink_to(outside / "secret")
@@ -81,7 +88,7 @@ def test_link_out_of_the_root_is_refused_for_reading(local: LocalAdapter, outsid
         for call in (local.stat, local.open_read):
             with pytest.raises(InvalidKey, match="leads out of the root"):
                 call(key)
-    assert keys(local, "") == []
+    assert not [item for item in local.scan("") if isinstance(item, ObjectStat)]
     with pytest.raises(InvalidKey):
         list(local.scan("link/"))
 
@@ -218,15 +225,20 @@ def test_scan_tells_what_no_key_can_name_and_leaves_out_what_is_no_object(local:
     Path(os.fsdecode(os.fsencode(root) + b"/folder\xff/object")).touch()
     store(local, "object", b"")
     store(local, "\\xff", b"named so")
-    unnamed = [Unnamed("\\xff\\xfe"), Unnamed("folder\\xff"), Unnamed("line\\x0abreak"), Unnamed("x" * 230)]
+    unreachable = [
+        Unreachable("\\xff\\xfe", NO_KEY),
+        Unreachable("folder\\xff", NO_KEY),
+        Unreachable("line\\x0abreak", NO_KEY),
+        Unreachable("x" * 230, NO_KEY),
+    ]
     for recursive in (True, False):
         found = list(local.scan("", recursive=recursive))
-        assert [item for item in found if isinstance(item, Unnamed)] == unnamed
-        assert [item.key for item in found if not isinstance(item, Unnamed)] == ["\\xff", "object"]
+        assert [item for item in found if isinstance(item, Unreachable)] == unreachable
+        assert [item.key for item in found if not isinstance(item, Unreachable)] == ["\\xff", "object"]
         assert [item.key for item in found] == sorted(item.key for item in found)
         for at, item in enumerate(found):
             assert list(local.scan("", after=item.key, recursive=recursive)) == found[at + 1 :]
-    assert list(local.scan("folder")) == unnamed[1:2]
+    assert list(local.scan("folder")) == unreachable[1:2]
 
 
 def test_root_that_is_gone_is_offline_and_never_an_object_not_found(local: LocalAdapter, root: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.base import CHUNK_BYTES, Adapter, ObjectStat, Unnamed, WriteMode
+from adapters.base import CHUNK_BYTES, Adapter, ObjectStat, Unreachable, WriteMode
 from adapters.errors import AlreadyExists, Busy, InvalidKey, NotFound, SizeMismatch, WriteLost
 from adapters.guard import guard
 from adapters.s3 import S3Adapter
@@ -270,12 +270,12 @@ def test_names_that_are_no_keys_are_told_and_those_of_folders_left_out(own: S3Ad
         bucket.client.put_object(Bucket=bucket.name, Key=f"the/prefix/{name}", Body=b"")
     bucket.client.put_object(Bucket=bucket.name, Key="the/prefix/strange/full/", Body=b"bytes")
     long = "strange/x" + "x" * 220
-    for recursive, unnamed in (
+    for recursive, unreachable in (
         (True, ["strange/../c", "strange//b", "strange/full/", long]),
         (False, ["strange/../", "strange//", long]),
     ):
         found = list(own.scan("strange/", recursive=recursive))
-        assert [item.key for item in found if isinstance(item, Unnamed)] == unnamed
+        assert [item.key for item in found if isinstance(item, Unreachable)] == unreachable
         assert [item.key for item in found if isinstance(item, ObjectStat)] == ["strange/object"]
 
 

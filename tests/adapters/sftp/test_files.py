@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.base import Adapter, ReportsSpace, Unnamed
+from adapters.base import LEADS_OUT, NO_KEY, Adapter, ReportsSpace, Unreachable
 from adapters.errors import (
     InvalidKey,
     OutOfSpace,
@@ -106,7 +106,9 @@ class TestLinks:
         assert (outside / "secret").exists()
 
     def test_scan_lists_linked_files_and_no_linked_folders(self, adapter: Adapter) -> None:
-        assert [item.key for item in adapter.scan()] == ["folder/object", "link"]
+        *found, secret = adapter.scan()
+        assert [item.key for item in found] == ["folder/object", "link"]
+        assert secret == Unreachable("secret-link", LEADS_OUT)
 
     def test_scan_tells_what_no_key_can_name(self, adapter: Adapter, server: Sshd) -> None:
         for name in (b"folder/\xff", b"folder/two\nlines", b"folder/" + b"x" * 230, b"odd\xff"):
@@ -115,9 +117,10 @@ class TestLinks:
         AdapterContract.store(adapter, "folder/\\xff", b"named so")
         found = list(adapter.scan("folder/"))
         assert [item.key for item in found] == ["folder/\\xff", "folder/\\xff", "folder/object", *_REST]
-        assert [item for item in found if isinstance(item, Unnamed)] == list(map(Unnamed, ("folder/\\xff", *_REST)))
+        told = [Unreachable(key, NO_KEY) for key in ("folder/\\xff", *_REST)]
+        assert [item for item in found if isinstance(item, Unreachable)] == told
         assert AdapterContract.fetch(adapter, "folder/\\xff") == b"named so"
-        assert Unnamed("odd\\xff") in list(adapter.scan(recursive=False))
+        assert Unreachable("odd\\xff", NO_KEY) in list(adapter.scan(recursive=False))
 
 
 class TestSpace:

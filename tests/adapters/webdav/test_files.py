@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters import webdav_look
-from adapters.base import Adapter, CopiesWithin, ObjectStat, Prefix, Unnamed, WriteMode
+from adapters.base import Adapter, CopiesWithin, ObjectStat, Prefix, Unreachable, WriteMode
 from adapters.errors import (
     AlreadyExists,
     Busy,
@@ -72,8 +72,8 @@ def test_what_no_key_can_name_is_told(apache: Apache) -> None:
         store(adapter, "%FF", b"named so")
         found = list(adapter.scan())
         assert [item.key for item in found if isinstance(item, ObjectStat)] == ["%FF", "plain"]
-        unnamed = ["\\xff", "folder\\xfe", "x" * 230]
-        assert [item.key for item in found if isinstance(item, Unnamed)] == unnamed
+        unreachable = ["\\xff", "folder\\xfe", "x" * 230]
+        assert [item.key for item in found if isinstance(item, Unreachable)] == unreachable
         assert fetch(adapter, "%FF") == b"named so"
 
 

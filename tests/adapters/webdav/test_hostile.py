@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from adapters.base import Adapter, ObjectStat, Unnamed, WriteMode
+from adapters.base import Adapter, ObjectStat, Unreachable, WriteMode
 from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable, VersionChanged
 from adapters.testkit import AdapterContract
 from adapters.web_errors import HttpBroken
@@ -98,7 +98,7 @@ def test_member_whose_address_lies_elsewhere_names_no_key() -> None:
     with Scripted(lambda _: Said(207, found)) as server, closing(adapter_of(server)) as adapter:
         found = list(adapter.scan())
         assert [item.key for item in found if isinstance(item, ObjectStat)] == ["fine", "other host"]
-        assert [item.key for item in found if isinstance(item, Unnamed)] == ["\\xff", "line\\x0abreak"]
+        assert [item.key for item in found if isinstance(item, Unreachable)] == ["\\xff", "line\\x0abreak"]
         # Only the one server was ever asked, and only for its root.
         assert {(asked.method, asked.path) for asked in server.asked} == {("PROPFIND", "/")}
 

@@ -229,7 +229,7 @@ def test_browsing_shows_folders_and_files_and_leads_to_an_alias(
     assert "?prefix=in%2F" in people.viewer.get(address)
     listed = people.operator.get(f"{address}?prefix=in/")
     assert "ü b.txt" in listed
-    assert "No key can have this name" in listed
+    assert "no key can have this name" in listed
     assert "broken\\xff" in listed
     assert "Make an alias" in listed
     assert "Make an alias" not in people.viewer.get(f"{address}?prefix=in/")
