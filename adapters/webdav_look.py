@@ -97,7 +97,7 @@ class WebDavLook:
     def names(self, folder: str) -> list[str]:
         """The names of all that lies in a folder, those of unfinished writes too; none where it is missing."""
         with translated(self.storage, folder):
-            return [name for name, _, _ in self._members(folder)]
+            return [name for name, one, _ in self._members(folder) if not one.refused]
 
     def entries(self, folder: str) -> list[Entry]:
         """The same with what is told of each."""
@@ -105,6 +105,7 @@ class WebDavLook:
             return [
                 Entry(name, one.is_folder, one.size or 0, one.modified.astimezone(UTC) if one.modified else None)
                 for name, one, _ in self._members(folder)
+                if not one.refused
             ]
 
     def is_below_an_object(self, key: str) -> bool:
@@ -128,6 +129,7 @@ class WebDavLook:
             if not found:
                 return None
             member = found[0]
+            _refuse(member)
             return Found(f"{key}/", None) if member.is_folder else Found(key, _told(member, exchange.time("Date")))
 
     def _propfind(self, key: str, *, depth: int, body: bytes = REQUEST) -> Exchange:
@@ -169,6 +171,8 @@ class WebDavLook:
     def _listed(self, folder: str, after: str) -> Iterator[Found | Unreachable]:
         for name, member, asked_at in self._members(folder):
             key = named(folder, name)
+            if isinstance(key, str):
+                _refuse(member)
             if isinstance(key, Unreachable):
                 if key.key > after:
                     yield key
@@ -178,6 +182,12 @@ class WebDavLook:
                 yield Found(key, _told(member, asked_at))
             elif member.is_folder and (f"{key}/" > after or after.startswith(f"{key}/")):
                 yield Found(f"{key}/", None)
+
+
+def _refuse(member: Member) -> None:
+    """Raises HttpRefusal for what a server lists and tells nothing of: without it, the others would seem to be all."""
+    if member.refused:
+        raise HttpRefusal(member.refused, f"the server answers {member.refused} for {member.path!r} where it lists it")
 
 
 def _told(member: Member, asked_at: datetime | None) -> Told:

@@ -59,3 +59,11 @@ def test_what_is_not_the_range_that_was_asked_for_is_refused_and_may_pass(said: 
     with answering(lambda _: said) as adapter, pytest.raises(AdapterError) as refused:
         assert AdapterContract.fetch(adapter, "key", 10, 100) == DATA[10:100]
     assert refused.value.transient
+
+
+def test_the_sum_of_the_sums_of_parts_is_not_taken_for_that_of_the_bytes() -> None:
+    told = {**TAG, "x-amz-checksum-crc32": "AAAAAA=="}
+    with answering(lambda _: Said(200, DATA, told)) as adapter, pytest.raises(Unavailable, match="checksum"):
+        AdapterContract.fetch(adapter, "key")
+    with answering(lambda _: Said(200, DATA, {**told, "x-amz-checksum-type": "COMPOSITE"})) as adapter:
+        assert AdapterContract.fetch(adapter, "key") == DATA

@@ -10,7 +10,16 @@ from contextlib import closing
 import pytest
 
 from adapters.base import Adapter, ObjectStat, Unreachable, WriteMode
-from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable, VersionChanged
+from adapters.errors import (
+    AccessDenied,
+    AdapterError,
+    NotFound,
+    OutOfSpace,
+    SizeMismatch,
+    Truncated,
+    Unavailable,
+    VersionChanged,
+)
 from adapters.testkit import AdapterContract
 from adapters.web_errors import HttpBroken
 from adapters.webdav_xml import MOST_BYTES_OF_A_MEMBER, members
@@ -147,6 +156,17 @@ def test_properties_of_a_propstat_that_failed_are_not_believed() -> None:
     with Scripted(lambda _: Said(207, multistatus(failed))) as server, closing(adapter_of(server)) as adapter:
         with pytest.raises(Unavailable, match="size"):
             adapter.stat("a")
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, AccessDenied), (423, Unavailable), (500, Unavailable)])
+def test_a_folder_of_which_the_server_keeps_something_to_itself_is_not_listed_without_it(
+    status: int, error: type[AdapterError]
+) -> None:
+    kept = f"<D:response><D:href>/b</D:href><D:status>HTTP/1.1 {status} No</D:status></D:response>"
+    found = multistatus(response("/"), response("/a"), kept)
+    with Scripted(lambda _: Said(207, found)) as server, closing(adapter_of(server)) as adapter:
+        with pytest.raises(error, match="/b"):
+            list(adapter.scan())
 
 
 @pytest.mark.parametrize("location", ["http://{other}/stolen", "https://{own}/x", "//{other}/x", "/elsewhere", "x"])
