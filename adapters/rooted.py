@@ -93,6 +93,10 @@ class Root:
         if self._sync:
             os.fsync(fd)
 
+    @property
+    def is_mount_point(self) -> bool:
+        return os.path.ismount(self._path)
+
     def free_bytes(self) -> int:
         with self.translating(""):
             space = os.statvfs(self._path)

@@ -370,3 +370,14 @@ def test_root_that_is_no_absolute_path_is_refused(root: object) -> None:
 )
 def test_base_uri_is_normalised(root: str, uri: str) -> None:
     assert LocalAdapter.base_uri({"root": root}) == uri
+
+
+def test_the_test_of_a_root_that_is_a_mount_point_says_what_that_means(
+    local: LocalAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "mounted" not in local.check()[0].detail
+    monkeypatch.setattr(os.path, "ismount", lambda _: True)
+    first, *rest = local.check()
+    assert first.ok
+    assert "one folder further in" in first.detail
+    assert all(step.ok for step in rest)
