@@ -63,6 +63,20 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """What a scan meets and nobody can read by any key, and ``why``; ``key`` shows it to people and names nothing."""
+
+    key: str
+    why: str
+
+
+#: Why, of a name that is not UTF-8, holds a control character or is too long.
+NO_KEY = "no key can have this name"
+#: Why, of a link to a file elsewhere.
+LEADS_OUT = "it is a symbolic link that leads out of the storage's root"
+
+
+@dataclass(frozen=True, slots=True)
 class Unfinished:
     """An unfinished write as a listing finds it; ``modified`` is when the storage was last told of it."""
 
@@ -107,6 +121,10 @@ class Field:
     default: str | int | bool | None = None
     secret: bool = False
     choices: tuple[str, ...] = ()
+
+
+#: What a scan gives.
+Listed = ObjectStat | Prefix | Unreachable
 
 
 class ReadStream(ABC):
@@ -246,11 +264,13 @@ class Adapter(ABC):
         """Remove the object; a missing one is success."""
 
     @abstractmethod
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Everything whose key starts with ``prefix`` and is greater than ``after``, ordered by the key's UTF-8 bytes.
 
-        With ``recursive`` false, keys that hold a ``/`` behind the prefix are folded into one Prefix each.
-        Unfinished writes are never listed. Constant memory in the number of folders' siblings at least.
+        With ``recursive`` false, keys that hold a ``/`` behind the prefix are folded into one Prefix each. An object
+        or a folder that no key can name is told as Unreachable, as is a link to a file outside the root, so that nobody
+        takes what is listed for all. Unfinished writes are never listed. Constant memory in the number of folders'
+        siblings at least.
         """
 
     @abstractmethod

@@ -158,10 +158,14 @@ class NotTried(TransientAdapterError):
 
 
 class Busy(NotTried):
-    """As many connections are in use as the storage's settings allow a process."""
+    """As many connections are in use as the storage's settings allow a process: ``limit``, 0 where that is not told."""
 
     code = "busy"
     summary = "all connections that it may have are in use"
+
+    def __init__(self, detail: str = "", *, storage: str = "", key: str = "", limit: int = 0) -> None:
+        super().__init__(detail, storage=storage, key=key)
+        self.limit = limit
 
 
 class Failing(NotTried):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from adapters.base import (
     Adapter,
     CheckStep,
+    Listed,
     ObjectStat,
-    Prefix,
     ReadStream,
     Traits,
     Unfinished,
@@ -43,7 +43,6 @@ from adapters.gfal_settings import (
     make_endpoint,
 )
 from adapters.gfal_tree import (
-    Entries,
     entry_of,
     is_file,
     list_folder,
@@ -58,6 +57,8 @@ from adapters.gfal_write import GfalWriteSession, publish_partial
 from adapters.keys import partial_token
 from adapters.tokens import WriteToken
 from adapters.walking import walk, walk_unfinished
+
+T = TypeVar("T")
 
 
 class GfalAdapter(Adapter):
@@ -131,7 +132,7 @@ class GfalAdapter(Adapter):
     def delete(self, key: str) -> None:
         self._remove(key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Keeps the names of one folder, for each folder on the way down, and no process between two of them."""
         return walk(
             lambda folder: self._listed(list_keys, folder), object_stat, prefix=prefix, after=after, recursive=recursive
@@ -205,7 +206,7 @@ class GfalAdapter(Adapter):
             elif is_file(look):  # A folder is no object, so there is none to remove.
                 process.ask("unlink", url=self.endpoint.url(key))
 
-    def _listed(self, listing: Callable[[GfalProcess, str], Entries], folder: str) -> Entries:
+    def _listed(self, listing: Callable[[GfalProcess, str], list[T]], folder: str) -> list[T]:
         """What ``listing`` tells of a folder; nothing where it is missing, or is a file."""
         try:
             with self._connected(folder) as process:

@@ -95,14 +95,14 @@ class Orders:
         return {}, b""
 
     def batches(self, url: str) -> Iterator[dict[str, object]]:
-        """A folder's names as heads of frames, the last one with ``more`` false; names that are not UTF-8 are left out.
+        """A folder's names as heads of frames, the last one with ``more`` false; what is not UTF-8 in them is escaped.
 
         gfal2 cuts white space off the end of a name, so that such a name is not the file's; see docs/grid.md.
         """
         entries: list[tuple[str, tuple[Any, ...]]] = []
         for raw, look in self._gfal.list(url):
-            if (name := _text(raw)) not in (None, ".", ".."):
-                entries.append((str(name), astuple(look)))
+            if raw not in (b".", b".."):
+                entries.append((raw.decode(errors="surrogateescape"), astuple(look)))
             if len(entries) == NAMES_AT_ONCE:
                 yield {"entries": entries, "more": True}
                 entries = []
@@ -165,13 +165,6 @@ def _remove_credential() -> None:
     with suppress(OSError):  # Another process of the same owner may have been faster.
         os.unlink(file)
         os.rmdir(os.path.dirname(file))
-
-
-def _text(raw: bytes) -> str | None:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 if __name__ == "__main__":

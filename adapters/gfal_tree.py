@@ -6,13 +6,12 @@ import errno
 import stat
 from datetime import UTC, datetime
 
-from adapters.base import ObjectStat
+from adapters.base import ObjectStat, Unreachable
 from adapters.errors import AlreadyExists, InvalidKey
 from adapters.gfal_client import GfalProcess
 from adapters.gfal_errors import error_code
 from adapters.gfal_library import GfalError, Look
-from adapters.keys import check_key
-from adapters.walking import Entry
+from adapters.walking import Entry, named
 
 #: Names or keys, each with what the server says of it.
 Entries = list[tuple[str, Look]]
@@ -85,18 +84,20 @@ def list_folder(process: GfalProcess, folder: str) -> Entries:
     return list(process.names(process.endpoint.url(folder.rstrip("/"))))
 
 
-def list_keys(process: GfalProcess, folder: str) -> Entries:
+def list_keys(process: GfalProcess, folder: str) -> list[tuple[str, Look | Unreachable]]:
     """The objects of a folder and, with a ``/`` behind them, its folders, in the order of a scan.
 
-    Names that no key can have, and what is neither file nor folder, do not count.
+    What is neither file nor folder does not count.
     """
-    found = []
+    found: list[tuple[str, Look | Unreachable]] = []
     for name, look in list_folder(process, folder):
-        try:
-            key = check_key(folder + name)
-        except InvalidKey:
+        key = named(folder, name)
+        if isinstance(key, Unreachable):
+            if is_file(look) or stat.S_ISDIR(look.mode):
+                found.append((key.key, key))
+        elif key is None:
             continue
-        if is_file(look):
+        elif is_file(look):
             found.append((key, look))
         elif stat.S_ISDIR(look.mode):
             found.append((f"{key}/", look))

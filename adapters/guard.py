@@ -18,9 +18,9 @@ from adapters.base import (
     Adapter,
     CheckStep,
     CopiesWithin,
+    Listed,
     ListsUnfinished,
     ObjectStat,
-    Prefix,
     ReadStream,
     ReadsUnfinished,
     ReportsSpace,
@@ -104,7 +104,7 @@ class Guarded(Adapter):
         with Watch(self, "delete", key):
             self.inner.delete(check_key(key, storage=self.name))
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Each step is timed by itself: what the caller does in between is none of the storage's time."""
         with Watch(self, "open_scan", prefix):
             found = iter(self.inner.scan(check_prefix(prefix, storage=self.name), after=after, recursive=recursive))

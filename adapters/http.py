@@ -7,7 +7,7 @@ from typing import Never, Self, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 from adapters import http_check
-from adapters.base import Adapter, CheckStep, Field, ObjectStat, Prefix, ReadStream, Traits, WriteMode, WriteSession
+from adapters.base import Adapter, CheckStep, Field, Listed, ObjectStat, ReadStream, Traits, WriteMode, WriteSession
 from adapters.errors import AdapterError, NotFound, Unsupported
 from adapters.keys import check_key
 from adapters.web_client import WebClient
@@ -78,7 +78,7 @@ class HttpAdapter(Adapter):
     def delete(self, key: str) -> None:
         self._refuse_writing(key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:  # noqa: ARG002
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:  # noqa: ARG002
         raise Unsupported("a plain HTTP server has no listings; its files are named one by one", storage=self.name)
 
     def check(self) -> list[CheckStep]:

@@ -12,11 +12,12 @@ from irods.exception import CAT_NAME_EXISTS_AS_DATAOBJ
 from adapters.base import (
     Adapter,
     CheckStep,
+    Listed,
     ObjectStat,
-    Prefix,
     ReadStream,
     Traits,
     Unfinished,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -169,7 +170,7 @@ class IrodsAdapter(Adapter):
             for path in there:
                 remove(connection, path)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Keeps the names of one folder, for each folder on the way down, and no connection between two of them."""
         return walk(self._listed, object_stat, prefix=prefix, after=after, recursive=recursive)
 
@@ -259,7 +260,7 @@ class IrodsAdapter(Adapter):
             self._pool, connection, descriptor, token, offset=offset, remove=self.abort_write, writers=self._writers
         )
 
-    def _listed(self, folder: str) -> list[tuple[str, Replica | None]]:
+    def _listed(self, folder: str) -> list[tuple[str, Replica | Unreachable | None]]:
         """A folder's entries; none where it is missing."""
         with self._connected(folder) as connection:
             entries = list_folder(connection, folder)

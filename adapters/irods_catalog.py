@@ -14,12 +14,12 @@ from itertools import groupby
 
 from irods.models import Collection, DataObject, Resource
 
-from adapters.base import Checksum, ObjectStat
+from adapters.base import Checksum, ObjectStat, Unreachable
 from adapters.errors import AdapterError, InvalidKey, Offline, Unavailable
 from adapters.irods_connection import IrodsConnection, quoted
 from adapters.irods_errors import ProtocolBroken
 from adapters.keys import check_key, partial_key
-from adapters.walking import Entry
+from adapters.walking import Entry, named
 
 #: The states of a replica: what was written whole, and what is not to be read.
 GOOD, STALE = "1", "0"
@@ -141,25 +141,24 @@ def partials_in(connection: IrodsConnection, folder: str, name: str) -> list[str
     return [row[0] for row in connection.query([DataObject.name], conditions)]
 
 
-def list_folder(connection: IrodsConnection, folder: str) -> list[tuple[str, Replica | None]]:
+def list_folder(connection: IrodsConnection, folder: str) -> list[tuple[str, Replica | Unreachable | None]]:
     """The keys of a folder's objects with a good replica of each, and its folders with a ``/`` behind, in order.
 
-    ``folder`` is empty for the root or ends in ``/``. Objects of which no replica is good are left out, and names that
-    are no keys. An object that is just being replaced is there.
+    ``folder`` is empty for the root or ends in ``/``. An object of which no replica is good is there with another one,
+    lest it seems to be missing, and one that is just being replaced is there. What no key names is an Unreachable.
     """
     path = connection.path(folder.rstrip("/"))
-    found: dict[str, Replica | None] = {}
+    found: dict[str, Replica] = {}
     rows = map(_replica, connection.query(_COLUMNS, {Collection.name: quoted("=", path)}))
     replicas = sorted(rows, key=lambda replica: (replica.path, int(replica.number)))
     for name, of_one in groupby(replicas, key=lambda replica: replica.path.removeprefix(f"{path}/")):
-        good = next((replica for replica in of_one if replica.is_good), None)
-        if good is not None:
-            found[folder + name] = good
+        several = list(of_one)
+        found[folder + name] = next((replica for replica in several if replica.is_good), several[0])
     present = _keys(found, connection.storage)
     for row in connection.query([Collection.name], {Collection.parent_name: quoted("=", path)}):
         name = row[0].removeprefix(f"{path}/")
-        if name != row[0] and _is_key(folder + name, connection.storage):
-            present[f"{folder}{name}/"] = None
+        if name != row[0] and (key := _named(folder + name, connection.storage)):
+            present |= {key.key: key} if isinstance(key, Unreachable) else {f"{key}/": None}
     # Python orders text by code point, which is the order of its UTF-8 bytes.
     return sorted(present.items(), key=lambda entry: entry[0])
 
@@ -194,9 +193,12 @@ def _replica(row: list[str]) -> Replica:
     return Replica(f"{collection}/{name}", data_id, number, status, int(size), modified_s, checksum)
 
 
-def _keys(found: Mapping[str, Replica | None], storage: str) -> dict[str, Replica | None]:
+def _keys(found: Mapping[str, Replica], storage: str) -> dict[str, Replica | Unreachable | None]:
     """Without unfinished writes; what was set aside stands for its object until that is there."""
-    keys = {key: replica for key, replica in found.items() if _is_key(key, storage)}
+    keys: dict[str, Replica | Unreachable | None] = {}
+    for path, replica in found.items():
+        key = _named(path, storage)
+        keys |= {key.key: key} if isinstance(key, Unreachable) else {key: replica} if key else {}
     for key, replica in found.items():
         folder, _, name = key.rpartition("/")
         target = name[1:-41]
@@ -206,9 +208,6 @@ def _keys(found: Mapping[str, Replica | None], storage: str) -> dict[str, Replic
     return keys
 
 
-def _is_key(key: str, storage: str) -> bool:
-    try:
-        check_name(check_key(key), storage=storage)
-    except InvalidKey:
-        return False
-    return True
+def _named(path: str, storage: str) -> str | Unreachable | None:
+    folder, slash, name = path.rpartition("/")
+    return named(folder + slash, name, lambda key: check_name(check_key(key), storage=storage))

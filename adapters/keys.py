@@ -54,6 +54,12 @@ def check_prefix(prefix: str, *, storage: str = "") -> str:
     return prefix
 
 
+def shown(name: str) -> str:
+    """A name for people: what is not UTF-8 (``surrogateescape``) and control characters as ``\\xff``."""
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def partial_key(key: str, token: str) -> str:
     """Where the bytes of an unfinished write of ``key`` lie: beside it, as ``.<name>.<token>.partial``."""
     folder, slash, name = key.rpartition("/")

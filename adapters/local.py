@@ -6,20 +6,22 @@ import os
 import stat as modes
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import quote
 
 from adapters import local_check
 from adapters.base import (
+    LEADS_OUT,
     Adapter,
     CheckStep,
     Field,
+    Listed,
     ObjectStat,
     Prefix,
     ReadStream,
     Traits,
     Unfinished,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -31,11 +33,12 @@ from adapters.errors import (
     VersionChanged,
     WriteLost,
 )
-from adapters.keys import check_key, partial_token
+from adapters.keys import partial_token
+from adapters.local_folder import all_in, is_file, names_in
 from adapters.local_streams import LocalRead, LocalWrite, file_name, stat_from
 from adapters.rooted import Root
 from adapters.tokens import WriteToken
-from adapters.walking import Entry, walk_unfinished
+from adapters.walking import walk_unfinished
 
 # Appending makes the file's size and a session's offset the same number, also after a write that failed half-way.
 _WRITE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
@@ -150,7 +153,7 @@ class LocalAdapter(Adapter):
         return [str(WriteToken(key, digits)) for digits in found if digits is not None]
 
     def scan_unfinished(self, folder: str) -> Iterator[Unfinished]:
-        return walk_unfinished(self._all_in, folder)
+        return walk_unfinished(lambda below: all_in(self._root, below), folder)
 
     def abort_write(self, token: str) -> None:
         self._unlink(WriteToken.parse(token, storage=self.name).partial)
@@ -158,7 +161,7 @@ class LocalAdapter(Adapter):
     def delete(self, key: str) -> None:
         self._unlink(key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Keeps one folder's names, for each folder on the way down, in memory."""
         return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
 
@@ -226,16 +229,20 @@ class LocalAdapter(Adapter):
         finally:
             os.close(folder)
 
-    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[ObjectStat | Prefix]:
+    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[Listed]:
         try:
             fd = self._root.open_folder(folder)
         except NotFound:
             return
         try:
-            for key in self._keys_in(fd, folder):
+            for found in names_in(self._root, fd, folder):
+                key = found.key if isinstance(found, Unreachable) else found
                 if not key.startswith(prefix):
                     continue
-                if not key.endswith("/"):
+                if isinstance(found, Unreachable):
+                    if key > after:
+                        yield found
+                elif not key.endswith("/"):
                     if key > after and (stat := self._listed(fd, key)):
                         yield stat
                 elif not recursive:
@@ -246,45 +253,16 @@ class LocalAdapter(Adapter):
         finally:
             os.close(fd)
 
-    def _all_in(self, folder: str) -> list[Entry]:
-        try:
-            fd = self._root.open_folder(folder)
-        except NotFound:
-            return []
-        found = []
-        try:
-            with self._root.translating(folder), os.scandir(fd) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError, UnicodeDecodeError):
-                        name, about = os.fsencode(entry.name).decode(), entry.stat(follow_symlinks=False)
-                        touched = datetime.fromtimestamp(about.st_mtime, UTC)
-                        found.append(Entry(name, modes.S_ISDIR(about.st_mode), about.st_size, touched))
-        finally:
-            os.close(fd)
-        return found
-
-    def _keys_in(self, fd: int, folder: str) -> list[str]:
-        """The keys of a folder's files, and those of its folders with a ``/``, in the order of a scan."""
-        keys = []
-        with self._root.translating(folder), os.scandir(fd) as entries:
-            for entry in entries:
-                try:
-                    name = os.fsencode(entry.name).decode()
-                    key = check_key(folder + name)
-                except (UnicodeDecodeError, InvalidKey):
-                    continue  # No key can name it: an unfinished write, or a name of somebody else's making.
-                keys.append(f"{key}/" if entry.is_dir(follow_symlinks=False) else key)
-        # Python orders text by code point, which is the order of its UTF-8 bytes.
-        return sorted(keys)
-
-    def _listed(self, fd: int, key: str) -> ObjectStat | None:
+    def _listed(self, fd: int, key: str) -> ObjectStat | Unreachable | None:
         """The stat of a folder's entry; None for what is no object, or is none any more."""
         try:
             found = os.stat(file_name(key), dir_fd=fd, follow_symlinks=False)
             if modes.S_ISLNK(found.st_mode):
                 return self.stat(key)
-        except (FileNotFoundError, NotFound, InvalidKey):
+        except (FileNotFoundError, NotFound):
             return None
+        except InvalidKey:
+            return Unreachable(key, LEADS_OUT) if is_file(fd, key) else None
         except OSError as exc:
             raise self._root.error_from(exc, key=key) from exc
         return stat_from(key, found) if modes.S_ISREG(found.st_mode) else None

@@ -29,7 +29,7 @@ def check(adapter: Adapter, root: Root) -> list[CheckStep]:
 
     def attempt(passed: Callable[[str], None]) -> None:
         os.close(root.open_folder(key))
-        passed("the root is a folder")
+        passed(_root_words(root))
         store(adapter, key, b"w", WriteMode.CREATE)
         passed("a file was written, synced and linked")
         _try_second_create(adapter, key)
@@ -45,6 +45,15 @@ def check(adapter: Adapter, root: Root) -> list[CheckStep]:
     finally:
         with suppress(AdapterError):  # The step that failed is what the operator has to hear of.
             adapter.delete(key)
+
+
+def _root_words(root: Root) -> str:
+    if not root.is_mount_point:
+        return "the root is a folder"
+    return (
+        "the root is a folder on which a file system is mounted: while none is, new files would go to the disk below;"
+        " a root one folder further in would be missed then"
+    )
 
 
 def _try_second_create(adapter: Adapter, key: str) -> None:

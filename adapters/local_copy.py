@@ -60,6 +60,9 @@ def _copy(source: int, target: int, start: int, stop: int) -> None:
         except OSError as exc:
             if exc.errno not in _CANNOT:
                 raise
+            copied = 0
+        if not copied:
+            # Some file systems say that nothing is left where they cannot copy (copy_file_range(2), BUGS).
             copied = os.pwrite(target, os.pread(source, min(step, 1024 * 1024), position), position)
         if not copied:
             return

@@ -14,6 +14,7 @@ from adapters.base import (
     Adapter,
     CheckStep,
     Field,
+    Listed,
     ObjectStat,
     Prefix,
     ReadStream,
@@ -125,7 +126,7 @@ class MemoryAdapter(Adapter):
             stored = self._objects.pop(key, None)
             self._used -= stored.stat.size if stored else 0
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         with self._lock:
             found = {key: stored.stat for key, stored in self._objects.items() if key.startswith(prefix)}
         folded = ""

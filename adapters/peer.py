@@ -9,11 +9,13 @@ from adapters.base import (
     Adapter,
     CheckStep,
     Field,
+    Listed,
     ObjectStat,
     Prefix,
     ReadStream,
     Traits,
     Unfinished,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -100,12 +102,12 @@ class PeerAdapter(Adapter):
     def delete(self, key: str) -> None:
         self._calls.ask("delete", {"key": key}, key=key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """A page at a time: the connection is nobody's while the caller works."""
         while True:
             told = self._calls.ask("scan", {"prefix": prefix, "after": after, "recursive": recursive}, key=prefix)
             for line in told.get("items", []):
-                item = Prefix(line["prefix"]) if "prefix" in line else self._stat(line, prefix)
+                item = self._item(line, prefix)
                 after = item.key
                 yield item
             if not told.get("more"):
@@ -142,6 +144,11 @@ class PeerAdapter(Adapter):
             except BaseException:
                 exchange.drop()
                 raise
+
+    def _item(self, told: Mapping[str, Any], prefix: str) -> Listed:
+        if "unreachable" in told:
+            return Unreachable(str(told["unreachable"]), str(told.get("why", "")))
+        return Prefix(str(told["prefix"])) if "prefix" in told else self._stat(told, prefix)
 
     def _stat(self, told: Mapping[str, Any], key: str) -> ObjectStat:
         try:

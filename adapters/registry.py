@@ -74,13 +74,15 @@ def schemes() -> tuple[str, ...]:
 
 
 def is_shared(scheme: str) -> bool:
-    """Whether every process reaches the same bytes there."""
-    return _adapter_class(scheme).shared
+    """Whether every process reaches the same bytes there; taken for granted of a kind that is not installed here."""
+    found = _installed(scheme)
+    return found is None or found.shared
 
 
 def is_read_only(scheme: str) -> bool:
-    """Whether nothing can be written to storages of this kind."""
-    return _adapter_class(scheme).read_only
+    """Whether nothing can be written to storages of this kind; not of one that is not installed here."""
+    found = _installed(scheme)
+    return found is not None and found.read_only
 
 
 def describe(scheme: str) -> Description:
@@ -88,6 +90,13 @@ def describe(scheme: str) -> Description:
     found = _adapter_class(scheme)
     capabilities = tuple(name for name, promise in _CAPABILITIES.items() if issubclass(found, promise))
     return Description(scheme, found.title, found.read_only, capabilities, found.fields)
+
+
+def describe_registered(scheme: str) -> Description:
+    """The same of a storage's kind, which may not be installed here any more: then nothing but that is known of it."""
+    if _installed(scheme) is None:
+        return Description(scheme, f"{scheme} (not installed here)", False, (), ())
+    return describe(scheme)
 
 
 def validate(
@@ -98,7 +107,7 @@ def validate(
     Raises InvalidSettings that names every field that is unknown, missing, of the wrong type, or on the wrong side.
     Whether the values make sense together is for ``Adapter.build`` to say.
     """
-    fields = describe(scheme).fields
+    fields = _adapter_class(scheme).fields
     problems: dict[str, str] = {}
     public = _checked((field for field in fields if not field.secret), options, problems)
     secret = _checked((field for field in fields if field.secret), credential, problems)
@@ -122,12 +131,25 @@ def build(
 ) -> Guarded:
     """A guarded adapter; opens no connection. Raises InvalidSettings, or the adapter's ValueError."""
     checked = validate(scheme, options, credential)
-    return guard(_adapter_class(scheme).build(name, *checked), observe=observe)
+    try:
+        adapter = _adapter_class(scheme).build(name, *checked)
+    except ValueError:
+        raise
+    except Exception as exc:  # another package's code; its words may hold secrets
+        raise ValueError(f"scheme: its adapter failed with {type(exc).__name__}") from exc
+    return guard(adapter, observe=observe)
 
 
 def base_uri(scheme: str, options: Mapping[str, object]) -> str:
-    """The URI of the root of a storage with these options, ending in ``/``."""
-    return _adapter_class(scheme).base_uri(options)
+    """The URI of the root of a storage with these options, ending in ``/``.
+
+    One without a host, at which no storage is, where its kind is not installed here or does not take these options.
+    """
+    found = _installed(scheme)
+    try:
+        return f"{scheme}:///" if found is None else found.base_uri(options)
+    except ValueError:
+        return f"{scheme}:///"
 
 
 def _checked(fields: Iterable[Field], given: Mapping[str, object], problems: dict[str, str]) -> dict[str, object]:
@@ -180,6 +202,10 @@ def _require_adapter(scheme: str, found: object) -> None:
         raise TypeError(f"{found!r} is no Adapter")
     if found.scheme != scheme:
         raise TypeError(f"its scheme is {found.scheme!r}")
+
+
+def _installed(scheme: str) -> type[Adapter] | None:
+    return _adapter_class(scheme) if scheme in _kinds() else None
 
 
 def _adapter_class(scheme: str) -> type[Adapter]:

@@ -20,6 +20,8 @@ from adapters.errors import (
 )
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
+#: Said of a socket and of a device without a driver, but also of a disk that has gone.
+_NOBODY_THERE = (errno.ENXIO, errno.ENODEV)
 _MEANING: dict[int | None, type[AdapterError]] = {
     errno.EEXIST: AlreadyExists,
     # A component of the key is an object, or the key is a folder: no object can lie there.
@@ -30,6 +32,9 @@ _MEANING: dict[int | None, type[AdapterError]] = {
     errno.EILSEQ: InvalidKey,
     errno.ENOSPC: OutOfSpace,
     errno.EDQUOT: OutOfSpace,
+    # The file system lacks something that Waybill needs, such as hard links.
+    errno.EOPNOTSUPP: AdapterError,
+    errno.ENOSYS: AdapterError,
     errno.EFBIG: OutOfSpace,
     errno.EACCES: AccessDenied,
     errno.EPERM: AccessDenied,
@@ -63,6 +68,10 @@ class Root:
                 fd = os.open(self._path + key.encode(), flags)
             except NotADirectoryError as exc:
                 raise NotFound("a component of it is an object", storage=self.storage, key=key) from exc
+            except OSError as exc:
+                if exc.errno in _NOBODY_THERE and not os.path.isfile(self._path + key.encode()):
+                    raise NotFound("it is no regular file", storage=self.storage, key=key) from exc
+                raise
             return self._inside(fd, key)
 
     def open_folder(self, key: str, *, make: bool = False) -> int:
@@ -83,6 +92,10 @@ class Root:
         """Have a file's bytes, or a folder's names, outlive a power failure, where the storage is to."""
         if self._sync:
             os.fsync(fd)
+
+    @property
+    def is_mount_point(self) -> bool:
+        return os.path.ismount(self._path)
 
     def free_bytes(self) -> int:
         with self.translating(""):

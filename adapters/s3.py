@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from adapters import s3_check, s3_copy, s3_read, s3_settings, s3_unfinished, s3_write
+from adapters import s3_check, s3_copy, s3_names, s3_read, s3_settings, s3_unfinished, s3_write
 from adapters.base import (
     Adapter,
     CheckStep,
+    Listed,
     ObjectStat,
     Prefix,
     ReadStream,
@@ -19,8 +20,6 @@ from adapters.base import (
     WriteMode,
     WriteSession,
 )
-from adapters.errors import InvalidKey
-from adapters.keys import check_key
 from adapters.s3_bucket import WHOLE_BYTES, S3Bucket, stat_of
 from adapters.s3_settings import S3Settings
 from adapters.s3_whole import Whole
@@ -93,7 +92,7 @@ class S3Adapter(Adapter):
         yield from s3_unfinished.marked(self._bucket, self._pages(folder))
         for upload in s3_unfinished.uploads(self._bucket, folder):
             # Whoever aborts by a mark aborts its upload.
-            if _is_legal(upload.key) and not self.unfinished_writes(upload.key):
+            if s3_names.is_legal(upload.key) and not self.unfinished_writes(upload.key):
                 yield upload
 
     def abort_write(self, token: str) -> None:
@@ -105,18 +104,20 @@ class S3Adapter(Adapter):
         with self._slots.taken():
             self._bucket.delete(key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         options = {"StartAfter": self._bucket.prefix + after} if after else {}
         if not recursive:
             options["Delimiter"] = "/"
         for page in self._pages(prefix, **options):
             # Objects and folders of a page are ordered, each among themselves.
-            found = [self._listed(item) for item in page.get("Contents", [])]
+            found: list[ObjectStat | Prefix] = []
+            for item in page.get("Contents", []):
+                found.append(stat_of(self._key(item["Key"]), item, size=item["Size"]))
             found += [Prefix(self._key(item["Prefix"])) for item in page.get("CommonPrefixes", [])]
-            for item in sorted(found, key=lambda item: item.key):
+            for one in sorted(found, key=lambda one: one.key):
                 # A folder is listed again for every one of its keys that is behind ``after``.
-                if item.key > after and _is_legal(item.key.removesuffix("/") if isinstance(item, Prefix) else item.key):
-                    yield item
+                if one.key > after and (listed := s3_names.listed(one)):
+                    yield listed
 
     def check(self) -> list[CheckStep]:
         steps = s3_check.check(self._bucket)
@@ -150,15 +151,3 @@ class S3Adapter(Adapter):
 
     def _key(self, path: str) -> str:
         return path.removeprefix(self._bucket.prefix)
-
-    def _listed(self, item: Mapping[str, Any]) -> ObjectStat | Prefix:
-        return stat_of(self._key(item["Key"]), item, size=item["Size"])
-
-
-def _is_legal(key: str) -> bool:
-    """Whether Waybill could name it: others may have put what they liked into the bucket."""
-    try:
-        check_key(key)
-    except InvalidKey:
-        return False
-    return True

@@ -22,6 +22,7 @@ from adapters.errors import (
     NotFound,
     SizeMismatch,
     TransientAdapterError,
+    Unavailable,
     WriteLost,
 )
 from adapters.pool import Pool
@@ -182,7 +183,10 @@ class S3Bucket(S3Requests):
 
     def _head(self, key: str) -> ObjectStat:
         with self.translating(key):
-            return stat_of(key, self.client.head_object(Bucket=self.name, Key=self.path(key)))
+            answer = self.client.head_object(Bucket=self.name, Key=self.path(key))
+        if not answer.get("ETag") or "ContentLength" not in answer:
+            raise Unavailable("the answer is not that of an S3 server", storage=self.storage, key=key)
+        return stat_of(key, answer)
 
     def _is_there(self, key: str, *, size: int, version: str) -> bool:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from botocore import exceptions as botocore
 from urllib3 import exceptions as urllib3
@@ -26,6 +28,9 @@ from adapters.errors import (
     WriteLost,
 )
 
+#: S3 takes no signature whose time is further from its own.
+MOST_APART_S = 15 * 60
+
 #: By the code in the answer's body, which says more than the status.
 _BY_CODE: dict[str, type[AdapterError]] = {
     "NoSuchKey": NotFound,
@@ -38,6 +43,13 @@ _BY_CODE: dict[str, type[AdapterError]] = {
     "XAmzQuotaExceeded": OutOfSpace,
     "XMinioStorageFull": OutOfSpace,
     "RequestTimeout": TimedOut,
+    # By their status, these were our mistakes; what made them passes.
+    "IncompleteBody": Unavailable,
+    "InvalidPart": WriteLost,
+    "SlowDown": Unavailable,
+    "Throttling": Unavailable,
+    "ThrottlingException": Unavailable,
+    "RequestLimitExceeded": Unavailable,
     # An operator has to act on these, whatever their status.
     "NoSuchBucket": AccessDenied,
     "InvalidBucketName": AccessDenied,
@@ -56,6 +68,7 @@ _BY_STATUS: dict[int, type[AdapterError]] = {
     413: OutOfSpace,
     416: RangeInvalid,
     429: Unavailable,
+    501: AdapterError,
     507: OutOfSpace,
 }
 
@@ -96,7 +109,22 @@ def _from_answer(error: botocore.ClientError, precondition: type[AdapterError]) 
 
 def _words(error: botocore.ClientError) -> str:
     answer = error.response.get("Error", {})
-    return f"{error.operation_name}: {status_of(error)} {answer.get('Code', '')} {answer.get('Message', '')}".rstrip()
+    told = f"{error.operation_name}: {status_of(error)} {answer.get('Code', '')} {answer.get('Message', '')}".rstrip()
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return told + (_apart(headers.get("date", "")) if status_of(error) == http.client.FORBIDDEN else "")
+
+
+def _apart(date: str) -> str:
+    """How far our clock is from the server's where no signature can be right: the answer to a HEAD says nothing else.
+
+    ``date`` is the server's header.
+    """
+    with contextlib.suppress(ValueError, TypeError):
+        apart_s = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
+        if abs(apart_s) > MOST_APART_S:
+            way = "ahead of" if apart_s > 0 else "behind"
+            return f"; this machine's clock is {round(abs(apart_s) / 60)} minutes {way} the server's: set it"
+    return ""
 
 
 def _from_connection(error: Exception) -> tuple[type[AdapterError], str]:

@@ -86,7 +86,11 @@ def _open_empty(
 
 
 def _stat_of(bucket: S3Bucket, key: str, answer: HTTPResponse, start: int, *, ranged: bool) -> ObjectStat:
-    told = {"ETag": answer.getheader("ETag", ""), "LastModified": time_of(answer.getheader("Last-Modified"))}
+    if answer.status != (206 if ranged else 200) or not answer.getheader("ETag"):
+        # Such as a part for the whole, or the page of a proxy.
+        detail = f"the storage answered {answer.status}, which is not that of what was asked for"
+        raise Unavailable(detail, storage=bucket.storage, key=key)
+    told = {"ETag": answer.getheader("ETag"), "LastModified": time_of(answer.getheader("Last-Modified"))}
     if not ranged:
         if answer.length is None:
             raise Unavailable("the storage did not tell the object's size", storage=bucket.storage, key=key)

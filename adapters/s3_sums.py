@@ -41,6 +41,8 @@ class Sum:
     @classmethod
     def told(cls, headers: HTTPMessage) -> Self | None:
         """That in the headers of an answer; None for none, or only one of another kind or of the sums of parts."""
+        if headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE":
+            return None
         for kind, begin in _KINDS.items():
             told = headers.get(f"x-amz-checksum-{kind}")
             if told and "-" not in told:

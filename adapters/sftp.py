@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Self
+from typing import Self, TypeVar
 
 from adapters.base import (
     Adapter,
     CheckStep,
+    Listed,
     ObjectStat,
-    Prefix,
     ReadStream,
     Traits,
     Unfinished,
@@ -29,7 +29,6 @@ from adapters.sftp_pool import SftpPool
 from adapters.sftp_read import SftpReadStream
 from adapters.sftp_settings import FIELDS, MAX_CONNECTIONS, endpoint_uri, make_endpoint
 from adapters.sftp_tree import (
-    Entries,
     ask_real,
     entry_of,
     folder_path,
@@ -43,6 +42,8 @@ from adapters.sftp_tree import (
 from adapters.sftp_write import POSIX_RENAME, SftpWriteSession
 from adapters.tokens import WriteToken
 from adapters.walking import walk, walk_unfinished
+
+T = TypeVar("T")
 
 
 class SftpAdapter(Adapter):
@@ -136,7 +137,7 @@ class SftpAdapter(Adapter):
     def delete(self, key: str) -> None:
         self._remove(key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Keeps the names of one folder, for each folder on the way down, and no connection between two of them."""
         return walk(
             lambda folder: self._listed(list_keys, folder), object_stat, prefix=prefix, after=after, recursive=recursive
@@ -221,7 +222,7 @@ class SftpAdapter(Adapter):
             refuse_outside(connection, real, key=key)
             connection.wire.reply(connection.wire.ask(Kind.REMOVE, path)).ok()
 
-    def _listed(self, listing: Callable[[SftpConnection, str], Entries], folder: str) -> Entries:
+    def _listed(self, listing: Callable[[SftpConnection, str], list[T]], folder: str) -> list[T]:
         """What ``listing`` tells of a folder; nothing where it is missing."""
         try:
             with self._connected(folder) as connection:

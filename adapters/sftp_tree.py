@@ -5,12 +5,11 @@ from __future__ import annotations
 import stat
 from datetime import UTC, datetime
 
-from adapters.base import ObjectStat
+from adapters.base import LEADS_OUT, ObjectStat, Unreachable
 from adapters.errors import InvalidKey
-from adapters.keys import check_key
 from adapters.sftp_connection import SftpConnection
 from adapters.sftp_messages import Attributes, Code, Kind, Reply, SftpStatus
-from adapters.walking import Entry
+from adapters.walking import Entry, named
 
 STATVFS = "statvfs@openssh.com"
 
@@ -82,7 +81,7 @@ def make_folders(connection: SftpConnection, key: str) -> None:
 def list_folder(connection: SftpConnection, folder: str) -> Entries:
     """Every name in a folder whose key ends in ``/`` (or is empty: the root), as the server has it: links unresolved.
 
-    Raises InvalidKey for a folder outside the root; names that are not UTF-8 are left out.
+    Raises InvalidKey for a folder outside the root. What is not UTF-8 in a name is there as ``surrogateescape`` has it.
     """
     wire, path = connection.wire, connection.root + folder.encode()
     real, opened = wire.gather(ask_real(connection, path), wire.ask(Kind.OPENDIR, path))
@@ -92,28 +91,29 @@ def list_folder(connection: SftpConnection, folder: str) -> Entries:
         refuse_outside(connection, real, key=folder)
         while batch := _next_names(connection, handle):
             for name, attributes in batch:
-                try:
-                    found.append((name.decode(), attributes))
-                except UnicodeDecodeError:
-                    continue
+                found.append((name.decode(errors="surrogateescape"), attributes))
     finally:
         wire.forget(wire.ask(Kind.CLOSE, handle))
         wire.send()
     return found
 
 
-def list_keys(connection: SftpConnection, folder: str) -> Entries:
+def list_keys(connection: SftpConnection, folder: str) -> list[tuple[str, Attributes | Unreachable]]:
     """The objects of a folder and, with a ``/`` behind them, its folders, in the order of a scan.
 
-    Links to files below the root count as objects; links to folders, and names that no key can have, do not count.
+    Links to files below the root count as objects, and links to files elsewhere are told as Unreachable; links to
+    folders, and those that no key can name, do not count.
     """
-    found, links = [], []
+    found: list[tuple[str, Attributes | Unreachable]] = []
+    links = []
     for name, attributes in list_folder(connection, folder):
-        try:
-            key = check_key(folder + name)
-        except InvalidKey:
+        key = named(folder, name)
+        if isinstance(key, Unreachable):
+            if attributes.is_file or attributes.is_folder:
+                found.append((key.key, key))
+        elif key is None:
             continue
-        if attributes.is_file:
+        elif attributes.is_file:
             found.append((key, attributes))
         elif attributes.is_folder:
             found.append((f"{key}/", attributes))
@@ -134,15 +134,16 @@ def _next_names(connection: SftpConnection, handle: bytes) -> list[tuple[bytes, 
         raise
 
 
-def _resolve(connection: SftpConnection, keys: list[str]) -> Entries:
+def _resolve(connection: SftpConnection, keys: list[str]) -> list[tuple[str, Attributes | Unreachable]]:
     wire = connection.wire
     paths = [connection.root + key.encode() for key in keys]
     replies = wire.gather(*(wire.ask(kind, path) for path in paths for kind in (Kind.REALPATH, Kind.STAT)))
-    found = []
+    found: list[tuple[str, Attributes | Unreachable]] = []
     for key, real, target in zip(keys, replies[::2], replies[1::2], strict=True):
         try:
-            if _is_inside(connection, real.path()) and (attributes := target.attributes()).is_file:
-                found.append((key, attributes))
+            if (attributes := target.attributes()).is_file:
+                is_inside = _is_inside(connection, real.path())
+                found.append((key, attributes if is_inside else Unreachable(key, LEADS_OUT)))
         except SftpStatus:
             continue  # It leads nowhere.
     return found

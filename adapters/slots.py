@@ -18,13 +18,14 @@ class Slots:
         """``what`` the slots are for, and the setting that says how many there are."""
         self._free = threading.BoundedSemaphore(limit)
         self._detail = f"all {limit} {what} stayed in use for {wait_s:g} s"
+        self._limit = limit
         self._storage = storage
         self._wait_s = wait_s
 
     def take(self) -> None:
         """Raises Busy where none gets free in time."""
         if not self._free.acquire(timeout=self._wait_s):
-            raise Busy(self._detail, storage=self._storage)
+            raise Busy(self._detail, storage=self._storage, limit=self._limit)
 
     def give_back(self) -> None:
         self._free.release()

@@ -7,33 +7,37 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from adapters.base import ObjectStat, Prefix, Unfinished
+from adapters.base import NO_KEY, Listed, ObjectStat, Prefix, Unfinished, Unreachable
 from adapters.errors import InvalidKey
-from adapters.keys import check_key, partial_of
+from adapters.keys import check_key, partial_of, shown
 from adapters.tokens import WriteToken
 
 T = TypeVar("T")
 
 
 def walk(
-    list_folder: Callable[[str], Iterable[tuple[str, T | None]]],
+    list_folder: Callable[[str], Iterable[tuple[str, T | Unreachable | None]]],
     describe: Callable[[str, T], ObjectStat],
     *,
     prefix: str,
     after: str,
     recursive: bool,
-) -> Iterator[ObjectStat | Prefix]:
+) -> Iterator[Listed]:
     """As ``Adapter.scan``. Keeps one folder's entries, for each folder on the way down, in memory.
 
     ``list_folder`` gives the keys in a folder (empty, or ending in ``/``) in their order, those of folders with a
-    ``/`` at their end, each with what ``describe`` makes a stat of; of a folder that may be None.
+    ``/`` at their end, each with what ``describe`` makes a stat of; of a folder that may be None. What no key names is
+    an Unreachable with its own ``key``.
     """
 
-    def below(folder: str) -> Iterator[ObjectStat | Prefix]:
+    def below(folder: str) -> Iterator[Listed]:
         for key, told in list_folder(folder):
             if not key.startswith(prefix):
                 continue
-            if not key.endswith("/") and told is not None:
+            if isinstance(told, Unreachable):
+                if key > after:
+                    yield told
+            elif not key.endswith("/") and told is not None:
                 if key > after:
                     yield describe(key, told)
             elif not recursive:
@@ -53,6 +57,17 @@ class Entry:
     is_folder: bool
     size: int
     modified: datetime | None
+
+
+def named(folder: str, name: str, check: Callable[[str], str] = check_key) -> str | Unreachable | None:
+    """The key of what a folder holds under this name; Unreachable where it can have none, None of an unfinished write.
+
+    ``check`` raises InvalidKey for what is no key.
+    """
+    try:
+        return check(folder + name)
+    except InvalidKey:
+        return None if partial_of(name) or name in (".", "..") else Unreachable(shown(folder + name), NO_KEY)
 
 
 def walk_unfinished(list_folder: Callable[[str], Iterable[Entry]], folder: str) -> Iterator[Unfinished]:

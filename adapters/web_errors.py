@@ -58,6 +58,7 @@ _MEANING: dict[int, type[AdapterError]] = {
     423: Unavailable,
     425: Unavailable,
     429: Unavailable,
+    501: AdapterError,  # It will not learn the method, or to take chunks, by being asked again.
     504: TimedOut,
     507: OutOfSpace,
 }

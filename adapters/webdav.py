@@ -11,11 +11,12 @@ from adapters import webdav_check
 from adapters.base import (
     Adapter,
     CheckStep,
+    Listed,
     ObjectStat,
-    Prefix,
     ReadStream,
     Traits,
     Unfinished,
+    Unreachable,
     WriteMode,
     WriteSession,
 )
@@ -102,7 +103,7 @@ class WebDavAdapter(Adapter):
     def delete(self, key: str) -> None:
         self._remove(key)
 
-    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[ObjectStat | Prefix]:
+    def scan(self, prefix: str = "", *, after: str = "", recursive: bool = True) -> Iterator[Listed]:
         """Keeps the names of one folder, for each folder on the way down, and no connection between two of them."""
         return self._walk(prefix[: prefix.rfind("/") + 1], prefix=prefix, after=after, recursive=recursive)
 
@@ -149,12 +150,15 @@ class WebDavAdapter(Adapter):
             return  # A folder is no object, so there is none to remove.
         self._change.remove(key)
 
-    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[ObjectStat | Prefix]:
+    def _walk(self, folder: str, *, prefix: str, after: str, recursive: bool) -> Iterator[Listed]:
         for listed in self._look.list_keys(folder, after=after):
             key = listed.key
             if not key.startswith(prefix):
                 continue
-            if listed.told is not None or not recursive:
+            if isinstance(listed, Unreachable):
+                if key > after:
+                    yield listed
+            elif listed.told is not None or not recursive:
                 if key > after:
                     yield listed.item()
             else:

@@ -9,10 +9,9 @@ from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from adapters.base import ObjectStat, Prefix
-from adapters.errors import InvalidKey, NotFound, Offline
-from adapters.keys import check_key
-from adapters.walking import Entry
+from adapters.base import Listed, Prefix, Unreachable
+from adapters.errors import NotFound, Offline
+from adapters.walking import Entry, named
 from adapters.web_client import Exchange, WebClient
 from adapters.web_connection import split_location
 from adapters.web_errors import HttpBroken, HttpRefusal, translated
@@ -30,13 +29,13 @@ _MOST_FOR_ONE = 10
 LISTED_AT_ONCE = 50_000
 
 
-class Listed(NamedTuple):
+class Found(NamedTuple):
     """A key, with a ``/`` at its end and nothing told for a folder."""
 
     key: str
     told: Told | None
 
-    def item(self) -> ObjectStat | Prefix:
+    def item(self) -> Listed:
         return Prefix(self.key) if self.told is None else self.told.stat(self.key)
 
 
@@ -58,7 +57,7 @@ class WebDavLook:
             raise NotFound("it is a folder", storage=self.storage, key=key)
         return found.told
 
-    def find(self, key: str) -> Listed | None:
+    def find(self, key: str) -> Found | None:
         """What lies at the key, an object or a folder; None where nothing does."""
         with translated(self.storage, key):
             try:
@@ -79,13 +78,13 @@ class WebDavLook:
             found = list(islice(members(exchange.read), _MOST_FOR_ONE))
         return found[0].free_bytes if found else None
 
-    def list_keys(self, folder: str, *, after: str = "") -> Iterator[Listed]:
+    def list_keys(self, folder: str, *, after: str = "") -> Iterator[Found | Unreachable]:
         """The objects and folders in a folder, whose key ends in ``/`` or is empty, in the order of their keys.
 
-        Those that are greater than ``after``, or hold it; nothing where the folder is missing. No connection is held
-        between two of them.
+        What no key names is among them. Those that are greater than ``after``, or hold it; nothing where the folder is
+        missing. No connection is held between two of them.
         """
-        found: list[Listed] = []
+        found: list[Found | Unreachable] = []
         while True:
             last = found[-1].key if found else ""
             with translated(self.storage, folder):
@@ -98,7 +97,7 @@ class WebDavLook:
     def names(self, folder: str) -> list[str]:
         """The names of all that lies in a folder, those of unfinished writes too; none where it is missing."""
         with translated(self.storage, folder):
-            return [name for name, _, _ in self._members(folder)]
+            return [name for name, one, _ in self._members(folder) if not one.refused]
 
     def entries(self, folder: str) -> list[Entry]:
         """The same with what is told of each."""
@@ -106,6 +105,7 @@ class WebDavLook:
             return [
                 Entry(name, one.is_folder, one.size or 0, one.modified.astimezone(UTC) if one.modified else None)
                 for name, one, _ in self._members(folder)
+                if not one.refused
             ]
 
     def is_below_an_object(self, key: str) -> bool:
@@ -120,16 +120,17 @@ class WebDavLook:
                 return found is not None
         return False
 
-    def _find(self, key: str) -> Listed | None:
+    def _find(self, key: str) -> Found | None:
         with self._propfind(key, depth=0) as exchange:
             if exchange.status != MULTISTATUS:
-                return Listed(f"{key}/", None)
+                return Found(f"{key}/", None)
             # To its end, so that the connection can be used again.
             found = list(islice(members(exchange.read), _MOST_FOR_ONE))
             if not found:
                 return None
             member = found[0]
-            return Listed(f"{key}/", None) if member.is_folder else Listed(key, _told(member, exchange.time("Date")))
+            _refuse(member)
+            return Found(f"{key}/", None) if member.is_folder else Found(key, _told(member, exchange.time("Date")))
 
     def _propfind(self, key: str, *, depth: int, body: bytes = REQUEST) -> Exchange:
         """The answer to a PROPFIND: a multistatus, or a redirect from a folder's name to the same name with a ``/``."""
@@ -167,16 +168,26 @@ class WebDavLook:
             # A server behind a proxy that changes paths: no name of it could be trusted to be that of a key.
             raise HttpBroken("the server lists addresses that do not lie below the storage's url")
 
-    def _listed(self, folder: str, after: str) -> Iterator[Listed]:
+    def _listed(self, folder: str, after: str) -> Iterator[Found | Unreachable]:
         for name, member, asked_at in self._members(folder):
-            try:
-                key = check_key(folder + name)
-            except InvalidKey:
+            key = named(folder, name)
+            if isinstance(key, str):
+                _refuse(member)
+            if isinstance(key, Unreachable):
+                if key.key > after:
+                    yield key
+            elif key is None:
                 continue
-            if not member.is_folder and key > after:
-                yield Listed(key, _told(member, asked_at))
+            elif not member.is_folder and key > after:
+                yield Found(key, _told(member, asked_at))
             elif member.is_folder and (f"{key}/" > after or after.startswith(f"{key}/")):
-                yield Listed(f"{key}/", None)
+                yield Found(f"{key}/", None)
+
+
+def _refuse(member: Member) -> None:
+    """Raises HttpRefusal for what a server lists and tells nothing of: without it, the others would seem to be all."""
+    if member.refused:
+        raise HttpRefusal(member.refused, f"the server answers {member.refused} for {member.path!r} where it lists it")
 
 
 def _told(member: Member, asked_at: datetime | None) -> Told:

@@ -25,6 +25,9 @@ SPACE_REQUEST = (
 
 #: More than this for one member of a folder is no listing but an attack.
 MOST_BYTES_OF_A_MEMBER = 256 * 1024
+OK = 200
+#: Said of what was removed as the folder was listed.
+_GONE = (404, 410)
 _CHUNK_BYTES = 64 * 1024
 
 _DAV = "DAV: "
@@ -36,7 +39,10 @@ _NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
 
 @dataclass(slots=True)
 class Member:
-    """One resource; ``path`` is decoded and has no ``/`` at its end, ``size`` is None where it was not told."""
+    """One resource; ``path`` is decoded and has no ``/`` at its end, ``size`` is None where it was not told.
+
+    ``refused`` is the status with which the server keeps it to itself, 0 of all others.
+    """
 
     path: str = ""
     is_folder: bool = False
@@ -45,13 +51,14 @@ class Member:
     etag: str = ""
     checksums: str = ""
     free_bytes: int | None = None
+    refused: int = 0
 
 
 def members(read: Callable[[int], bytes]) -> Iterator[Member]:
     """The resources of a multistatus, one by one as ``read(max_bytes)`` brings them (RFC 4918, section 14.16).
 
-    Members whose address is not UTF-8, or that the server could not look at, are left out. Raises HttpBroken for what
-    is no well-formed multistatus, declares a document type, or is too long for what it says.
+    Members that are gone are left out. What is not UTF-8 in an address is there as ``surrogateescape`` has it. Raises
+    HttpBroken for what is no well-formed multistatus, declares a document type, or is too long for what it says.
     """
     document = _Multistatus()
     unread = 0
@@ -131,7 +138,8 @@ class _Multistatus:
             if self._propstat_status == 200:
                 self._believe()
         elif name == f"{_DAV}response":
-            if self._member.path and self._status == 200:
+            if self._member.path and self._status not in _GONE:
+                self._member.refused = self._status if self._status != OK else 0
                 self.found.append(self._member)
         elif self._in_propstat:
             self._properties[name] = text
@@ -150,11 +158,8 @@ class _Multistatus:
 
 
 def _path(href: str) -> str:
-    """The decoded path of an address; empty where it is none, or not UTF-8."""
+    """The decoded path of an address; empty where it is none."""
     match = _HREF.fullmatch(href)
     if match is None:
         return ""
-    try:
-        return unquote_to_bytes(match["path"]).decode().rstrip("/") or "/"
-    except UnicodeDecodeError:
-        return ""
+    return unquote_to_bytes(match["path"]).decode(errors="surrogateescape").rstrip("/") or "/"

@@ -1,4 +1,4 @@
-"""The two layers around every request: its id and log line, and the short way to the data path."""
+"""The layers around every request: its id and log line, the short way to the data path, paths that are not UTF-8."""
 
 import re
 import time
@@ -10,7 +10,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from adapters.peer_protocol import PREFIX
-from gateway import metrics
+from gateway import metrics, paths, problems
+from staging.errors import InvalidRequest
 
 log = structlog.get_logger(__name__)
 
@@ -85,4 +86,18 @@ class DataPath:
             return self.admission.answer(request)
         if settings.NODE_NAME and request.path_info.startswith(PREFIX):
             return self.peers.answer(request)
+        return self.get_response(request)
+
+
+class OwnNames:
+    """Refuses a path that would be taken for another one; the data path does so by itself, where a path names a key."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            paths.refuse_other_than_utf8(request)
+        except InvalidRequest as exc:
+            return problems.respond(problems.of(exc))
         return self.get_response(request)

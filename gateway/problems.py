@@ -33,6 +33,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.ProducerFailed: 424,
     errors.SourceMissing: 404,
     errors.ObjectUnavailable: 503,
+    errors.FolderIncomplete: 409,
     errors.ObjectLost: 410,
     errors.ContentDiffers: 409,
     errors.DigestMismatch: 422,

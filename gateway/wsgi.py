@@ -3,11 +3,14 @@
 import gc
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
+
+from gateway.paths import Handler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 # Looking for garbage among what is being loaded takes a third of the start, and then a part of every full search.
 gc.disable()
-application = get_wsgi_application()
+django.setup(set_prefix=False)
+application = Handler()
 gc.freeze()
 gc.enable()

@@ -68,6 +68,6 @@ def _key_below(base_uri: str, default_port: int | None, uri: str) -> str | None:
 
 def _default_port(scheme: str, base_uri: str) -> int | None:
     """The port that a URI means which tells none: that of its own scheme, or the default of the kind of storage."""
-    defaults = {field.name: field.default for field in registry.describe(scheme).fields}
+    defaults = {field.name: field.default for field in registry.describe_registered(scheme).fields}
     port = _WEB_PORTS.get(urlsplit(base_uri).scheme, defaults.get("port"))
     return port if isinstance(port, int) else None

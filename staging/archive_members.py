@@ -10,12 +10,13 @@ from typing import Protocol
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from adapters.base import ObjectStat
+from adapters.base import ObjectStat, Unreachable
 from adapters.errors import Truncated, VersionChanged
 from staging import archive_index, placement
 from staging.archive_index import SEGMENT_MEMBERS, Member, Segment
 from staging.connections import release
 from staging.errors import ObjectUnavailable
+from staging.listing import refuse_incomplete
 from staging.models import Bucket, Object, Replica
 from staging.models.fields import behind
 from staging.placement import MANAGED_FOLDER
@@ -176,7 +177,10 @@ class MountedMembers:
         return Member(stat.key[len(self._prefix) :], stat.size, _seconds(stat.modified), stat.version)
 
     def _files(self, after: str) -> Generator[ObjectStat, None, None]:
-        """A scan that leaves out the folders in which Waybill keeps the bytes of managed buckets."""
+        """A scan that leaves out the folders in which Waybill keeps the bytes of managed buckets.
+
+        Raises FolderIncomplete where it meets what no archive could hold, which is told rather than left out.
+        """
         adapter = adapter_for(self._bucket.storage)
         release()
         position = f"{self._prefix}{after}" if after else ""
@@ -186,6 +190,8 @@ class MountedMembers:
                 if own:
                     position = f"{folder}{own}\U0010ffff"[1:]
                     break
+                if isinstance(stat, Unreachable):
+                    refuse_incomplete(self._bucket, stat.key.removeprefix(self._bucket.prefix), stat.why)
                 if isinstance(stat, ObjectStat):
                     yield stat
             else:

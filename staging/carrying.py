@@ -10,8 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from adapters.base import ReadStream
+from adapters.errors import AdapterError, Busy, VersionChanged
 from adapters.errors import NotFound as NothingThere
-from adapters.errors import VersionChanged
 from staging import (
     catalog,
     claims,
@@ -189,6 +189,11 @@ def _send(alias: Alias, found: Found, claim: Claim, start: int) -> bool:
             if body.stopped is None:
                 raise
             raise body.stopped from None
+        except Busy as exc:
+            if exc.limit == 1 and exc.storage in {copy.replica.storage.name for copy in found.copies}:
+                detail = "to copy within it takes two connections at once, and its max_connections allows one"
+                raise AdapterError(detail, storage=exc.storage, key=alias.key) from exc
+            raise
     assert isinstance(receipt, Receipt), "all of the rest was sent"
     return receipt.replayed
 

@@ -167,7 +167,7 @@ def _plan_page(job: CopyJob) -> bool:
 
 def _listed(job: CopyJob) -> tuple[list[Entry], str]:
     if job.is_folder:
-        page = listing.page(job.source_bucket, job.source_key, after=job.place, limit=_PAGE)
+        page = listing.whole_page(job.source_bucket, job.source_key, after=job.place, limit=_PAGE)
         return page.objects, page.after
     known = objects.look(job.source_bucket, job.source_key)
     return [Entry(known.key, known.size, known.modified)], ""

@@ -177,8 +177,7 @@ def _end(storage: Storage) -> None:
 def _tries(to: Storage) -> QuerySet[Transfer]:
     """What brings a row's object there, or has failed to and rests."""
     mine = Transfer.objects.filter(object=OuterRef("object"), target=to, kind__in=replication.COPYING)
-    rests = Q(state=TransferState.FAILED, finished_at__gte=timezone.now() - replication.REST)
-    return mine.filter(Q(state__in=replication.LIVE) | rests)
+    return mine.filter(Q(state__in=replication.LIVE) | replication.resting())
 
 
 def _tell_late(storage: Storage) -> None:

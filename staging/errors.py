@@ -93,6 +93,13 @@ class ObjectUnavailable(StagingError):
     hint = "An operator can see in the admin which storages are affected."
 
 
+class FolderIncomplete(StagingError):
+    """What was to be listed holds something that nobody can read by any key, so that nobody could get all of it."""
+
+    code = "folder_incomplete"
+    hint = "Put it right on the storage; aliases and copies of the other files, one by one, work all the same."
+
+
 class ObjectLost(StagingError):
     """Every copy of the object is gone for good."""
 

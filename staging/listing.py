@@ -2,17 +2,18 @@
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from typing import Never
 
+import structlog
 from django.db import connection
 
-from adapters.base import ObjectStat, Prefix
+from adapters.base import Listed, Prefix, Unreachable
 from adapters.errors import InvalidKey
 from adapters.keys import check_prefix
 from staging.connections import release
-from staging.errors import InvalidRequest
+from staging.errors import FolderIncomplete, InvalidRequest
 from staging.models import Bucket, Object
 from staging.models.fields import behind
 from staging.placement import MANAGED_FOLDER
@@ -21,6 +22,10 @@ from staging.storages import adapter_for
 
 #: The most entries of one page.
 MAX_PAGE = 1000
+#: So many names that nothing can be read from are told of a page.
+_MOST_TOLD = 20
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Objects and folded prefixes, each in order. ``after`` is where the next page begins; empty at the end."""
+    """Objects and folded prefixes, each in order. ``after`` is where the next page begins; empty at the end.
+
+    ``unreachable`` shows the first names among them that nothing can be read from, each with why.
+    """
 
     objects: list[Entry]
     prefixes: list[str]
     after: str
+    unreachable: dict[str, str] = field(default_factory=dict)
 
 
 def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str = "", limit: int = 100) -> Page:
@@ -58,8 +67,9 @@ def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str =
     except InvalidKey as exc:
         raise InvalidRequest("The prefix is not valid.", fields={"prefix": exc.detail}) from exc
     size = max(1, min(limit, MAX_PAGE))
+    unreachable: dict[str, str] = {}
     if bucket.mounted:
-        found = _mounted(bucket, prefix, after, size + 1, folded=folded)
+        found = _mounted(bucket, prefix, after, size + 1, unreachable, folded=folded)
     else:
         found = (_folded if folded else _flat)(bucket, prefix, after, size + 1)
     shown = found[:size]
@@ -67,7 +77,23 @@ def page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str =
         objects=[entry for entry in shown if isinstance(entry, Entry)],
         prefixes=[entry for entry in shown if isinstance(entry, str)],
         after=_name(shown[-1]) if len(found) > size else "",
+        unreachable=unreachable,
     )
+
+
+def whole_page(bucket: Bucket, prefix: str = "", *, folded: bool = False, after: str = "", limit: int = 100) -> Page:
+    """The same for whoever means to get all that is there. Raises FolderIncomplete where that cannot be."""
+    found = page(bucket, prefix, folded=folded, after=after, limit=limit)
+    for name, why in found.unreachable.items():
+        refuse_incomplete(bucket, name, why)
+    return found
+
+
+def refuse_incomplete(bucket: Bucket, name: str, why: str) -> Never:
+    """Raises FolderIncomplete, which shows the name to whoever has to do something about it."""
+    storage = bucket.storage.name
+    log.warning("storage.folder_incomplete", storage=storage, name=name, why=why)
+    raise FolderIncomplete(f"Of what is in {name!r} on the storage {storage} nothing can be staged: {why}.")
 
 
 def _name(entry: Entry | str) -> str:
@@ -141,20 +167,26 @@ def _entry(row: Object) -> Entry:
     )
 
 
-def _mounted(bucket: Bucket, prefix: str, after: str, count: int, *, folded: bool) -> list[Entry | str]:
-    """Straight from the storage."""
+def _mounted(
+    bucket: Bucket, prefix: str, after: str, count: int, unreachable: dict[str, str], *, folded: bool
+) -> list[Entry | str]:
+    """Straight from the storage. The first names from which nothing can be read are added to ``unreachable``."""
     root = bucket.prefix
     entries: list[Entry | str] = []
     with closing(_visible(bucket, f"{root}{prefix}", after and f"{root}{after}", recursive=not folded)) as found:
-        for seen in islice(found, count):
+        for seen in found:
             key = seen.key.removeprefix(root)
+            if isinstance(seen, Unreachable):
+                if len(unreachable) < _MOST_TOLD:
+                    unreachable[key] = seen.why
+                continue
             entries.append(key if isinstance(seen, Prefix) else Entry(key, seen.size, seen.modified))
+            if len(entries) == count:
+                break
     return entries
 
 
-def _visible(
-    bucket: Bucket, prefix: str, after: str, *, recursive: bool
-) -> "Generator[ObjectStat | Prefix, None, None]":
+def _visible(bucket: Bucket, prefix: str, after: str, *, recursive: bool) -> Generator[Listed, None, None]:
     """A scan that leaves out the folder in which Waybill keeps the bytes of managed buckets."""
     adapter = adapter_for(bucket.storage)
     release()

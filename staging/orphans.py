@@ -32,7 +32,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from adapters import registry
-from adapters.base import Adapter, ListsUnfinished, ObjectStat, Prefix, Unfinished
+from adapters.base import Adapter, ListsUnfinished, ObjectStat, Unfinished
 from adapters.errors import AccessDenied, NotFound
 from staging import replication, sharing
 from staging.connections import release
@@ -220,7 +220,7 @@ def _tell(report: Report, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def _stored(adapter: Adapter, report: Report) -> Iterator[ObjectStat]:
     for stat in adapter.scan(_FOLDER):
-        if not isinstance(stat, Prefix):
+        if isinstance(stat, ObjectStat):
             report.stored.add(stat.key, stat.size)
             yield stat
 

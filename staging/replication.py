@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from staging import chores, claims, placement, policies, queue, replicas, versions
@@ -74,6 +75,13 @@ def failed(target: Object, kind: TransferKind, storage: Storage) -> Transfer | N
     return ended.order_by("-finished_at").first()
 
 
+def resting() -> Q:
+    """Those that failed for good not long ago and would fail alike: their storage has got no new credential since."""
+    credential = "target__credential__rotated_at"
+    alike = Q(**{credential: None}) | Q(**{f"{credential}__lt": F("finished_at")})
+    return alike & Q(state=TransferState.FAILED, finished_at__gte=timezone.now() - REST)
+
+
 def revive(transfer: Transfer) -> bool:
     """Queue a transfer anew that failed for good. False where it did not, or is queued already."""
     failed_for_good = Transfer.objects.filter(pk=transfer.pk, state=TransferState.FAILED)
@@ -86,7 +94,7 @@ def revive(transfer: Transfer) -> bool:
 
 def revive_removals(limit: int) -> int:
     """Try removals again that failed for good and have rested: nothing else would ever free their bytes."""
-    rested = Transfer.objects.filter(state=TransferState.FAILED, finished_at__lt=timezone.now() - REST)
+    rested = Transfer.objects.filter(~resting(), state=TransferState.FAILED)
     removals = rested.filter(kind__in=REMOVING, source__state=ReplicaState.DELETING)
     return sum(map(revive, removals.order_by("finished_at")[:limit]))
 
@@ -96,8 +104,8 @@ def _do(target: Object, step: Step) -> Transfer | None:
     if under_way(target, step.kind, step.storage):
         return None
     if past := failed(target, step.kind, step.storage):
-        is_rested = past.finished_at is None or timezone.now() - past.finished_at > REST
-        return past if is_rested and revive(past) else None
+        rests = Transfer.objects.filter(resting(), pk=past.pk).exists()
+        return past if not rests and revive(past) else None
     return queue_step(target, step)
 
 

@@ -9,7 +9,17 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, TextField, Value, When
 from django.utils import timezone
 
-from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
+from adapters.errors import (
+    AdapterError,
+    Busy,
+    ChecksumMismatch,
+    Damaged,
+    Failing,
+    NotTried,
+    OutOfSpace,
+    SizeMismatch,
+    WriteLost,
+)
 from staging import carrying, claims, copy_progress, copying, planning, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
@@ -25,6 +35,8 @@ RETRY_BASE_S = 2
 RETRY_CAP_S = 900
 #: So long at least a transfer waits for a storage that takes nothing at the moment.
 CLOSED_S = 30
+#: What went wrong with the bytes of one attempt: the next one writes others.
+_OF_ONE_ATTEMPT = (ChecksumMismatch, Damaged, SizeMismatch, WriteLost)
 #: What a transfer's row says that has not failed yet.
 _UNTRIED = ("", Busy.code, Failing.code, StorageClosed.code, claims.WORKER_LOST["error_code"])
 
@@ -176,7 +188,7 @@ def _end(transfer: Transfer, state: TransferState, **changes: object) -> None:
 
 def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
     no_room = isinstance(exc, NoSpace | OutOfSpace)
-    again = (exc.transient or no_room) and transfer.attempts < transfer.max_attempts
+    again = (exc.transient or no_room or isinstance(exc, _OF_ONE_ATTEMPT)) and transfer.attempts < transfer.max_attempts
     delay_s, changes = retry_delay_s(transfer.attempts), dict[str, object]()
     if transfer.error_code in _UNTRIED:
         changes = {"error_code": exc.code, "error_detail": str(exc)}

@@ -45,6 +45,7 @@ def browse_page(admin: ModelAdmin, request: HttpRequest, shown: Model, bucket: B
         "deeds": _deeds(bucket, prefix) if may_operate and not problem else [],
         "next": urlencode({"prefix": prefix, "after": page.after}) if page.after else "",
         "problem": problem,
+        "unreachable": page.unreachable,
     }
     return TemplateResponse(request, "admin/staging/browse.html", context)
 

@@ -122,7 +122,7 @@ def _storage(row: Storage, several: bool) -> dict[str, Any]:
     return {
         "name": f"{row.project} / {row}" if several else str(row),
         "url": reverse("admin:staging_storage_change", args=[row.pk]),
-        "kind": registry.describe(row.scheme).title,
+        "kind": registry.describe_registered(row.scheme).title,
         "tier": f"Tier {row.tier}",
         "state": words.badge(row.state),
         "alarm": _alarm(row),

@@ -30,12 +30,14 @@ class SecretArea(UnfoldAdminTextareaWidget):
 
 def options_of(scheme: str) -> dict[str, forms.Field]:
     """The public settings as fields."""
-    return {OPTION + field.name: _option(field) for field in registry.describe(scheme).fields if not field.secret}
+    return {
+        OPTION + field.name: _option(field) for field in registry.describe_registered(scheme).fields if not field.secret
+    }
 
 
 def secrets_of(scheme: str, *, kept: Collection[str] | None = None) -> dict[str, forms.Field]:
     """The secret settings as fields; ``kept`` names those that are set, and stay as they are when left empty."""
-    fields = registry.describe(scheme).fields
+    fields = registry.describe_registered(scheme).fields
     return {SECRET + field.name: _secret(field, kept) for field in fields if field.secret}
 
 

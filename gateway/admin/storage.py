@@ -130,7 +130,7 @@ class StorageAdmin(OwnedAdmin):
         panel = {
             "title": f"Storage {row}",
             "storage": row,
-            "kind": registry.describe(row.scheme).title,
+            "kind": registry.describe_registered(row.scheme).title,
             "address": registry.base_uri(row.scheme, row.options),
             "bar": bar(row),
             "passing": passing(row),
@@ -205,7 +205,7 @@ class StorageAdmin(OwnedAdmin):
 
     @display(description="Kind", ordering="scheme")
     def kind(self, row: Storage) -> str:
-        title = registry.describe(row.scheme).title
+        title = registry.describe_registered(row.scheme).title
         return format_html('{} <div class="wb-faint">on {}</div>', title, row.node) if row.node else title
 
     @display(description="Tier", ordering="tier")

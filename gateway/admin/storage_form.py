@@ -129,7 +129,7 @@ class ChangeStorageForm(_SettingsForm):
 
 def fieldsets_of(scheme: str, *, new: bool, with_secrets: bool) -> list[tuple[str | None, dict[str, Any]]]:
     """How the form is laid out for a kind of storage: what is needed first, what has a default folded away."""
-    fields = registry.describe(scheme).fields
+    fields = registry.describe_registered(scheme).fields
     usual = [f for f in fields if not f.secret and (f.required or f.default is None or f.type == "string")]
     rest = [f for f in fields if not f.secret and f not in usual]
     secret = [SECRET + f.name for f in fields if f.secret] if with_secrets else []

@@ -46,6 +46,10 @@ class ObjectsPage(serializers.Serializer[Any]):
 
     items = EntryAnswer(many=True)
     prefixes = serializers.ListField(child=serializers.CharField(), help_text="Folders, each ending in `/`.")
+    unreachable = serializers.DictField(
+        child=serializers.CharField(),
+        help_text="The first names in a mounted bucket that nothing can be read from, each with why.",
+    )
     next = serializers.CharField(allow_null=True)
 
 
@@ -111,7 +115,7 @@ def list_objects(endpoint: Endpoint, bucket_name: str) -> Response:
     )
     items = EntryAnswer(page.objects, many=True).data
     cursor = pager.cursor([page.after]) if page.after else None
-    return Response({"items": items, "prefixes": page.prefixes, "next": cursor})
+    return Response({"items": items, "prefixes": page.prefixes, "unreachable": page.unreachable, "next": cursor})
 
 
 @extend_schema(tags=["objects"])

@@ -7,11 +7,11 @@ whose headers hold all of the answer that the client is to get; see deploy/nginx
 import json
 from urllib.parse import unquote_to_bytes
 
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
 from gateway.data import clients, views
 from gateway.middleware import REFUSED_STATUS
+from gateway.paths import Request
 
 
 def is_from_proxy(request: HttpRequest) -> bool:
@@ -34,11 +34,11 @@ def answer(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=403, headers={**problem.all_headers(), **told, "Content-Length": "0"})
 
 
-def _original(request: HttpRequest) -> WSGIRequest:
+def _original(request: HttpRequest) -> Request:
     """The head of the request that the proxy asks about; the proxy passes on all headers that do not frame the body."""
     given = request.META
     path = given.get("HTTP_X_ORIGINAL_URI", "").partition("?")[0]
-    return WSGIRequest(
+    return Request(
         {
             **given,
             "REQUEST_METHOD": given.get("HTTP_X_ORIGINAL_METHOD", ""),

@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponseBase
 
 from gateway.data import archive, download, listing, upload
+from gateway.paths import refuse_other_than_utf8
 from staging import aliases
 from staging.errors import DataPending, InvalidRequest, SourceMissing
 from staging.models import Alias
@@ -13,6 +14,7 @@ _DIGEST = ".sha256"
 
 def read(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """An object below the prefix, its digest, or the listing of a folder."""
+    refuse_other_than_utf8(request)
     kind = archive.kind_of(alias, name)
     if kind == Kind.TAR:
         return archive.read(request, alias)
@@ -33,6 +35,7 @@ def read(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
 
 def write(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """Store an object below the prefix, or unpack an archive there."""
+    refuse_other_than_utf8(request)
     if kind := archive.kind_of(alias, name):
         return archive.write(request, alias, kind)
     one = aliases.below(alias, _file(name))
@@ -41,6 +44,7 @@ def write(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
 
 def admit(request: HttpRequest, alias: Alias, name: str) -> None:
     """Refuse by the request's head alone what ``write`` would refuse."""
+    refuse_other_than_utf8(request)
     if kind := archive.kind_of(alias, name):
         archive.admit(request, alias, kind)
         return
@@ -49,6 +53,7 @@ def admit(request: HttpRequest, alias: Alias, name: str) -> None:
 
 def tell(request: HttpRequest, alias: Alias, name: str) -> HttpResponseBase:
     """How much of an object below the prefix is safe."""
+    refuse_other_than_utf8(request)
     if archive.kind_of(alias, name):
         return archive.tell(request, alias)
     return upload.tell(request, aliases.below(alias, _file(name)), name)

@@ -42,7 +42,7 @@ def answer(request: HttpRequest, alias: Alias, folder: str) -> HttpResponseBase:
     limit, cursor = _limit(request), request.GET.get("cursor", "")
     recursive = request.GET.get("recursive", "") in ("1", "true")
     after = f"{prefix}{cursor}" if cursor else ""
-    page = listing.page(alias.bucket, prefix, folded=not recursive, after=after, limit=limit or _MOST)
+    page = listing.whole_page(alias.bucket, prefix, folded=not recursive, after=after, limit=limit or _MOST)
     if folder and not cursor and not page.objects and not page.prefixes:
         raise SourceMissing("There is no such folder below the prefix.")
     if request.method == "HEAD":
@@ -125,7 +125,7 @@ def _rows(alias: Alias, prefix: str, page: Page, following: str, *, folded: bool
         yield "".join(_row(key.removeprefix(prefix), entry) for key, entry in sorted(entries, key=_by_bytes))
         if not following:
             return
-        page = listing.page(alias.bucket, prefix, folded=folded, after=following, limit=_MOST)
+        page = listing.whole_page(alias.bucket, prefix, folded=folded, after=following, limit=_MOST)
         following = page.after
         release()
 

@@ -13,8 +13,10 @@ from adapters import peer_protocol
 from adapters.base import (
     Adapter,
     CopiesWithin,
+    Listed,
     ListsUnfinished,
     ObjectStat,
+    Prefix,
     ReadStream,
     ReadsUnfinished,
     ReportsSpace,
@@ -167,8 +169,13 @@ def _scan(adapter: Adapter, question: Question) -> dict[str, Any]:
     page = list(islice(items, _PAGE + 1))
     if close := getattr(items, "close", None):
         close()
-    shown = [told(item) if isinstance(item, ObjectStat) else {"prefix": item.key} for item in page[:_PAGE]]
-    return {"items": shown, "more": len(page) > _PAGE}
+    return {"items": [_listed(item) for item in page[:_PAGE]], "more": len(page) > _PAGE}
+
+
+def _listed(item: Listed) -> dict[str, Any]:
+    if isinstance(item, ObjectStat):
+        return told(item)
+    return {"prefix": item.key} if isinstance(item, Prefix) else {"unreachable": item.key, "why": item.why}
 
 
 def _check(adapter: Adapter, _question: Question) -> dict[str, Any]:

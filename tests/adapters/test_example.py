@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,18 @@ def test_without_its_package_the_kind_is_unknown() -> None:
     assert "blobs" not in registry.schemes()
     with pytest.raises(InvalidSettings):
         registry.describe("blobs")
+
+
+def test_an_adapter_that_stumbles_over_its_settings_is_told_as_settings_that_are_wrong(
+    installed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> None:
+        raise KeyError("a secret")
+
+    module = importlib.import_module("blobs")
+    monkeypatch.setattr(module.BlobAdapter, "build", stumble)
+    with pytest.raises(ValueError, match=r"^scheme: its adapter failed with KeyError$"):
+        registry.build("blobs", "own", {"file": "/tmp/x"}, {})
 
 
 @pytest.mark.parametrize(

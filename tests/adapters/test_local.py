@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters import errors, registry
-from adapters.base import Adapter, ReportsSpace, WriteMode
+from adapters.base import LEADS_OUT, NO_KEY, Adapter, ObjectStat, ReportsSpace, Unreachable, WriteMode
 from adapters.errors import AccessDenied, AlreadyExists, InvalidKey, NotFound, Offline, VersionChanged, WriteLost
 from adapters.local import LocalAdapter
 from adapters.rooted import Root
@@ -73,6 +74,13 @@ def test_unfinished_write_lies_beside_its_target_as_a_partial(local: LocalAdapte
     assert os.listdir(root / "d") == ["object"]
 
 
+def test_scan_tells_linked_files_outside_of_the_root(local: LocalAdapter, outside: Path, root: Path) -> None:
+    (root / "file").symlink_to(outside / "secret")
+    (root / "gone").symlink_to(outside / "gone")
+    assert list(local.scan("")) == [Unreachable("file", LEADS_OUT)]
+    assert list(local.scan("", after="file")) == []
+
+
 @pytest.mark.usefixtures("outside")
 def test_link_out_of_the_root_is_refused_for_reading(local: LocalAdapter, outside: Path, root: Path) -> None:
     (root / "file").symlink_to(outside / "secret")
@@ -80,7 +88,7 @@ def test_link_out_of_the_root_is_refused_for_reading(local: LocalAdapter, outsid
         for call in (local.stat, local.open_read):
             with pytest.raises(InvalidKey, match="leads out of the root"):
                 call(key)
-    assert keys(local, "") == []
+    assert not [item for item in local.scan("") if isinstance(item, ObjectStat)]
     with pytest.raises(InvalidKey):
         list(local.scan("link/"))
 
@@ -196,20 +204,41 @@ def test_key_below_an_object_is_missing_for_reading_and_refused_for_writing(loca
 
 def test_what_is_neither_file_nor_folder_is_no_object_and_holds_nobody_up(local: LocalAdapter, root: Path) -> None:
     os.mkfifo(root / "pipe")
-    for call in (local.stat, local.open_read):
-        with pytest.raises(NotFound):
-            call("pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        folder = os.open(root, os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{folder}/socket")  # Its own path may be too long for a socket.
+        os.close(folder)
+        for call in (local.stat, local.open_read):
+            for key in ("pipe", "socket"):
+                with pytest.raises(NotFound):
+                    call(key)
     assert keys(local, "") == []
 
 
-def test_scan_leaves_out_names_that_are_no_keys(local: LocalAdapter, root: Path) -> None:
+def test_scan_tells_what_no_key_can_name_and_leaves_out_what_is_no_object(local: LocalAdapter, root: Path) -> None:
     for name in (b"\xff\xfe", b"line\nbreak", b"x" * 230, b"." + b"x." + b"0" * 32 + b".partial"):
         Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
-    (root / "dangling").symlink_to("nowhere")
-    (root / "round").symlink_to("round")
+    for name, target in (("dangling", "nowhere"), ("round", "round"), ("a\tlink", "nowhere"), ("a\tround", "a\tround")):
+        (root / name).symlink_to(target)
+    os.mkfifo(root / "a\tpipe")
+    Path(os.fsdecode(os.fsencode(root) + b"/folder\xff")).mkdir()
+    Path(os.fsdecode(os.fsencode(root) + b"/folder\xff/object")).touch()
     store(local, "object", b"")
-    assert keys(local, "") == ["object"]
-    assert keys(local, "", recursive=False) == ["object"]
+    store(local, "\\xff", b"named so")
+    unreachable = [
+        Unreachable("\\xff\\xfe", NO_KEY),
+        Unreachable("folder\\xff", NO_KEY),
+        Unreachable("line\\x0abreak", NO_KEY),
+        Unreachable("x" * 230, NO_KEY),
+    ]
+    for recursive in (True, False):
+        found = list(local.scan("", recursive=recursive))
+        assert [item for item in found if isinstance(item, Unreachable)] == unreachable
+        assert [item.key for item in found if not isinstance(item, Unreachable)] == ["\\xff", "object"]
+        assert [item.key for item in found] == sorted(item.key for item in found)
+        for at, item in enumerate(found):
+            assert list(local.scan("", after=item.key, recursive=recursive)) == found[at + 1 :]
+    assert list(local.scan("folder")) == unreachable[1:2]
 
 
 def test_root_that_is_gone_is_offline_and_never_an_object_not_found(local: LocalAdapter, root: Path) -> None:
@@ -341,3 +370,14 @@ def test_root_that_is_no_absolute_path_is_refused(root: object) -> None:
 )
 def test_base_uri_is_normalised(root: str, uri: str) -> None:
     assert LocalAdapter.base_uri({"root": root}) == uri
+
+
+def test_the_test_of_a_root_that_is_a_mount_point_says_what_that_means(
+    local: LocalAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "mounted" not in local.check()[0].detail
+    monkeypatch.setattr(os.path, "ismount", lambda _: True)
+    first, *rest = local.check()
+    assert first.ok
+    assert "one folder further in" in first.detail
+    assert all(step.ok for step in rest)

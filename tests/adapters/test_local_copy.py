@@ -54,6 +54,16 @@ def test_a_file_system_that_can_do_less_gets_the_bytes_all_the_same(
     assert fetch(local, "copy") == data
 
 
+def test_a_file_system_that_copies_nothing_and_calls_it_done_leaves_no_zeros(
+    local: LocalAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(3_000_001)
+    store(local, "source", data)
+    monkeypatch.setattr(local_copy.os, "copy_file_range", lambda *_: 0)
+    local.copy_within("source", WriteToken.new("copy", size=None, mode=WriteMode.CREATE))
+    assert fetch(local, "copy") == data
+
+
 def test_a_source_that_changes_while_it_is_copied_makes_no_object(
     local: LocalAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.base import CHUNK_BYTES, Adapter, WriteMode
+from adapters.base import CHUNK_BYTES, Adapter, ObjectStat, Unreachable, WriteMode
 from adapters.errors import AlreadyExists, Busy, InvalidKey, NotFound, SizeMismatch, WriteLost
 from adapters.guard import guard
 from adapters.s3 import S3Adapter
@@ -265,11 +265,18 @@ def test_prefix_is_before_every_key_and_seen_in_none(own: S3Adapter, bucket: S3B
     assert S3Adapter.base_uri({"bucket": "own", "prefix": "/the/prefix/"}) == "s3://own/the/prefix/"
 
 
-def test_names_that_are_no_keys_are_left_out(own: S3Adapter, bucket: S3Bucket) -> None:
-    for name in ("strange/", "strange//b", "strange/../c", "strange/object"):
+def test_names_that_are_no_keys_are_told_and_those_of_folders_left_out(own: S3Adapter, bucket: S3Bucket) -> None:
+    for name in ("strange/", "strange//b", "strange/../c", "strange/object", "strange/x" + "x" * 220):
         bucket.client.put_object(Bucket=bucket.name, Key=f"the/prefix/{name}", Body=b"")
-    assert [item.key for item in own.scan("strange")] == ["strange/object"]
-    assert [item.key for item in own.scan("strange/", recursive=False)] == ["strange/object"]
+    bucket.client.put_object(Bucket=bucket.name, Key="the/prefix/strange/full/", Body=b"bytes")
+    long = "strange/x" + "x" * 220
+    for recursive, unreachable in (
+        (True, ["strange/../c", "strange//b", "strange/full/", long]),
+        (False, ["strange/../", "strange//", long]),
+    ):
+        found = list(own.scan("strange/", recursive=recursive))
+        assert [item.key for item in found if isinstance(item, Unreachable)] == unreachable
+        assert [item.key for item in found if isinstance(item, ObjectStat)] == ["strange/object"]
 
 
 def test_key_that_is_too_long_with_the_prefix_is_refused(own: S3Adapter) -> None:

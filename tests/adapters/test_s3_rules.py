@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 import urllib3
@@ -101,6 +103,12 @@ def answer(status: int, code: str = "") -> botocore.ClientError:
         (answer(403, "QuotaExceeded"), errors.OutOfSpace),
         (answer(507), errors.OutOfSpace),
         (answer(400, "ExpiredToken"), errors.AccessDenied),
+        (answer(403, "RequestTimeTooSkewed"), errors.AccessDenied),
+        (answer(400, "IncompleteBody"), errors.Unavailable),
+        (answer(400, "RequestTimeout"), errors.TimedOut),
+        (answer(400, "InvalidPart"), errors.WriteLost),
+        (answer(400, "SlowDown"), errors.Unavailable),
+        (answer(501, "NotImplemented"), errors.AdapterError),
         (answer(400, "KeyTooLongError"), errors.InvalidKey),
         (answer(400, "InvalidArgument"), errors.AdapterError),
         (answer(409, "OperationAborted"), errors.Unavailable),
@@ -142,3 +150,17 @@ def test_refused_condition_of_a_create_means_that_it_exists() -> None:
         translating("store", "key", precondition=errors.AlreadyExists),
     ):
         raise answer(412)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"), [(-60, "60 minutes ahead of"), (60, "60 minutes behind"), (5, ""), (None, "")]
+)
+def test_a_clock_that_is_wrong_is_told_where_the_server_says_nothing_else(minutes: int | None, told: str) -> None:
+    refusal = answer(403)
+    if minutes is not None:
+        date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+        refusal.response["ResponseMetadata"]["HTTPHeaders"] = {"date": date}
+    with pytest.raises(errors.AccessDenied) as raised, translating("store"):
+        raise refusal
+    assert told in raised.value.detail
+    assert ("clock" in raised.value.detail) == bool(told)

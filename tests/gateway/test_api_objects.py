@@ -1,6 +1,7 @@
 """Objects over the API: listed in pages and folders, looked at, described, deleted."""
 
 import hashlib
+import os
 from typing import Any
 from urllib.parse import quote
 
@@ -166,6 +167,16 @@ def test_a_cursor_belongs_to_its_list_and_project(lab: Lab, other: Lab) -> None:
 )
 def test_a_listing_that_cannot_be_is_refused_by_parameter(lab: Lab, query: str, field: str) -> None:
     assert list(lab.viewer.refused("GET", f"buckets/data/objects?{query}", status=400)["fields"]) == [field]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_names_of_a_mounted_bucket_that_no_key_can_have_are_told(lab: Lab) -> None:
+    for name in (b"a", b"b\xff", b"c", b"d\n"):
+        (lab.root / "in" / os.fsdecode(name)).touch()
+    first = lab.viewer.get("buckets/raw/objects?limit=1")
+    assert ([item["key"] for item in first["items"]], list(first["unreachable"])) == (["a"], ["b\\xff"])
+    whole = lab.viewer.get("buckets/raw/objects")
+    assert ([item["key"] for item in whole["items"]], list(whole["unreachable"])) == (["a", "c"], ["b\\xff", "d\\x0a"])
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,7 @@
 """Copies at the edges: keys that cannot be, what is away for a moment, one folder by two names, full storages."""
 
+import os
+
 import pytest
 from django.utils import timezone
 
@@ -8,7 +10,7 @@ from staging import copy_jobs, replicas, retiring, transfers
 from staging.errors import ContentDiffers, InUse, InvalidRequest, NotFound
 from staging.models import Bucket, CopyJob, Object, Storage
 from staging.states import CopyOnExists, CopyState
-from tests.staging.copies import begin, contents, counts, fill, mounted, work
+from tests.staging.copies import begin, contents, counts, fill, folder, mounted, work
 from tests.staging.yard import DATA, Yard
 
 DONE, FAILED = CopyState.DONE, CopyState.FAILED
@@ -146,3 +148,18 @@ def test_a_source_that_cannot_be_listed_is_asked_again_and_then_given_up(yard: Y
     yard.faults("far").heal()
     copy_jobs.retry(job)
     assert work(yard, job).state == DONE
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["copy", "move"])
+def test_a_folder_with_a_name_that_no_key_can_have_is_not_said_to_be_copied(yard: Yard, moves: bool) -> None:
+    source, target = mounted(yard, "far"), yard.bucket("kept")
+    fill(yard, source, d__a=b"one")
+    odd = folder(yard, source) / os.fsdecode(b"d/\xff")
+    odd.write_bytes(b"two")
+    job = work(yard, begin(yard, (source, "d/"), (target, "d/"), moves=moves))
+    assert (job.state, job.error_code) == (FAILED, "folder_incomplete")
+    assert "\\xff" in job.error_detail
+    odd.unlink()
+    copy_jobs.retry(job)
+    assert work(yard, job).state == DONE
+    assert contents(yard, target) == {"d/a": b"one"}

@@ -11,8 +11,17 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from adapters.base import ObjectStat
-from adapters.errors import AccessDenied, Busy, Offline
-from staging import claims, planning, replicas, replication, retiring, transfers, upkeep
+from adapters.errors import (
+    AccessDenied,
+    AdapterError,
+    Busy,
+    ChecksumMismatch,
+    Damaged,
+    Offline,
+    SizeMismatch,
+    WriteLost,
+)
+from staging import claims, credentials, planning, replicas, replication, retiring, transfers, upkeep
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
@@ -102,6 +111,30 @@ def test_a_fault_that_stays_or_repeats_too_often_fails_the_transfer(faulty_place
     transfers.run(str(transfer.pk))
     assert Transfer.objects.get().state == TransferState.FAILED
     assert Replica.objects.count() == 1, "the bytes are still there, and listed"
+
+
+@pytest.mark.parametrize("fault", [ChecksumMismatch, Damaged, SizeMismatch, WriteLost])
+def test_what_spoiled_the_bytes_of_one_attempt_is_tried_again(
+    faulty_place: Place, faults: Faults, fault: type[AdapterError]
+) -> None:
+    transfer = deleted(faulty_place)
+    faults.fail("delete", fault)
+    transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.error_code) == (TransferState.QUEUED, fault.code)
+
+
+def test_a_new_credential_of_its_storage_ends_the_rest_of_what_failed(faulty_place: Place, faults: Faults) -> None:
+    transfer = deleted(faulty_place)
+    faults.fail("delete", AccessDenied)
+    transfers.run(str(transfer.pk))
+    faults.heal()
+    # Not before: this storage would take none.
+    credential = credentials.create(faulty_place.project, "old", {"password": "expired"})
+    Storage.objects.filter(pk=transfer.target_id).update(credential=credential)
+    assert (upkeep.reconcile(), Transfer.objects.get().state) == (0, "failed")
+    credentials.store(credential, {"password": "new"})
+    assert (upkeep.reconcile(), Transfer.objects.get().state) == (1, "queued")
 
 
 def test_the_last_error_is_told_beside_the_first_until_it_is_tried_anew(faulty_place: Place, faults: Faults) -> None:

@@ -105,6 +105,20 @@ def test_a_path_that_was_encoded_twice_is_another_name(desk: Desk) -> None:
     assert desk.content("run/1/%2e%2e%2fsecret") == b"x"
 
 
+def test_a_name_that_is_not_utf8_is_refused_and_never_taken_for_one_that_is_written_like_it(
+    desk: Desk, mounted: bool
+) -> None:
+    assert desk.ask("PUT", up(desk, mounted=mounted) + "a%25FF", body=b"named so").status == 201
+    written = desk.ask("PUT", up(desk, mounted=mounted, on_exists=REPLACE) + "a%FF", body=b"of other bytes")
+    assert (written.status, written.code) == (400, "invalid_request")
+    for path in ("a%FF", "a%ff", "a%FF.sha256", "a%FF/"):
+        read = desk.ask("GET", down(desk, mounted=mounted) + path)
+        assert (read.status, read.code) == (400, "invalid_request"), path
+    assert desk.ask("HEAD", up(desk, mounted=mounted) + "a%FF").status == 400
+    assert desk.ask("GET", down(desk, mounted=mounted) + "a%25FF").body == b"named so"
+    assert desk.ask("DELETE", "/api/v1/buckets/any/objects/a%FF").status == 400
+
+
 def test_waybills_own_folder_is_not_to_be_seen_in_a_mounted_root(desk: Desk) -> None:
     desk.stored(b"managed")
     url = down(desk, "", mounted=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.base import Adapter, ReportsSpace
+from adapters.base import LEADS_OUT, NO_KEY, Adapter, ReportsSpace, Unreachable
 from adapters.errors import (
     InvalidKey,
     OutOfSpace,
@@ -28,6 +28,8 @@ from tests.adapters.sftp.storages import (
     settings_of,
 )
 from tests.servers.sshd import Sshd
+
+_REST = ("folder/two\\x0alines", f"folder/{'x' * 230}")
 
 
 class TestChanges:
@@ -104,7 +106,21 @@ class TestLinks:
         assert (outside / "secret").exists()
 
     def test_scan_lists_linked_files_and_no_linked_folders(self, adapter: Adapter) -> None:
-        assert [item.key for item in adapter.scan()] == ["folder/object", "link"]
+        *found, secret = adapter.scan()
+        assert [item.key for item in found] == ["folder/object", "link"]
+        assert secret == Unreachable("secret-link", LEADS_OUT)
+
+    def test_scan_tells_what_no_key_can_name(self, adapter: Adapter, server: Sshd) -> None:
+        for name in (b"folder/\xff", b"folder/two\nlines", b"folder/" + b"x" * 230, b"odd\xff"):
+            (server.root / os.fsdecode(name)).touch()
+        (server.root / "folder/link\t").symlink_to("nowhere")
+        AdapterContract.store(adapter, "folder/\\xff", b"named so")
+        found = list(adapter.scan("folder/"))
+        assert [item.key for item in found] == ["folder/\\xff", "folder/\\xff", "folder/object", *_REST]
+        told = [Unreachable(key, NO_KEY) for key in ("folder/\\xff", *_REST)]
+        assert [item for item in found if isinstance(item, Unreachable)] == told
+        assert AdapterContract.fetch(adapter, "folder/\\xff") == b"named so"
+        assert Unreachable("odd\\xff", NO_KEY) in list(adapter.scan(recursive=False))
 
 
 class TestSpace:

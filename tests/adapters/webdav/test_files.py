@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters import webdav_look
-from adapters.base import Adapter, CopiesWithin, ObjectStat, Prefix, WriteMode
+from adapters.base import Adapter, CopiesWithin, ObjectStat, Prefix, Unreachable, WriteMode
 from adapters.errors import (
     AlreadyExists,
     Busy,
@@ -61,6 +61,20 @@ def test_names_are_the_same_on_the_servers_disk(apache: Apache) -> None:
             assert fetch(adapter, name) == name.encode()
             adapter.delete(name)
         assert keys(adapter, "") == []
+
+
+def test_what_no_key_can_name_is_told(apache: Apache) -> None:
+    root = fresh(apache, "odd names")
+    for name in (b"\xff", b"x" * 230, b"plain"):
+        (root / os.fsdecode(name)).touch()
+    (root / os.fsdecode(b"folder\xfe")).mkdir()
+    with closing(at(apache, "odd%20names")) as adapter:
+        store(adapter, "%FF", b"named so")
+        found = list(adapter.scan())
+        assert [item.key for item in found if isinstance(item, ObjectStat)] == ["%FF", "plain"]
+        unreachable = ["\\xff", "folder\\xfe", "x" * 230]
+        assert [item.key for item in found if isinstance(item, Unreachable)] == unreachable
+        assert fetch(adapter, "%FF") == b"named so"
 
 
 def test_create_that_comes_too_late_is_refused_and_the_first_stays(apache: Apache) -> None:

@@ -9,8 +9,17 @@ from contextlib import closing
 
 import pytest
 
-from adapters.base import Adapter, WriteMode
-from adapters.errors import AdapterError, NotFound, OutOfSpace, SizeMismatch, Truncated, Unavailable, VersionChanged
+from adapters.base import Adapter, ObjectStat, Unreachable, WriteMode
+from adapters.errors import (
+    AccessDenied,
+    AdapterError,
+    NotFound,
+    OutOfSpace,
+    SizeMismatch,
+    Truncated,
+    Unavailable,
+    VersionChanged,
+)
 from adapters.testkit import AdapterContract
 from adapters.web_errors import HttpBroken
 from adapters.webdav_xml import MOST_BYTES_OF_A_MEMBER, members
@@ -96,9 +105,38 @@ def test_member_whose_address_lies_elsewhere_names_no_key() -> None:
         response("/.name.0123456789abcdef0123456789abcdef.partial"),
     )
     with Scripted(lambda _: Said(207, found)) as server, closing(adapter_of(server)) as adapter:
-        assert [item.key for item in adapter.scan()] == ["fine", "other host"]
+        found = list(adapter.scan())
+        assert [item.key for item in found if isinstance(item, ObjectStat)] == ["fine", "other host"]
+        assert [item.key for item in found if isinstance(item, Unreachable)] == ["\\xff", "line\\x0abreak"]
         # Only the one server was ever asked, and only for its root.
         assert {(asked.method, asked.path) for asked in server.asked} == {("PROPFIND", "/")}
+
+
+def test_a_server_that_takes_no_chunks_and_says_so_as_http_wants_it_replaces_what_is_declared() -> None:
+    lies: dict[str, bytes] = {}
+
+    def answer(asked: Asked) -> Said:
+        if asked.method == "PUT" and "transfer-encoding" in asked.headers:
+            return Said(501)  # RFC 9112, section 6.1
+        if asked.method == "PUT":
+            lies[asked.path] = asked.body
+            return Said(201)
+        if asked.method == "DELETE":
+            lies.pop(asked.path, None)
+            return Said(204)
+        if asked.method == "MOVE":
+            lies["/key"] = lies.pop(asked.path)
+            return Said(201)
+        if asked.path not in lies:
+            return Said(404) if asked.path != "/" else Said(207, multistatus(response("/")))
+        if asked.method == "PROPFIND":
+            size = f"<D:getcontentlength>{len(lies[asked.path])}</D:getcontentlength>"
+            return Said(207, multistatus(response(asked.path, size)))
+        return Said(200, lies[asked.path])
+
+    with Scripted(answer) as server, closing(adapter_of(server)) as adapter:
+        AdapterContract.store(adapter, "key", b"the new one", mode=WriteMode.REPLACE)
+        assert lies == {"/key": b"the new one"}
 
 
 def test_listing_of_another_folder_is_refused() -> None:
@@ -118,6 +156,17 @@ def test_properties_of_a_propstat_that_failed_are_not_believed() -> None:
     with Scripted(lambda _: Said(207, multistatus(failed))) as server, closing(adapter_of(server)) as adapter:
         with pytest.raises(Unavailable, match="size"):
             adapter.stat("a")
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, AccessDenied), (423, Unavailable), (500, Unavailable)])
+def test_a_folder_of_which_the_server_keeps_something_to_itself_is_not_listed_without_it(
+    status: int, error: type[AdapterError]
+) -> None:
+    kept = f"<D:response><D:href>/b</D:href><D:status>HTTP/1.1 {status} No</D:status></D:response>"
+    found = multistatus(response("/"), response("/a"), kept)
+    with Scripted(lambda _: Said(207, found)) as server, closing(adapter_of(server)) as adapter:
+        with pytest.raises(error, match="/b"):
+            list(adapter.scan())
 
 
 @pytest.mark.parametrize("location", ["http://{other}/stolen", "https://{own}/x", "//{other}/x", "/elsewhere", "x"])

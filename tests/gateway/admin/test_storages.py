@@ -1,5 +1,6 @@
 """Storages and their credentials in the admin: forms from the adapters' own words, secrets that never come back."""
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from staging import credentials, storages
-from staging.models import CachedBlock, Credential, Node, Object, Replica, Storage, Transfer
+from staging import credentials, orphans, storages
+from staging.models import Bucket, CachedBlock, Credential, Node, Object, Replica, Storage, Transfer
 from staging.states import StorageState
 from staging.storages import StorageSpec
 from tests.gateway.admin.conftest import CANARY, People, errors_in, page
@@ -223,14 +224,33 @@ def test_browsing_shows_folders_and_files_and_leads_to_an_alias(
     transactional_db: None, lab: Lab, people: People
 ) -> None:
     (lab.root / "in" / "ü b.txt").write_text("x")
+    (lab.root / "in" / os.fsdecode(b"broken\xff")).write_text("x")
     address = page("storage", "browse", lab.storage.pk)
     assert "?prefix=in%2F" in people.viewer.get(address)
     listed = people.operator.get(f"{address}?prefix=in/")
     assert "ü b.txt" in listed
+    assert "no key can have this name" in listed
+    assert "broken\\xff" in listed
     assert "Make an alias" in listed
     assert "Make an alias" not in people.viewer.get(f"{address}?prefix=in/")
     assert "Nothing is here" in people.viewer.get(f"{address}?prefix=nowhere/")
     assert "not valid" in people.viewer.get(f"{address}?prefix=../")
+
+
+def test_a_storage_whose_adapter_is_not_installed_here_hinders_nothing_else(
+    transactional_db: None, lab: Lab, people: People
+) -> None:
+    gone = Storage.objects.create(project=lab.project, name="gone", scheme="blobs", options={"file": "/x"}, tier=2)
+    bucket = Bucket.objects.create(project=lab.project, name="there", storage=gone)
+    (lab.root / "in" / "x").write_text("x")
+    for address in ("/admin/", page("storage", "changelist"), page("storage", "change", gone.pk)):
+        assert "blobs (not installed here)" in people.root.get(address)
+    assert lab.admin.get("storages/gone")["scheme"] == "blobs"
+    lab.admin.refused("POST", "storages/gone/test", status=503)
+    for target in ({"uri": f"file://{lab.root}/in/x"}, {"bucket": "raw", "key": "x"}, {"bucket": "there", "key": "x"}):
+        assert lab.admin("POST", "aliases", {**target, "mode": "read"}).status_code == 201, target
+    assert lab.admin("POST", "aliases", {"bucket": bucket.name, "key": "y", "mode": "write"}).status_code == 201
+    assert {storage.name for storage in orphans.storages()} >= {"gone", "disk"}
 
 
 def test_a_viewer_sees_the_settings_without_a_form(lab: Lab, people: People, hpc: Storage) -> None:
