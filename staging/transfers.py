@@ -199,7 +199,7 @@ def _fail(transfer: Transfer, exc: AdapterError | StagingError) -> None:
         # A storage that was not even asked has not failed the transfer: the attempt does not count.
         changes["attempts"], again = transfer.attempts - 1, True
         delay_s += waits_s
-    elif transfer.job_id:
+    if transfer.job_id and not isinstance(exc, NotTried):
         copy_progress.note_error(transfer.job_id, exc.code, f"{transfer.label}: {exc}")
     log.warning("transfer.failed", transfer=str(transfer.pk), error=exc.code, detail=str(exc), again=again)
     if transfer.kind == TransferKind.PROMOTE and no_room:

@@ -112,7 +112,7 @@ def load() -> None:
     faulty.install()
     for name, value in _SETTINGS.items():
         setattr(settings, name, value)
-    transfers.RETRY_BASE_S, transfers.RETRY_CAP_S = 0.05, 1
+    transfers.RETRY_BASE_S, transfers.RETRY_CAP_S, transfers.CLOSED_S = 0.05, 1, 1
     leases.CONFIRM_S = resuming.CONFIRM_S = claims.CONFIRM_S = 1
     resuming.HANDOVER_S = 2
     schedule.EVERY_S.update(_CHORES_S)

@@ -14,8 +14,8 @@ from adapters.errors import AccessDenied, AdapterError, Offline
 from staging import aliases, copy_jobs, copy_progress, janitor, reading, reservations, retiring, transfers, versions
 from staging.alias_terms import AliasSpec
 from staging.errors import DataPending, InvalidRequest, SourceMissing
-from staging.models import Alias, Bucket, CopyJob, Event, Object, Transfer, Upload
-from staging.states import AliasMode, CopyOnExists, CopyState, TransferState
+from staging.models import Alias, Bucket, CopyJob, Event, Object, Storage, Transfer, Upload
+from staging.states import AliasMode, CopyOnExists, CopyState, StorageState, TransferState
 from staging.storages import adapter_for
 from tests.staging.bodies import raising
 from tests.staging.copies import begin, buckets_of_home, contents, counts, fill, folder, mounted, once, work
@@ -194,6 +194,21 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(yard: Yard) -> None:
     assert (job.state, job.error_code, counts(job)) == (DONE, "", (1, 1, 0, 0))
     fill(yard, source, d__z=b"new")
     assert contents(yard, target) == {"a": b"one"}
+
+
+def test_a_copy_waits_for_a_storage_that_takes_nothing_and_says_so(yard: Yard) -> None:
+    source, target = mounted(yard, "far"), yard.bucket("runs")
+    fill(yard, source, a=DATA)
+    Storage.objects.filter(name="home").update(state=StorageState.CORDONED)
+    job = begin(yard, (source, "a"), (target, "b"))
+    for _ in range(20):
+        once(yard, job)
+        yard.hurry()
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (CopyState.RUNNING, "storage_closed")
+    Storage.objects.filter(name="home").update(state=StorageState.ACTIVE)
+    assert work(yard, job).state == DONE
+    assert contents(yard, target) == {"b": DATA}
 
 
 @pytest.mark.parametrize("there", ["managed", "home"])
