@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Case, F, Q, TextField, Value, When
 from django.utils import timezone
 
@@ -13,7 +13,7 @@ from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
 from staging import carrying, claims, copy_progress, copying, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
-from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError
+from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError, Unforeseen
 from staging.models import Transfer
 from staging.states import ReplicaState, TransferKind, TransferState
 from staging.storages import adapter_for
@@ -45,6 +45,11 @@ def run(transfer_id: str) -> None:
             queue.enqueue_transfer(transfer)
     except (AdapterError, StagingError) as exc:
         _fail(transfer, exc)
+    except (OperationalError, InterfaceError):
+        raise  # The catalog is away, or others were faster: the lease runs out, and it is taken anew.
+    except Exception as exc:  # It is given back at once: until its lease ran out, it would keep a slot from the others.
+        log.exception("transfer.broken", transfer=str(transfer.pk))
+        _fail(transfer, Unforeseen(f"{type(exc).__name__}: {exc}"))
     _wake_next(transfer)
     if transfer.job_id:
         copy_progress.go_on(transfer.job_id)
