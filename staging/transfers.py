@@ -1,12 +1,12 @@
 """Transfers: run by whoever claims them, tried again where a fault may pass, cancelled, and tried anew by hand."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
-from django.db.models import Case, F, Q, TextField, Value, When
+from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.utils import timezone
 
 from adapters.errors import AdapterError, Busy, Failing, NotTried, OutOfSpace
@@ -14,7 +14,7 @@ from staging import carrying, claims, copy_progress, copying, purging, queue, re
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
 from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError, Unforeseen
-from staging.models import Transfer
+from staging.models import Replica, Storage, Transfer
 from staging.states import ReplicaState, TransferKind, TransferState
 from staging.storages import adapter_for
 
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 #: Full-jitter retry: a random wait of at most this many seconds, doubled with each attempt up to the cap.
 RETRY_BASE_S = 2
 RETRY_CAP_S = 900
+#: So many transfers of a storage are woken that others hide from the sweep.
+_HIDDEN = 100
 #: What a transfer's row says that has not failed yet.
 _UNTRIED = ("", Busy.code, Failing.code, claims.WORKER_LOST["error_code"])
 
@@ -65,14 +67,31 @@ def sweep(limit: int = 500) -> int:
         for name, text in claims.WORKER_LOST.items()
     }
     lost.update(state=TransferState.QUEUED, lease_expires_at=None, **told)
-    due = list(
-        Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")[
-            :limit
-        ]
-    )
-    for transfer in due:
+    due = Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")
+    woken = list(due[:limit])
+    if len(woken) == limit:
+        woken += _hidden(due, woken)
+    for transfer in woken:
         queue.enqueue_transfer(transfer)
-    return len(due)
+    return len(woken)
+
+
+def _hidden(due: QuerySet[Transfer], found: Sequence[Transfer]) -> list[Transfer]:
+    """Of each storage, and of its removals apart, what is due where nothing of it is among those that were found.
+
+    However much waits for one storage, what waits for others has its turn.
+    """
+    seen = {(transfer.target_id, TransferKind(transfer.kind).removes) for transfer in found}
+    more = list[Transfer]()
+    for storage in Storage.objects.order_by("pk").values_list("pk", flat=True):
+        here = due.filter(target=storage)
+        if (storage, False) not in seen:
+            more += here.exclude(kind__in=claims.REMOVING)[:_HIDDEN]
+        if (storage, True) not in seen:
+            # By what is to go: the transfers themselves would all be passed over.
+            going = Replica.objects.filter(storage=storage, state=ReplicaState.DELETING)
+            more += here.filter(kind__in=claims.REMOVING, source__in=going)[:_HIDDEN]
+    return more
 
 
 def cancel(transfer: Transfer) -> None:

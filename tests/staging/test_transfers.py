@@ -16,6 +16,7 @@ from staging import claims, policies, replicas, replication, retiring, transfers
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
 from staging.policies import Policy
+from staging.replication import Step
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
 from tests.place import Place
 from tests.servers.faulty import Faults
@@ -211,6 +212,22 @@ def test_what_fails_in_a_way_that_nobody_foresaw_keeps_no_slot_and_ends_among_wh
     transfers.retry(broken)
     yard.work()
     assert yard.where(bad) == yard.where(good)
+
+
+def test_what_waits_for_one_storage_hides_nothing_that_waits_for_another_from_the_sweep(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, woken = yard.bucket(), set[object]()
+    first, second, other = (yard.put(bucket, key, b"x" * 10) for key in "abc")
+    retiring.delete(first)
+    for target, storage, priority in ((first, "far", 10), (second, "far", 10), (other, "fast", 90)):
+        replication.queue_step(target, Step(TransferKind.REPLICATE, yard[storage], "test", priority))
+    Transfer.objects.filter(kind=TransferKind.DELETE).update(not_before=timezone.now(), priority=90)
+    monkeypatch.setattr(
+        "staging.queue.enqueue_transfer", lambda transfer: woken.add((transfer.kind, transfer.target.name))
+    )
+    transfers.sweep(limit=2)
+    assert woken == {("replicate", "far"), ("replicate", "fast"), ("delete", "home")}
 
 
 def test_where_the_catalog_is_away_a_transfer_is_left_to_its_lease(
