@@ -314,6 +314,28 @@ def test_what_cannot_be_moved_keeps_nothing_else_on_a_storage_that_is_drained(
     assert yard["home"].state == "drained"
 
 
+def test_what_waits_to_be_flushed_elsewhere_keeps_nothing_else_on_a_storage_that_is_drained(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drains, "_AT_ONCE", 1)
+    dirty = yard.put(yard.bucket("back", **BACK), "a", DATA)
+    other = yard.put(yard.bucket("ephemeral", **EPHEMERAL), "b", DATA)
+    yard.faults("home").fail("open_write", Offline)
+    drains.start(yard["fast"], yard["far"])
+    for _ in range(3):
+        drains.sweep()
+        yard.work()
+    assert yard.where(other) == {"far": "available"}
+    assert yard.where(dirty)["fast"] == "dirty"
+    yard.faults("home").heal()
+    yard.hurry()
+    for _ in range(3):
+        drains.sweep()
+        yard.work()
+    assert yard["fast"].state == "drained"
+    assert yard.where(dirty) == {"home": "available"}
+
+
 def test_the_buckets_of_a_storage_go_to_the_end_of_a_chain_of_drains(yard: Yard) -> None:
     bucket = yard.bucket()
     made = yard.put(bucket, "x", DATA)
