@@ -53,5 +53,7 @@ class Heart(threading.Thread):
             work()
         except (Error, AdapterError, StagingError) as exc:
             log.warning("node.not_heard", node=settings.NODE_NAME, error=type(exc).__name__, detail=str(exc))
+        except Exception:  # Whatever it is: a node that falls silent is given up, with all that lies on it.
+            log.exception("heart.failed", node=settings.NODE_NAME)
         finally:
             release()

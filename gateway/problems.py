@@ -49,6 +49,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.StorageGone: 410,
     errors.StorageUnusable: 503,
     errors.CopyDiffers: 503,
+    errors.Unforeseen: 503,
     errors.LeaseLost: 503,
     errors.InvalidRequest: 400,
     errors.NameTaken: 409,

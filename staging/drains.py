@@ -146,7 +146,7 @@ def advance(storage: Storage) -> None:
         with chores.apart("drains.repair", replica.object_id):
             replication.settle(replica.object)
     # However many fail or wait, the others get their turn.
-    on_their_way = here.filter(is_sole=True).filter(Exists(_tries(placement.moved(storage))))
+    on_their_way = here.filter(is_sole=True).filter(Exists(_tries(storage)))
     next_ones = here.filter(state=ReplicaState.AVAILABLE).exclude(pk__in=on_their_way.values("pk"))
     for replica in next_ones[:_AT_ONCE]:
         with chores.apart("drains.move", replica.object_id):
@@ -174,10 +174,11 @@ def _end(storage: Storage) -> None:
         events.record(storage.project_id, "storage.drained", storage.name)
 
 
-def _tries(to: Storage) -> QuerySet[Transfer]:
-    """What brings a row's object there, or has failed to and rests."""
-    mine = Transfer.objects.filter(object=OuterRef("object"), target=to, kind__in=replication.COPYING)
-    return mine.filter(Q(state__in=replication.LIVE) | replication.resting())
+def _tries(storage: Storage) -> QuerySet[Transfer]:
+    """What brings a row's object anywhere else, or has failed to bring it where the drain leads and rests."""
+    mine = Transfer.objects.filter(object=OuterRef("object"), kind__in=replication.COPYING).exclude(target=storage)
+    rests = replication.resting() & Q(target=placement.moved(storage))
+    return mine.filter(Q(state__in=replication.LIVE) | rests)
 
 
 def _tell_late(storage: Storage) -> None:

@@ -215,6 +215,14 @@ class CopyDiffers(StagingError):
     hint = "Nothing wrong became visible. Waybill tries its own copies again; send an upload again."
 
 
+class Unforeseen(StagingError):
+    """Something failed in a way that nobody foresaw; only transfers meet it."""
+
+    code = "unforeseen"
+    transient = True
+    hint = "The log of the worker has the traceback; it is tried again."
+
+
 class LeaseLost(StagingError):
     """The upload took so long without progress that its reservation was given up."""
 

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from collections.abc import Set
 
 import structlog
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from staging import claims, nodes, placement, policies, replication, transfers
+from staging import chores, claims, nodes, placement, policies, replication, transfers
 from staging.connections import release
 from staging.models import Replica, Storage, Transfer
 from staging.models.replica import KEPT_OBJECT
@@ -33,14 +34,7 @@ def hand_over(within_s: float) -> int:
     limit.daemon = True
     limit.start()
     try:
-        while time.monotonic() < deadline and (due := [one for one in alone()[:_AT_ONCE] if place_for(one)]):
-            for replica in due:
-                _flush(replica)
-                if time.monotonic() >= deadline:
-                    break
-            else:
-                release()
-                time.sleep(0 if len(due) == _AT_ONCE else _PAUSE_S)
+        _flush_all(deadline)
     finally:
         limit.cancel()
     left = 0
@@ -51,6 +45,37 @@ def hand_over(within_s: float) -> int:
     log.info("node.handed_over", node=settings.NODE_NAME, left=left)
     release()
     return left
+
+
+def _flush_all(deadline: float) -> None:
+    """Each has its turn before any has another, as some may fail."""
+    tried = set[int]()
+    while time.monotonic() < deadline:
+        due = _due(tried)
+        if not due and not tried:
+            return
+        if not due:
+            tried.clear()
+            release()
+            time.sleep(_PAUSE_S)
+        for replica in due:
+            tried.add(replica.pk)
+            with chores.apart("handover.flush", replica.object_id):
+                _flush(replica)
+            if time.monotonic() >= deadline:
+                return
+
+
+def _due(tried: Set[int]) -> list[Replica]:
+    """The next copies that can go somewhere and were not tried."""
+    due = list[Replica]()
+    for replica in alone().iterator():
+        with chores.apart("handover.place", replica.object_id):
+            if replica.pk not in tried and place_for(replica):
+                due.append(replica)
+        if len(due) == _AT_ONCE:
+            break
+    return due
 
 
 def alone() -> QuerySet[Replica]:

@@ -34,9 +34,10 @@ def look() -> int:
     while page := list(here.filter(pk__gt=last)[:_AT_ONCE]):
         last = page[-1].pk
         for replica in page:
-            if not _is_there(replica) and sharing.condemn(replica, "it is not there", missing=True):
-                missing += 1
-                replication.settle(replica.object)
+            with chores.apart("node_copies.look", replica.object_id):
+                if not _is_there(replica) and sharing.condemn(replica, "it is not there", missing=True):
+                    missing += 1
+                    replication.settle(replica.object)
     if missing:
         log.error("node.memory_lost", node=settings.NODE_NAME, copies=missing)
     return missing

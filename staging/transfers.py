@@ -1,12 +1,12 @@
 """Transfers: run by whoever claims them, tried again where a fault may pass, cancelled, and tried anew by hand."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Q, TextField, Value, When
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.utils import timezone
 
 from adapters.errors import (
@@ -23,8 +23,8 @@ from adapters.errors import (
 from staging import carrying, claims, copy_progress, copying, planning, purging, queue, replicas, replication, verifying
 from staging.claims import Claim, TransferCancelled, WorkerStops
 from staging.connections import release
-from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError, StorageClosed
-from staging.models import Transfer
+from staging.errors import InvalidRequest, LeaseLost, NoSpace, StagingError, StorageClosed, Unforeseen
+from staging.models import Replica, Storage, Transfer
 from staging.states import ReplicaState, TransferKind, TransferState
 from staging.storages import adapter_for
 
@@ -37,6 +37,8 @@ RETRY_CAP_S = 900
 CLOSED_S = 30
 #: What went wrong with the bytes of one attempt: the next one writes others.
 _OF_ONE_ATTEMPT = (ChecksumMismatch, Damaged, SizeMismatch, WriteLost)
+#: So many transfers of a storage are woken that others hide from the sweep.
+_HIDDEN = 100
 #: What a transfer's row says that has not failed yet.
 _UNTRIED = ("", Busy.code, Failing.code, StorageClosed.code, claims.WORKER_LOST["error_code"])
 
@@ -59,6 +61,11 @@ def run(transfer_id: str) -> None:
             queue.enqueue_transfer(transfer)
     except (AdapterError, StagingError) as exc:
         _fail(transfer, exc)
+    except (OperationalError, InterfaceError):
+        raise  # The catalog is away, or others were faster: the lease runs out, and it is taken anew.
+    except Exception as exc:  # It is given back at once: until its lease ran out, it would keep a slot from the others.
+        log.exception("transfer.broken", transfer=str(transfer.pk))
+        _fail(transfer, Unforeseen(f"{type(exc).__name__}: {exc}"))
     _wake_next(transfer)
     if transfer.job_id:
         copy_progress.go_on(transfer.job_id)
@@ -74,14 +81,31 @@ def sweep(limit: int = 500) -> int:
         for name, text in claims.WORKER_LOST.items()
     }
     lost.update(state=TransferState.QUEUED, lease_expires_at=None, **told)
-    due = list(
-        Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")[
-            :limit
-        ]
-    )
-    for transfer in due:
+    due = Transfer.objects.filter(state=TransferState.QUEUED, not_before__lte=now).order_by("priority", "not_before")
+    woken = list(due[:limit])
+    if len(woken) == limit:
+        woken += _hidden(due, woken)
+    for transfer in woken:
         queue.enqueue_transfer(transfer)
-    return len(due)
+    return len(woken)
+
+
+def _hidden(due: QuerySet[Transfer], found: Sequence[Transfer]) -> list[Transfer]:
+    """Of each storage, and of its removals apart, what is due where nothing of it is among those that were found.
+
+    However much waits for one storage, what waits for others has its turn.
+    """
+    seen = {(transfer.target_id, TransferKind(transfer.kind).removes) for transfer in found}
+    more = list[Transfer]()
+    for storage in Storage.objects.order_by("pk").values_list("pk", flat=True):
+        here = due.filter(target=storage)
+        if (storage, False) not in seen:
+            more += here.exclude(kind__in=claims.REMOVING)[:_HIDDEN]
+        if (storage, True) not in seen:
+            # By what is to go: the transfers themselves would all be passed over.
+            going = Replica.objects.filter(storage=storage, state=ReplicaState.DELETING)
+            more += here.filter(kind__in=claims.REMOVING, source__in=going)[:_HIDDEN]
+    return more
 
 
 def cancel(transfer: Transfer) -> None:

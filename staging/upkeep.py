@@ -12,7 +12,7 @@ from staging.models import Bucket, Object, Replica, Transfer
 from staging.models.replica import KEPT_OBJECT
 from staging.planning import URGENT
 from staging.replication import LIVE
-from staging.states import ReplicaState, TransferKind, TransferState
+from staging.states import ReplicaState, StorageState, TransferKind, TransferState
 
 #: Rows that are looked at together, and how many times that one pass of the reconciler does so.
 _AT_ONCE, _BATCHES = 500, 10
@@ -40,7 +40,8 @@ def reconcile() -> int:
 
 def scrub(*, for_s: float) -> int:
     """Queue as many bytes to be read back as ``WAYBILL_SCRUB_BYTES_S`` allows for so many seconds; how many copies."""
-    live = Transfer.objects.filter(kind=TransferKind.VERIFY, state__in=LIVE)
+    # What waits for a storage that does not answer keeps nothing of the others from its turn.
+    live = Transfer.objects.filter(kind=TransferKind.VERIFY, state__in=LIVE, target__failing_since=None)
     budget = settings.SCRUB_BYTES_S * for_s - (live.aggregate(bytes=Sum("size"))["bytes"] or 0)
     old = timezone.now() - timedelta(seconds=settings.SCRUB_AFTER_S)
     due = Replica.objects.filter(
@@ -48,11 +49,13 @@ def scrub(*, for_s: float) -> int:
         state=ReplicaState.AVAILABLE,
         verified_at__lt=old,
         object__bucket__mounted=False,
-    )
+        storage__failing_since=None,
+    ).exclude(storage__state__in=[StorageState.SUSPECT, StorageState.LOST])
     count = 0
     # What could not be read is a person's business: it stands among the transfers that failed.
-    failed = Transfer.objects.filter(kind=TransferKind.VERIFY, state=TransferState.FAILED, source=OuterRef("pk"))
-    due = due.exclude(Exists(failed))
+    asked = [*LIVE, TransferState.FAILED]
+    known = Transfer.objects.filter(kind=TransferKind.VERIFY, state__in=asked, source=OuterRef("pk"))
+    due = due.exclude(Exists(known))
     # Of versions that share their bytes one stands for all.
     twins = Replica.objects.filter(
         storage=OuterRef("storage"), key=OuterRef("key"), pk__lt=OuterRef("pk"), state=ReplicaState.AVAILABLE

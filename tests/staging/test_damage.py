@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from staging import (
@@ -11,8 +12,8 @@ from staging import (
     replication,
     upkeep,
 )
-from staging.models import Event, Replica, Transfer
-from staging.states import ObjectState, TransferKind, TransferState
+from staging.models import Event, Replica, Storage, Transfer
+from staging.states import ObjectState, StorageState, TransferKind, TransferState
 from tests.staging.yard import BACK, DATA, TWO, Yard, kinds
 
 
@@ -33,6 +34,25 @@ def test_a_damaged_copy_is_found_and_made_anew(yard: Yard, damage: str) -> None:
     assert yard.file(yard.copy_on(made, "far")).read_bytes() == DATA
     assert Event.objects.filter(kind="replica.bad").count() == 1
     yard.assert_all_is_counted()
+
+
+@pytest.mark.parametrize("why", ["asked", "failing", "away"])
+def test_what_cannot_be_read_back_now_takes_nothing_from_what_can(yard: Yard, why: str) -> None:
+    stuck, fine = yard.put(yard.bucket(), "a", DATA), yard.put(yard.bucket("other"), "b", DATA)
+    Replica.objects.filter(object=fine).update(storage=yard["far"])
+    Replica.objects.update(verified_at=timezone.now() - timedelta(days=99))
+    Replica.objects.filter(object=stuck).update(verified_at=timezone.now() - timedelta(days=999))
+    asked = replication.verify(yard.copy_on(stuck, "home"), reason="test")
+    if why == "asked":
+        Transfer.objects.filter(pk=asked.pk).update(size=0)
+    if why == "failing":
+        Storage.objects.filter(name="home").update(failing_since=timezone.now())
+    if why == "away":
+        asked.delete()
+        Storage.objects.filter(name="home").update(state=StorageState.LOST, returns_to=StorageState.ACTIVE)
+    for_s = len(DATA) / settings.SCRUB_BYTES_S
+    assert upkeep.scrub(for_s=for_s) == 1
+    assert Transfer.objects.filter(kind=TransferKind.VERIFY, object=fine).exists()
 
 
 @pytest.mark.parametrize("state", [TransferState.QUEUED, TransferState.FAILED])

@@ -22,7 +22,7 @@ from staging.offers import Offer
 from staging.states import AliasMode, StorageState, TransferKind, TransferState
 from staging.storages import adapter_for
 from tests.staging.bodies import Body
-from tests.staging.yard import BACK, DATA, MIB, TWO, Yard, kinds, read
+from tests.staging.yard import BACK, DATA, MIB, TWO, Yard, read
 
 EPHEMERAL = {"write": "ephemeral", "lands_on": "fast"}
 
@@ -231,27 +231,6 @@ def test_a_drain_of_ephemeral_bytes_ends_whatever_became_of_the_first_try(yard: 
     drains.sweep()
     assert yard["fast"].state == StorageState.DRAINED
     assert yard.where(made) == {"home" if chain else "far": "available"}
-
-
-def test_what_cannot_be_moved_keeps_nothing_else_on_a_storage_that_is_drained(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drains, "_AT_ONCE", 1)
-    bucket = yard.bucket()
-    unreadable, other = (yard.put(bucket, key, DATA) for key in ("a", "b"))
-    drains.start(yard["home"], yard["far"])
-    Transfer.objects.filter(object=unreadable).update(state="failed", finished_at=timezone.now())
-    drains.sweep()
-    assert kinds(yard.work()) == [("flush", "far", "done")]
-    for _ in range(2):
-        drains.sweep()
-        yard.work()
-    assert yard.where(other) == {"far": "available"}
-    Transfer.objects.filter(object=unreadable).update(finished_at=timezone.now() - timedelta(hours=7))
-    for _ in range(3):
-        drains.sweep()
-        yard.work()
-    assert yard["home"].state == "drained"
 
 
 def test_the_buckets_of_a_storage_go_to_the_end_of_a_chain_of_drains(yard: Yard) -> None:

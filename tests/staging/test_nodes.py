@@ -7,9 +7,9 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from staging import node_copies, nodes, policies
+from staging import handover, node_copies, nodes, policies
 from staging.errors import InvalidRequest, ObjectUnavailable
-from staging.models import Node, Object, Storage, Transfer
+from staging.models import Node, Object, Replica, Storage, Transfer
 from staging.states import NodeState, ReplicaState
 from tests.staging.yard import DATA, Yard, kinds, read
 
@@ -110,3 +110,60 @@ def test_copies_are_spread_over_nodes(yard: Yard, node: Node) -> None:
     other = Node.objects.create(name="beta", seen_at=node.seen_at, started_at=node.seen_at, changed_at=node.seen_at)
     Storage.objects.filter(name="far").update(node=other)
     policies.check(yard.bucket("more"), asked, Storage.objects.all())
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a handover is one copy, and there is no pause."""
+    monkeypatch.setattr("staging.handover._AT_ONCE", 1)
+    monkeypatch.setattr("staging.handover._PAUSE_S", 0)
+
+
+@pytest.mark.usefixtures("few")
+def test_what_may_not_leave_a_node_that_stops_hides_nothing_that_may(yard: Yard, node: Node) -> None:
+    stays, goes = yard.bucket("stays", **EPHEMERAL), yard.bucket("goes", **{**EPHEMERAL, "spill": True})
+    for key in "abc":
+        yard.put(stays, key, b"small")
+    made = yard.put(goes, "x", DATA)
+    assert handover.hand_over(60) == 3
+    assert yard.where(made)["home"] == ReplicaState.AVAILABLE
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("bad", [0, 1])
+def test_what_cannot_be_handed_over_keeps_nothing_else_from_its_turn(
+    yard: Yard, node: Node, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    made = [yard.put(yard.bucket(write="back", lands_on="fast"), "a", b"1" * (bad + 1))]
+    made.append(yard.put(yard.bucket("other", write="back", lands_on="fast"), "b", b"12"[: 2 - bad]))
+    whole, calls = handover.place_for, list[object]()
+
+    def place_for(replica: Replica) -> Storage | None:
+        calls.append(replica)
+        if replica.object == made[0]:
+            raise KeyError("nobody thought of that")
+        return whole(replica)
+
+    monkeypatch.setattr("staging.handover.place_for", place_for)
+    assert handover.hand_over(60) == 1
+    assert yard.where(made[1])["home"] == ReplicaState.AVAILABLE
+
+
+@pytest.mark.usefixtures("few")
+def test_of_those_that_fail_each_has_its_turn_before_any_has_another(
+    yard: Yard, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = yard.bucket(write="back", lands_on="fast")
+    for key in "abc":
+        yard.put(bucket, key, DATA)
+    tried = list[str]()
+
+    def fail(replica: Replica) -> None:
+        tried.append(replica.object.key)
+        if len(tried) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("staging.handover._flush", fail)
+    with pytest.raises(KeyboardInterrupt):
+        handover.hand_over(60)
+    assert tried == [*"abc", *"abc"]

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from adapters.base import ObjectStat
@@ -21,9 +21,11 @@ from adapters.errors import (
     SizeMismatch,
     WriteLost,
 )
-from staging import claims, credentials, planning, replicas, replication, retiring, transfers, upkeep
+from staging import claims, credentials, planning, policies, replicas, replication, retiring, transfers, upkeep
 from staging.errors import LeaseLost, StorageClosed
 from staging.models import Object, Replica, Storage, Transfer
+from staging.planning import Step
+from staging.policies import Policy
 from staging.states import OnExists, ReplicaState, TransferKind, TransferState
 from tests.place import Place
 from tests.servers.faulty import Faults
@@ -196,11 +198,11 @@ def test_a_transfer_that_ends_its_workers_again_and_again_says_so(
     transfer = Transfer.objects.get()
 
     def break_down(*_: object) -> None:
-        raise RuntimeError
+        raise SystemExit
 
     monkeypatch.setattr("staging.transfers.replicas.is_last", break_down)
     for attempt in range(1, 4):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(SystemExit):
             transfers.run(str(transfer.pk))
         Transfer.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         transfers.sweep()
@@ -211,6 +213,70 @@ def test_a_transfer_that_ends_its_workers_again_and_again_says_so(
     transfers.run(str(transfer.pk))
     transfer.refresh_from_db()
     assert transfer.state == "done"
+
+
+def test_what_fails_in_a_way_that_nobody_foresaw_keeps_no_slot_and_ends_among_what_failed(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Storage.objects.update(max_transfers=1)
+    bucket = yard.bucket(replicate_to=["far"], min_replicas=2)
+    bad, good = (yard.put(bucket, key, b"x" * 10) for key in "ab")
+    whole = policies.of
+
+    def of(target: Object) -> Policy:
+        if target.pk == bad.pk:
+            raise KeyError("nobody thought of that")
+        return whole(target)
+
+    monkeypatch.setattr("staging.policies.of", of)
+    broken = bad.transfers.get()
+    transfers.run(str(broken.pk))
+    transfers.run(str(good.transfers.get().pk))
+    assert yard.where(good) == {"home": "available", "far": "available"}, "the slot is free at once"
+    for attempt in range(1, broken.max_attempts):
+        broken.refresh_from_db()
+        assert (broken.state, broken.attempts, broken.error_code) == ("queued", attempt, "unforeseen")
+        assert "KeyError" in broken.error_detail
+        yard.hurry()
+        transfers.run(str(broken.pk))
+    broken.refresh_from_db()
+    assert broken.state == "failed"
+    monkeypatch.undo()
+    transfers.retry(broken)
+    yard.work()
+    assert yard.where(bad) == yard.where(good)
+
+
+def test_what_waits_for_one_storage_hides_nothing_that_waits_for_another_from_the_sweep(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, woken = yard.bucket(), set[object]()
+    first, second, other = (yard.put(bucket, key, b"x" * 10) for key in "abc")
+    retiring.delete(first)
+    for target, storage, priority in ((first, "far", 10), (second, "far", 10), (other, "fast", 90)):
+        replication.queue_step(target, Step(TransferKind.REPLICATE, yard[storage], "test", priority))
+    Transfer.objects.filter(kind=TransferKind.DELETE).update(not_before=timezone.now(), priority=90)
+    monkeypatch.setattr(
+        "staging.queue.enqueue_transfer", lambda transfer: woken.add((transfer.kind, transfer.target.name))
+    )
+    transfers.sweep(limit=2)
+    assert woken == {("replicate", "far"), ("replicate", "fast"), ("delete", "home")}
+
+
+def test_where_the_catalog_is_away_a_transfer_is_left_to_its_lease(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = deleted(place)
+
+    def away(*_: object) -> None:
+        raise OperationalError("server closed the connection")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("staging.transfers.replicas.is_last", away)
+        with pytest.raises(OperationalError):
+            transfers.run(str(transfer.pk))
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.error_code) == ("running", "")
 
 
 def test_a_worker_that_comes_late_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
