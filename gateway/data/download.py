@@ -65,7 +65,8 @@ class Delivery:
 
     ``open`` gives the bytes ``[start, stop)``. ``can_change``: others may write where the bytes lie.
     ``may_have_changed``: since the alias was made another version may have been begun to be read.
-    ``beginnings_are_noted``: of each version, because times may not tell of a change. ``sign`` gives the storage's own
+    ``beginnings_are_noted``: of each version, because times may not tell of a change. ``takes_parts``: false where
+    nothing tells one version from another, so that only the whole may be had. ``sign`` gives the storage's own
     short-lived URL of the whole, or None where it has none now. ``owner`` is the URL of the node that has the bytes.
     """
 
@@ -80,6 +81,7 @@ class Delivery:
     can_change: bool
     may_have_changed: bool
     beginnings_are_noted: bool = False
+    takes_parts: bool = True
     sign: Callable[[], str | None] | None = None
     owner: str | None = None
 
@@ -125,7 +127,8 @@ def _span(request: HttpRequest, alias: Alias, thing: Delivery, current: conditio
 
     curl takes a range past the end for a file that is complete, so what was begun of another version is refused first.
     """
-    asked = request.headers.get("Range") if conditions.range_applies(request.headers.get("If-Range"), current) else None
+    applies = thing.takes_parts and conditions.range_applies(request.headers.get("If-Range"), current)
+    asked = request.headers.get("Range") if applies else None
     try:
         span = ranges.wanted(asked, thing.size)
     except RangeUnsatisfiable:
@@ -174,6 +177,7 @@ def _of_object(alias: Alias, found: Found) -> Delivery:
         may_have_changed=replaced_at > alias.created_at,
         # A file that others put into a mounted bucket may be older than the one it replaces (mv, cp -p, rsync).
         beginnings_are_noted=alias.bucket.mounted or replaced_at > alias.created_at - CLOCKS_DIFFER_BY,
+        takes_parts=not found.can_change or found.etag_is_strong or found.modified is not None,
         sign=partial(reading.signed_url, found),
         owner=nodes.url_of(found.copies[0].replica.storage) if found.copies else None,
     )
@@ -244,7 +248,7 @@ def _deliver(
 
 def _describe(thing: Delivery, current: conditions.Validators, asked: Mapping[str, str]) -> dict[str, str]:
     headers = {
-        "Accept-Ranges": "bytes",
+        "Accept-Ranges": "bytes" if thing.takes_parts else "none",
         "ETag": current.header(),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(thing.name, safe='')}",
         "X-Content-Type-Options": "nosniff",

@@ -18,6 +18,7 @@ from tests.conftest import make_place
 from tests.place import Place
 from tests.servers.apache import PASSWORD, USER, Apache
 from tests.servers.gateway import Gateway
+from tests.servers.scripted import Said, Scripted
 from tests.wire.curl import curl
 from tests.wire.desk import KEY, REPLACE, Desk
 
@@ -121,6 +122,25 @@ def test_file_of_a_plain_source_is_read_through_an_alias(source: Desk, tmp_path:
     assert (part.status, part.body) == (206, DATA[-10:])
     missing = source.ask("GET", source.read("d/missing"))
     assert (missing.status, missing.code) == (404, "source_missing")
+
+
+def test_a_source_that_tells_no_version_is_given_whole_and_never_in_parts(
+    gateway: Gateway, project: Project, tmp_path: Path
+) -> None:
+    data = [b"a" * 100_000]
+    with Scripted(lambda _: Said(200, data[0])) as server:
+        storage = storages.create(project, StorageSpec("dynamic", "http", {"url": server.url}))
+        mounted = project.buckets.get(name=storages.root_bucket_name("dynamic"))
+        desk = Desk(gateway, Place(project, storage, mounted, mounted, tmp_path))
+        url, received = desk.url(desk.read("made/anew")), tmp_path / "received"
+        assert desk.ask("HEAD", desk.read("made/anew"))["Accept-Ranges"] == "none"
+        received.write_bytes(data[0][:5_000])  # What an earlier attempt left.
+        data[0] = b"b" * 100_000
+        assert curl("-fsS", "-C", "-", "-o", received, url).exit == 33, "curl wants to go on and cannot"
+        assert received.read_bytes() == b"a" * 5_000
+        assert curl("-fsS", "-o", received, url).exit == 0
+        assert received.read_bytes() == data[0]
+        storages.close_adapters()
 
 
 def test_folder_of_a_plain_source_has_files_and_no_listing(source: Desk) -> None:
