@@ -29,7 +29,7 @@ USUAL = {
 }
 #: All that can be asked for.
 ASKED = {
-    "write": "ephemeral",
+    "write": "back",
     "lands_on": "fast",
     "replicate_to": ["far", "copy"],
     "min_replicas": 2,
@@ -129,7 +129,7 @@ def test_a_mounted_bucket_says_only_how_large_objects_may_be(yard: Lab, people: 
 
 
 def test_viewers_read_the_policy_in_words(yard: Lab, people: People) -> None:
-    buckets.set_policy(yard.data, ASKED | {"write": "back"})
+    buckets.set_policy(yard.data, ASKED)
     shown = people.viewer.get(page("bucket", "change", yard.data.pk))
     for words in (
         "flushed to the bucket's soon after",
