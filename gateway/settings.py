@@ -132,6 +132,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
         "data_folder_out": str(DATA_DIR / "broker"),
         "control_folder": str(DATA_DIR / "broker-control"),
         "store_processed": False,
+        "polling_interval": 0.1,  # In seconds; a worker whose threads all have something waits so long, too.
     }
 )
 CELERY_TASK_IGNORE_RESULT = True

@@ -89,8 +89,11 @@ def cancel(job: CopyJob) -> None:
 
     What is copied stays. A job that has ended stays as it is.
     """
-    CopyJob.objects.filter(pk=job.pk, state=CopyState.RUNNING, cancelled_at=None).update(cancelled_at=timezone.now())
-    # A page that was being planned is there now, and none comes after it.
+    now = timezone.now()
+    CopyJob.objects.filter(pk=job.pk, state=CopyState.RUNNING, cancelled_at=None).update(cancelled_at=now)
+    # A page that was being planned is there now, and none comes after it. What nobody has begun leaves nothing behind.
+    untouched = job.transfers.filter(state=TransferState.QUEUED, fence=0)
+    untouched.update(state=TransferState.CANCELLED, cancelled_at=now, finished_at=now)
     for transfer in job.transfers.filter(state__in=LIVE).select_related("target", "job"):
         transfers.cancel(transfer)
     copy_progress.settle(job)

@@ -1,12 +1,16 @@
 """Parking: a body whose storage cannot go on with it waits on a fast storage of the project until it is whole."""
 
 import copy
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
+
+from django.conf import settings
 
 from adapters.base import Adapter, ReadStream, ReadsUnfinished, WriteMode, WriteSession
-from staging import catalog, lateness, placement, tiers
+from staging import catalog, lateness, placement, reservations, tiers
 from staging.connections import release
-from staging.errors import ContentDiffers, DigestMismatch, PartsDiffer, StagingError
+from staging.errors import ContentDiffers, DigestMismatch, NoSpace, PartsDiffer, StagingError, StorageClosed
 from staging.leases import UploadLease
 from staging.models import Alias, Object, Storage, Upload
 from staging.offers import Offer, Progress, Receipt
@@ -21,11 +25,11 @@ LEAST_BYTES = 8 * 1024 * 1024
 _SLOWEST_TIER = 1
 
 
-def storage_for(alias: Alias, offer: Offer) -> Storage | None:
-    """Where the body is to wait; None where it goes straight to its bucket's storage.
+def reserve(alias: Alias, offer: Offer) -> Upload | None:
+    """The row of a body that is to wait, its space taken below the hard mark; None where it goes straight to its place.
 
     That is so where that storage can go on with an upload by itself, where the body is small or of unknown length, and
-    where the project has no fast storage besides.
+    where the project has no fast storage besides that has room.
     """
     if offer.whole is None or offer.whole < LEAST_BYTES:
         return None
@@ -33,10 +37,16 @@ def storage_for(alias: Alias, offer: Offer) -> Storage | None:
     target = adapter_for(landing)
     if target.traits.resumes and (not alias.bucket.mounted or isinstance(target, ReadsUnfinished)):
         return None
+    placement.open_home(alias.bucket)
+    upload_id, most = uuid.uuid4(), settings.HARD_WATER
+    key, whole, digests = placement.parked_key(alias.bucket, str(upload_id)), offer.whole, offer.digests
     fast = Storage.objects.filter(project=alias.project_id, tier__lte=_SLOWEST_TIER, state=StorageState.ACTIVE)
     for storage in fast.exclude(pk=landing.pk).select_related("credential").order_by("tier", "pk"):
         if adapter_for(storage).traits.resumes:
-            return storage
+            with suppress(NoSpace, StorageClosed):
+                return reservations.reserve(
+                    alias, storage, key, upload_id, whole, offer.content_type, digests, up_to_percent=most
+                )
     return None
 
 

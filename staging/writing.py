@@ -1,11 +1,9 @@
 """Writing: one body becomes one object, or nothing. Row first, bytes second, row last."""
 
-import uuid
-
 from django.conf import settings
 from django.utils import timezone
 
-from staging import aliases, catalog, parking, placement, policies, reading, reservations, resuming
+from staging import aliases, catalog, parking, policies, reading, reservations, resuming
 from staging.connections import release
 from staging.errors import (
     AliasUsedUp,
@@ -54,13 +52,9 @@ def receive_part(alias: Alias, offer: Offer, body: Source, *, parks: bool = True
     if standing and refusal:
         return _replay(standing, alias, offer, body, limit, refusal)
     reservations.supersede(alias, alias.key)
-    parked = parking.storage_for(alias, offer) if parks else None
-    if parked is None:
+    upload = parking.reserve(alias, offer) if parks else None
+    if upload is None:
         return begin(alias, offer, body, limit, standing)
-    placement.open_home(alias.bucket)
-    upload_id = uuid.uuid4()
-    key = placement.parked_key(alias.bucket, str(upload_id))
-    upload = reservations.reserve(alias, parked, key, upload_id, offer.whole, offer.content_type, offer.digests)
     return parking.reception_of(upload, offer, limit).run(body, standing)
 
 

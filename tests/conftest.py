@@ -14,6 +14,8 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models.signals import post_migrate
 from django.test.utils import setup_databases, teardown_databases
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 from pytest_django.plugin import DjangoDbBlocker
 
 from staging import projects, storages
@@ -35,6 +37,10 @@ SLOW_SERVERS = ("swift", "gridftp", "apache", "irods", "site_processes", "few_pr
 ONLY_CATALOG = "WAYBILL_TEST_ONLY_CATALOG"
 #: What `migrate` puts there; to make it anew would take longer than most tests.
 KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+examples.register_profile("patient", examples(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("patient")
 
 # While tests are collected there is no garbage, only more and more to look through.
 gc.disable()

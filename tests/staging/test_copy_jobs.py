@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from adapters.errors import AccessDenied, AdapterError, Offline
@@ -154,6 +155,23 @@ def test_a_copy_that_ends_its_workers_again_and_again_says_so(yard: Yard, monkey
             job.refresh_from_db()
             assert (job.state, job.error_code) == ("running", told)
     assert work(yard, job).state == DONE
+
+
+def test_what_waits_of_a_copy_is_stopped_at_once_however_much_it_is(yard: Yard) -> None:
+    there, bucket = mounted(yard, "home"), yard.bucket()
+    fill(yard, there, **{f"f__{number}": DATA for number in range(40)})
+    job = begin(yard, (there, "f/"), (bucket, "f/"))
+    copy_jobs.advance(str(job.pk))
+    assert job.transfers.filter(state=TransferState.QUEUED).count() == 40
+    transfers.run(str(job.transfers.all()[0].pk))
+    with CaptureQueriesContext(connection) as asked:
+        copy_jobs.cancel(job)
+    assert len(asked) < 40
+    assert (job.state, job.objects_done) == (CopyState.CANCELLED, 1)
+    assert job.transfers.filter(state=TransferState.CANCELLED).exclude(cancelled_at=None).count() == 39
+    assert yard.work() == []
+    copy_jobs.retry(job)
+    assert (work(yard, job).state, job.objects_done) == (CopyState.DONE, 40)
 
 
 def test_a_cancelled_copy_stops_and_can_be_gone_on_with(yard: Yard) -> None:

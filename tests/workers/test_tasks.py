@@ -50,3 +50,9 @@ def test_of_several_schedulers_one_acts(place: Place) -> None:
     assert not chores.is_due("a chore", every_s=60)
     assert chores.is_due("a chore", every_s=0)
     assert chores.is_due("another", every_s=60)
+
+
+def test_a_worker_on_the_embedded_broker_looks_soon_for_what_comes_next() -> None:
+    with app.connection_for_read() as connection:
+        assert connection.transport.driver_type == "filesystem"
+        assert connection.transport.polling_interval == 0.1

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from staging import buckets, storages
+from staging.errors import InUse
 from staging.models import Bucket, Storage
 from staging.storages import StorageSpec
 from tests.gateway.admin.conftest import People, errors_in, page
@@ -29,7 +30,7 @@ USUAL = {
 }
 #: All that can be asked for.
 ASKED = {
-    "write": "ephemeral",
+    "write": "back",
     "lands_on": "fast",
     "replicate_to": ["far", "copy"],
     "min_replicas": 2,
@@ -113,7 +114,11 @@ def test_what_cannot_be_given_is_said_at_its_field(
 
 def test_a_storage_that_went_is_still_named_and_can_be_taken_out(yard: Lab, people: People) -> None:
     buckets.set_policy(yard.data, {"replicate_to": ["far"]})
+    with pytest.raises(InUse):
+        storages.delete(Storage.objects.get(name="far"))
+    Bucket.objects.update(policy={})
     storages.delete(Storage.objects.get(name="far"))
+    Bucket.objects.filter(pk=yard.data.pk).update(policy={"replicate_to": ["far"]})  # As before that was refused.
     address = page("bucket", "change", yard.data.pk)
     assert "far: not there" in people.admin.get(address)
     assert list(errors_in(people.admin.send(address, **USUAL, replicate_to=["far"]))) == ["replicate_to"]
@@ -129,7 +134,7 @@ def test_a_mounted_bucket_says_only_how_large_objects_may_be(yard: Lab, people: 
 
 
 def test_viewers_read_the_policy_in_words(yard: Lab, people: People) -> None:
-    buckets.set_policy(yard.data, ASKED | {"write": "back"})
+    buckets.set_policy(yard.data, ASKED)
     shown = people.viewer.get(page("bucket", "change", yard.data.pk))
     for words in (
         "flushed to the bucket's soon after",
