@@ -15,7 +15,7 @@ from adapters.tokens import WriteToken
 from staging import catalog, chores, copy_progress, placement, reservations, resuming, retiring, transfers, writing
 from staging.blocks import BLOCK_SUMS
 from staging.connections import release
-from staging.errors import AliasUsedUp, ContentDiffers, StagingError, TooLarge
+from staging.errors import AliasUsedUp, ContentDiffers, ObjectUnavailable, StagingError, TooLarge
 from staging.leases import UploadLease
 from staging.models import Alias, Event, IdempotencyKey, Upload
 from staging.pump import Hasher, pump
@@ -100,13 +100,20 @@ def _abort_unfinished(adapter: Adapter, upload: Upload) -> None:
 
 def _looks_like_its(token: str, upload: Upload) -> bool:
     """Whether an unfinished write at a mounted key, where others write too, is that of a writer who died before he
-    noted its token: it declares the same size, and no other upload has it or may be about to note it.
+    noted its token: it declares the same size, and no other upload has it.
+
+    Raises ObjectUnavailable where a living one may be about to note it, which only time tells.
     """
-    others = Upload.objects.filter(storage=upload.storage_id, key=upload.key).exclude(pk=upload.pk)
-    alive = others.filter(token="", lease_expires_at__gte=timezone.now())
     if WriteToken.parse(token, storage=upload.storage.name).size != upload.declared_size:
         return False
-    return not alive.exists() and not others.filter(token=token).exists()
+    others = Upload.objects.filter(storage=upload.storage_id, key=upload.key).exclude(pk=upload.pk)
+    # In this order: who notes his token between the two questions is found by the second.
+    may_be_noted = others.filter(token="", lease_expires_at__gte=timezone.now()).exists()
+    if others.filter(token=token).exists():
+        return False
+    if may_be_noted:
+        raise ObjectUnavailable("Another upload to the key may have begun this unfinished write.")
+    return True
 
 
 def _adopt(adapter: Adapter, upload: Upload) -> bool:

@@ -180,6 +180,21 @@ def test_an_unfinished_write_whose_token_was_never_noted_is_told_from_those_of_o
     assert adapter.unfinished_writes(upload.key) == [theirs.token]
 
 
+def test_an_unfinished_write_that_a_living_upload_may_have_begun_is_looked_at_again(place: Place) -> None:
+    dead, living = crashed(place, mounted=True), crashed(place, mounted=True)
+    adapter = adapter_for(place.storage)
+    left = adapter.open_write(dead.key, size=len(DATA))
+    left.suspend()
+    Upload.objects.filter(pk=dead.pk).update(lease_expires_at=timezone.now())
+    assert janitor.sweep().postponed == 1
+    assert adapter.unfinished_writes(dead.key) == [left.token]
+    Upload.objects.filter(pk=dead.pk).update(lease_expires_at=timezone.now())
+    reservations.note_token(living, "another")
+    assert janitor.sweep().removed == 1
+    assert adapter.unfinished_writes(dead.key) == []
+    assert list(Upload.objects.all()) == [living]
+
+
 def test_all_bytes_of_a_mounted_file_are_not_completed_over_what_came_after_them(place: Place) -> None:
     crashed(place, mounted=True, written=DATA, on_exists=OnExists.REPLACE)
     standing = put(place, b"newer", mounted=True, on_exists=OnExists.REPLACE).object
