@@ -20,7 +20,7 @@ class Download:
     """One that begins with a version's first byte, by a client that did not say which version it is to be."""
 
     def __init__(self, alias: Alias, version: str) -> None:
-        self._place = {"alias_id": alias.pk, "key": alias.key, "version": version}
+        self._place = _place(alias, version)
         self._lock = Lock()
         self._began_at = timezone.now()
         self._noted = self._ended = False
@@ -68,7 +68,7 @@ def note(alias: Alias, version: str) -> None:
     known = _known(alias)
     if not known or known[-1][0] != version:
         now = timezone.now()
-        _put({"alias_id": alias.pk, "key": alias.key, "version": version}, now, at=now)
+        _put(_place(alias, version), now, at=now)
 
 
 def may_go_on(alias: Alias, version: str, *, unless_begun: bool) -> bool:
@@ -81,6 +81,10 @@ def may_go_on(alias: Alias, version: str, *, unless_begun: bool) -> bool:
     if any(is_unfinished for other, is_unfinished in known if other != version):
         return False
     return known[-1][0] == version if known else unless_begun
+
+
+def _place(alias: Alias, version: str) -> dict[str, object]:
+    return {"alias_id": alias.pk, "key": alias.key, "version": version}
 
 
 def _known(alias: Alias) -> list[tuple[str, bool]]:

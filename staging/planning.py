@@ -115,12 +115,14 @@ def _has_room(storage: Storage, size: int, percent: int) -> bool:
 
 def _surplus(target: Object, policy: Policy, good: Sequence[Replica], named: Sequence[Storage]) -> list[Replica]:
     """The good copies beyond the most that the policy lets it have, those first for which it has no use."""
+    if not policy.max_replicas or len(good) <= policy.max_replicas:
+        return []
     places = placement.places(policy, target.bucket, named)
     spare = [copy for copy in good if copy.storage not in places and not copy.dirty]
     if policy.pin:
         spare = [copy for copy in spare if copy.storage.name != policy.lands_on]
     spare.sort(key=lambda copy: copy.storage.name == policy.lands_on)
-    return spare[: max(0, len(good) - policy.max_replicas)] if policy.max_replicas else []
+    return spare[: len(good) - policy.max_replicas]
 
 
 def _replace_bad(found: Plan, copies: Sequence[Replica], good: Sequence[Replica]) -> None:
