@@ -13,8 +13,9 @@ from tests.place import Place
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every download lasts long."""
+    """Every download lasts long, and there are none of other tests, which may have left answers unread."""
     monkeypatch.setattr(beginnings, "LONG", beginnings.LONG * 0)
+    monkeypatch.setattr(beginnings, "_under_way", set())
 
 
 def written() -> list[tuple[str, bool, int]]:
